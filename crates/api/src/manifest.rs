@@ -1,0 +1,155 @@
+//! YAML manifests as people write them: several documents in a file, lists, and errors that name the line.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// One object of a manifest file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// Line of the file at which the YAML document begins, from 1.
+    pub line: usize,
+    /// The object in JSON form.
+    pub object: Value,
+}
+
+/// Why a document could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {message}")]
+pub struct ManifestError {
+    /// Line of the file, from 1.
+    pub line: usize,
+    /// What is wrong, in one line.
+    pub message: String,
+}
+
+/// The objects of a manifest, each document by itself: a malformed one does not hide the others.
+/// `kind: List` is unfolded; empty documents and `null` are left out. JSON is YAML and is read too.
+///
+/// Documents are split at lines that begin with `---`, which YAML allows nowhere else at the start of a line.
+pub fn documents(text: &str) -> Vec<Result<Document, ManifestError>> {
+    let mut found = Vec::new();
+    for (line, body) in split(text) {
+        match parse(body) {
+            Ok(Value::Null) => {}
+            Ok(object @ Value::Object(_)) => unfold(line, object, &mut found),
+            Ok(_) => found
+                .push(Err(ManifestError { line, message: "an object is expected, with apiVersion and kind".into() })),
+            Err((inner, message)) => found.push(Err(ManifestError { line: line + inner - 1, message })),
+        }
+    }
+    found
+}
+
+/// The object as its Rust type. The error names the field by its path: `spec.interval: invalid duration "1y"`.
+pub fn typed<T: DeserializeOwned>(object: &Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(object).map_err(|error| {
+        let path = error.path().to_string();
+        match path.as_str() {
+            "." => error.inner().to_string(),
+            _ => format!("{path}: {}", error.inner()),
+        }
+    })
+}
+
+/// One YAML document as JSON; the error carries the line within the text, from 1.
+///
+/// Old octal numbers (`0644`) are read as Kubernetes reads them; aliases that multiply are refused.
+pub fn parse(text: &str) -> Result<Value, (usize, String)> {
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let line = error.location().map_or(1, |location| usize::try_from(location.line()).unwrap_or(1));
+        (line.max(1), first_line(&error.to_string()))
+    })
+}
+
+/// The pieces between document separators, with the line each begins at.
+fn split(text: &str) -> Vec<(usize, &str)> {
+    let mut pieces = Vec::new();
+    let (mut start, mut start_line, mut offset) = (0, 1, 0);
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let separator =
+            line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+        if separator && offset > start {
+            pieces.push((start_line, &text[start..offset]));
+            (start, start_line) = (offset, index + 1);
+        }
+        offset += line.len();
+    }
+    pieces.push((start_line, &text[start..]));
+    pieces.retain(|(_, piece)| {
+        piece.lines().any(|line| !matches!(line.trim(), "" | "---" | "...") && !line.trim_start().starts_with('#'))
+    });
+    pieces
+}
+
+/// Pushes the object, or the items of a `kind: List`.
+fn unfold(line: usize, object: Value, found: &mut Vec<Result<Document, ManifestError>>) {
+    let is_list = object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind == "List");
+    match (is_list, object.get("items")) {
+        (true, Some(Value::Array(items))) => {
+            found.extend(items.iter().map(|item| Ok(Document { line, object: item.clone() })));
+        }
+        _ => found.push(Ok(Document { line, object })),
+    }
+}
+
+/// The first line of a message: the rest is a picture of the source.
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_document_does_not_hide_the_others() {
+        let text = "# head\nkind: A\n---\nkind: [\n---\nkind: B\n";
+        let found = documents(text);
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[0].as_ref().unwrap().object["kind"], "A");
+        assert!(matches!(&found[1], Err(error) if (3..=5).contains(&error.line)), "{:?}", found[1]);
+        assert_eq!(
+            (found[2].as_ref().unwrap().line, &found[2].as_ref().unwrap().object["kind"]),
+            (5, &Value::from("B"))
+        );
+    }
+
+    #[test]
+    fn lists_are_unfolded_and_empty_documents_left_out() {
+        let text = "---\n---\n# only a comment\n---\nkind: List\nitems:\n- kind: A\n- kind: B\n";
+        let kinds: Vec<_> = documents(text).into_iter().map(|found| found.unwrap().object["kind"].clone()).collect();
+        assert_eq!(kinds, ["A", "B"]);
+    }
+
+    #[test]
+    fn numbers_are_read_as_kubernetes_reads_them() {
+        assert_eq!(parse("mode: 0644").unwrap()["mode"], 420);
+    }
+
+    #[test]
+    fn alias_bombs_are_refused() {
+        let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for level in 1..9 {
+            let inner = format!("*a{},", level - 1).repeat(9);
+            bomb.push_str(&format!("a{level}: &a{level} [{}]\n", inner.trim_end_matches(',')));
+        }
+        assert!(parse(&bomb).is_err());
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_by_its_path() {
+        let object = serde_json::json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImageRepository",
+            "metadata": {"name": "a"}, "spec": {"image": "x", "interval": "1y"}});
+        let error = typed::<crate::image::ImageRepository>(&object).unwrap_err();
+        assert!(error.starts_with("spec.interval: invalid duration \"1y\""), "{error}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn reading_never_panics(text in "(\\PC|\n|---\n|: |- |\\{|\\[){0,200}") {
+            let _ = documents(&text);
+        }
+    }
+}

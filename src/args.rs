@@ -1,0 +1,41 @@
+//! What was typed: clap structs only. What it means is decided in `commands/` and `config.rs`.
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Image automation and progressive delivery: from the registry to all of traffic, and back.
+#[derive(Debug, Parser)]
+#[command(name = "slipway", version, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs, each in its file in `commands/`.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Which versions a range accepts, and why not the others.
+    Semver(Semver),
+}
+
+/// How the answer is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs; field names are stable.
+    Json,
+}
+
+/// `slipway semver RANGE VERSION…`
+#[derive(Debug, clap::Args)]
+pub struct Semver {
+    /// The range, as in `spec.policy.semver.range`.
+    pub range: String,
+    /// Versions to try; `-` reads them from standard input, one per line.
+    pub versions: Vec<String>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}

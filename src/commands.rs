@@ -1,0 +1,56 @@
+//! One file per verb; this one picks it.
+
+mod semver;
+
+use std::{
+    io::{Read as _, Write as _},
+    process::ExitCode,
+};
+
+use crate::args::{Arguments, Verb};
+
+/// How a verb ended. The numbers are part of the command contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or the answer is yes.
+    Done = 0,
+    /// The honest negative answer: nothing matches, the rollout failed.
+    No = 1,
+    /// The input is wrong.
+    Wrong = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Runs the verb. An error means that the input is wrong; its chain is printed by `main`.
+pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    match arguments.verb {
+        Verb::Semver(args) => semver::run(&args),
+    }
+}
+
+/// The text of a file, or of standard input for `-`. The error names the file.
+pub fn read(path: &str) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let outcome = match path {
+        "-" => std::io::stdin().read_to_string(&mut text).map(drop),
+        path => std::fs::read_to_string(path).map(|read| text = read),
+    };
+    outcome.map(|()| text).map_err(|error| anyhow::anyhow!("cannot read {path}: {error}"))
+}
+
+/// Prints an answer to standard output. A reader that went away is no error.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints an answer as JSON, one document, indented.
+pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&(serde_json::to_string_pretty(value)? + "\n"));
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! `slipway`: parse what was typed, run the verb, turn its outcome into an exit code. No domain logic.
+
+mod args;
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments = args::Arguments::parse();
+    match commands::run(arguments) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            commands::Exit::Wrong.into()
+        }
+    }
+}
