@@ -1,5 +1,7 @@
 //! What was typed: clap structs only. What it means is decided in `commands/` and `config.rs`.
 
+pub mod canary;
+
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Image automation and progressive delivery: from the registry to all of traffic, and back.
@@ -16,6 +18,9 @@ pub struct Arguments {
 pub enum Verb {
     /// Which versions a range accepts, and why not the others.
     Semver(Semver),
+    /// What a Canary would do: its routes, its queries, a rehearsal.
+    #[command(subcommand)]
+    Canary(canary::Canary),
 }
 
 /// How the answer is printed.

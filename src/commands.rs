@@ -1,5 +1,6 @@
 //! One file per verb; this one picks it.
 
+mod canary;
 mod semver;
 
 use std::{
@@ -30,6 +31,7 @@ impl From<Exit> for ExitCode {
 pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     match arguments.verb {
         Verb::Semver(args) => semver::run(&args),
+        Verb::Canary(verb) => canary::run(&verb),
     }
 }
 

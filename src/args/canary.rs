@@ -1,0 +1,82 @@
+//! `slipway canary …`: what was typed.
+
+use clap::Subcommand;
+
+use super::Output;
+
+/// The verbs below `canary`, each in its file in `commands/canary/`.
+#[derive(Debug, Subcommand)]
+pub enum Canary {
+    /// The routing objects for given weights.
+    Render(Render),
+    /// The weights that routing objects give.
+    Weights(Weights),
+    /// The metric queries, fully rendered.
+    Queries(Queries),
+}
+
+/// `slipway canary render -f CANARY.yaml --weights 90,10`
+#[derive(Debug, clap::Args)]
+pub struct Render {
+    /// Manifests with the Canary; `-` reads standard input.
+    #[arg(short, long = "file", required = true)]
+    pub files: Vec<String>,
+    /// Shares of requests for primary and canary, in percent; their sum is 100.
+    #[arg(long, value_name = "PRIMARY,CANARY", value_parser = weights)]
+    pub weights: (u32, u32),
+    /// Send a copy of each request to the canary.
+    #[arg(long)]
+    pub mirror: bool,
+    /// Manifests with the routing objects as they are now.
+    #[arg(long, value_name = "FILE")]
+    pub existing: Vec<String>,
+    /// Provider of Canaries that name none.
+    #[arg(long, default_value = "istio", env = "SLIPWAY_MESH_PROVIDER")]
+    pub mesh_provider: String,
+    /// YAML for people (`table`), or a JSON list.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `slipway canary weights -f CANARY.yaml --existing OBJS.yaml`
+#[derive(Debug, clap::Args)]
+pub struct Weights {
+    /// Manifests with the Canary; `-` reads standard input.
+    #[arg(short, long = "file", required = true)]
+    pub files: Vec<String>,
+    /// Manifests with the routing objects as they are now.
+    #[arg(long, value_name = "FILE")]
+    pub existing: Vec<String>,
+    /// Provider of Canaries that name none.
+    #[arg(long, default_value = "istio", env = "SLIPWAY_MESH_PROVIDER")]
+    pub mesh_provider: String,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `slipway canary queries -f CANARY.yaml -f TEMPLATES.yaml`
+#[derive(Debug, clap::Args)]
+pub struct Queries {
+    /// Manifests with the Canary and its MetricTemplates; `-` reads standard input.
+    #[arg(short, long = "file", required = true)]
+    pub files: Vec<String>,
+    /// Provider of Canaries that name none.
+    #[arg(long, default_value = "istio", env = "SLIPWAY_MESH_PROVIDER")]
+    pub mesh_provider: String,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `90,10` as two shares of 100.
+fn weights(text: &str) -> Result<(u32, u32), String> {
+    let parsed = text
+        .split_once(',')
+        .and_then(|(primary, canary)| Some((primary.trim().parse::<u32>().ok()?, canary.trim().parse::<u32>().ok()?)));
+    match parsed {
+        Some((primary, canary)) if primary.checked_add(canary) == Some(100) => Ok((primary, canary)),
+        Some(_) => Err("the weights must add up to 100".into()),
+        None => Err("two whole numbers are expected, as in 90,10".into()),
+    }
+}
