@@ -1,39 +1,55 @@
-//! `image.toolkit.fluxcd.io`: ImageRepository, ImagePolicy, ImageUpdateAutomation.
+//! `image.toolkit.fluxcd.io`: ImageRepository, ImagePolicy, ImageUpdateAutomation, and the image they agree on.
+//!
+//! Source: reference image-automation.md section 1; versions `v1` and `v1beta2` have the same fields, so one type reads both.
 
-use kube::CustomResource;
+mod automation;
+mod policy;
+mod repository;
+
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Duration, meta::LocalReference};
+pub use self::{automation::*, policy::*, repository::*};
 
-/// A repository whose tags are scanned. Source: reference image-automation.md section 1.2.
-#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[kube(
-    group = "image.toolkit.fluxcd.io",
-    version = "v1",
-    kind = "ImageRepository",
-    plural = "imagerepositories",
-    namespaced,
-    status = "ImageRepositoryStatus",
-    schema = "disabled"
-)]
-#[serde(rename_all = "camelCase")]
-pub struct ImageRepositorySpec {
-    /// The repository, without scheme, tag or digest.
-    pub image: String,
-    /// Wait between scans.
-    pub interval: Duration,
-    /// Pull secret, for `provider: generic` only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<LocalReference>,
+/// An image that a policy chose: repository, tag, and the digest if one was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImageRef {
+    /// The repository as `spec.image` has it, not the canonical name.
+    pub name: String,
+    /// The tag.
+    pub tag: String,
+    /// `sha256:…`; empty when digests are not reflected.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub digest: String,
 }
 
-/// What the last scans found.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ImageRepositoryStatus {
-    /// Ready, Reconciling, Stalled.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-    /// Generation whose outcome is settled; −1 before the first.
-    pub observed_generation: i64,
+impl ImageRef {
+    /// The reference that an old status held as `name:tag`, split at the last colon.
+    ///
+    /// Source: reference image-automation.md section 1.1, history of `latestImage`.
+    pub fn from_legacy(text: &str) -> Option<Self> {
+        let (name, tag) = text.rsplit_once(':')?;
+        Some(Self { name: name.to_owned(), tag: tag.to_owned(), digest: String::new() })
+    }
 }
+
+impl fmt::Display for ImageRef {
+    /// `name:tag`, with a digest `name:tag@digest`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.tag)?;
+        match self.digest.as_str() {
+            "" => Ok(()),
+            digest => write!(f, "@{digest}"),
+        }
+    }
+}
+
+/// Whether a switch is off and need not be written.
+fn is_false(switch: &bool) -> bool {
+    !switch
+}
+
+#[cfg(test)]
+mod tests;
