@@ -1,0 +1,376 @@
+//! The one loop: queue, one run per object at a time, retry, suspend, conditions, events, metrics, a span.
+//!
+//! A stage says what to do with one object ([`Reconciler`]); everything around it happens here, the same for every kind.
+
+mod queue;
+mod status;
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use api::meta::FLUX_FINALIZER;
+use futures::{FutureExt as _, StreamExt as _};
+use kube::{
+    Resource as _, ResourceExt as _,
+    runtime::{
+        applier,
+        controller::{Action, Config},
+        reflector::ObjectRef,
+    },
+};
+use serde_json::{Value, json};
+use tracing::Instrument as _;
+
+pub(crate) use status::invalid_status;
+
+use crate::{Context, Error, Notice, Object, backoff, clock, object, telemetry::ObjectLabels};
+
+/// Told when the process ends: no new run begins, those under way are finished.
+pub type Shutdown = tokio_util::sync::CancellationToken;
+
+/// Who writes the conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// The loop, as Flux's controllers do: finalizer, Ready/Reconciling/Stalled, `observedGeneration`, handled requests.
+    Flux,
+    /// The reconciler itself; the loop queues, retries and measures.
+    Own,
+}
+
+/// When a success becomes an event. Source: reference image-automation.md section 2.5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announce {
+    /// When the object became Ready or its Ready message changed.
+    MessageChange,
+    /// When the object became Ready.
+    BecameReady,
+    /// Never: the reconciler's own notices say all.
+    Never,
+}
+
+/// When a failed run is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// After 750 ms, doubling to 15 minutes.
+    Backoff,
+    /// After this time.
+    After(Duration),
+    /// Not before somebody changes the object: it is Stalled.
+    Never,
+}
+
+/// A run that ended well.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// Merge patch of `.status`, without what the loop writes; null for nothing.
+    pub status: Value,
+    /// Reason of the Ready condition.
+    pub reason: &'static str,
+    /// Message of the Ready condition.
+    pub message: String,
+    /// Next run without a change; none waits for one.
+    pub requeue: Option<Duration>,
+    /// What else is to be told.
+    pub notices: Vec<Notice>,
+}
+
+impl Done {
+    /// A success with reason `Succeeded` and no next run.
+    pub fn new(message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { status: Value::Null, reason: "Succeeded", message, requeue: None, notices: Vec::new() }
+    }
+
+    /// With this merge patch of `.status`.
+    #[must_use]
+    pub fn status(mut self, status: Value) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// With the next run after this time.
+    #[must_use]
+    pub fn requeue(mut self, after: Duration) -> Self {
+        self.requeue = Some(after);
+        self
+    }
+
+    /// With one more notice.
+    #[must_use]
+    pub fn notice(mut self, notice: Notice) -> Self {
+        self.notices.push(notice);
+        self
+    }
+}
+
+/// A run that did not end well.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Reason of the Ready condition.
+    pub reason: &'static str,
+    /// Message of the Ready condition: what failed, on what, and why.
+    pub message: String,
+    /// When it is tried again.
+    pub retry: Retry,
+    /// Merge patch of `.status`, without what the loop writes; null for nothing.
+    pub status: Value,
+}
+
+impl Failure {
+    /// A failure that is tried again with back-off.
+    pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), retry: Retry::Backoff, status: Value::Null }
+    }
+
+    /// A failure that only a change of the object can mend.
+    pub fn terminal(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { retry: Retry::Never, ..Self::new(reason, message) }
+    }
+
+    /// Tried again after this time.
+    #[must_use]
+    pub fn after(mut self, time: Duration) -> Self {
+        self.retry = Retry::After(time);
+        self
+    }
+
+    /// With this merge patch of `.status`.
+    #[must_use]
+    pub fn status(mut self, status: Value) -> Self {
+        self.status = status;
+        self
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::new("Failed", error.to_string())
+    }
+}
+
+/// What a stage does with one object of its kind.
+pub trait Reconciler: Send + Sync + 'static {
+    /// The kind.
+    type Kind: Object;
+    /// Field manager and event source, spelled as the controller that Flux or Flagger users know.
+    const CONTROLLER: &'static str;
+    /// Who writes the conditions.
+    const STYLE: Style = Style::Flux;
+    /// When a success becomes an event.
+    const ANNOUNCE: Announce = Announce::MessageChange;
+
+    /// Whether `spec.suspend` is set: nothing is done then, nothing is written.
+    fn suspended(&self, _object: &Self::Kind) -> bool {
+        false
+    }
+
+    /// One run: brings the world in line with the object as it is now.
+    fn reconcile(&self, object: Arc<Self::Kind>) -> impl Future<Output = Result<Done, Failure>> + Send;
+
+    /// The object is being deleted; what it leaves behind is cleaned up before its finalizer goes.
+    fn finalize(&self, _object: Arc<Self::Kind>) -> impl Future<Output = Result<(), Failure>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The object is gone. For what needs no finalizer: memory, processes, connections.
+    fn removed(&self, _object: &Self::Kind) {}
+
+    /// A change of this number starts a run. By default generation, request annotation, deletion; own-style kinds also
+    /// labels and annotations.
+    fn fingerprint(&self, object: &Self::Kind) -> u64 {
+        queue::fingerprint(object, Self::STYLE)
+    }
+}
+
+/// The loop for one kind.
+pub struct Controller<R: Reconciler> {
+    context: Context,
+    reconciler: Arc<R>,
+    queue: queue::Queue<R>,
+    concurrency: u16,
+}
+
+impl<R: Reconciler> Controller<R> {
+    /// A loop that runs `reconciler` for every object of its kind.
+    pub fn new(context: Context, reconciler: R) -> Self {
+        let reconciler = Arc::new(reconciler);
+        let queue = queue::Queue::new(&context.store, reconciler.clone());
+        Self { context, reconciler, queue, concurrency: 4 }
+    }
+
+    /// Most objects worked on at the same time; 4 unless told.
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: u16) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// Also runs objects when an object of another kind changes. The function gets that object before (none: it is new)
+    /// and after (none: it is gone) and all objects of the loop's kind, and names those to run.
+    #[must_use]
+    pub fn watches<Other: Object>(
+        mut self,
+        map: impl Fn(Option<&Other>, Option<&Other>, &[Arc<R::Kind>]) -> Vec<ObjectRef<R::Kind>> + Send + 'static,
+    ) -> Self {
+        self.queue.watch(&self.context.store, map);
+        self
+    }
+
+    /// Runs until told to stop, then finishes what is under way.
+    pub async fn run(self, shutdown: Shutdown) {
+        let (reader, stream) = self.queue.into_stream(shutdown);
+        let runner =
+            Arc::new(Runner { context: self.context, reconciler: self.reconciler, failures: Mutex::default() });
+        let config = Config::default().concurrency(self.concurrency);
+        applier(
+            |object: Arc<R::Kind>, runner: Arc<Runner<R>>| {
+                Box::pin(async move { Ok::<_, Infallible>(runner.run(object).await) })
+            },
+            |_, never: &Infallible, _| match *never {},
+            runner,
+            reader,
+            stream,
+            config,
+        )
+        .for_each(|outcome| async move {
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "object left the queue");
+            }
+        })
+        .await;
+    }
+}
+
+struct Runner<R: Reconciler> {
+    context: Context,
+    reconciler: Arc<R>,
+    failures: Mutex<HashMap<ObjectRef<R::Kind>, u32>>,
+}
+
+impl<R: Reconciler> Runner<R> {
+    /// One run of one object, from a fresh look at it to the next time it is due.
+    async fn run(&self, queued: Arc<R::Kind>) -> Action {
+        let id = object::reference(&*queued);
+        let span = tracing::info_span!("reconcile", kind = %id.kind, namespace = %id.namespace, name = %id.name);
+        let labels = ObjectLabels { kind: id.kind.clone(), name: id.name.clone(), namespace: id.namespace.clone() };
+        let start = clock::instant();
+        let action = async {
+            match self.context.store.get::<R::Kind>(&id.namespace, &id.name).await {
+                Ok(Some(object)) => self.step(Arc::new(object)).await,
+                Ok(None) => Ok(Action::await_change()),
+                Err(error) => Err(error),
+            }
+        }
+        .instrument(span.clone())
+        .await;
+        self.context.metrics.observe_reconcile(labels, start.elapsed().as_secs_f64());
+        action.unwrap_or_else(|error| {
+            span.in_scope(|| tracing::warn!(%error, "outcome could not be kept; the run is repeated"));
+            Action::requeue(self.failed(&queued))
+        })
+    }
+
+    async fn step(&self, object: Arc<R::Kind>) -> Result<Action, Error> {
+        if object.meta().deletion_timestamp.is_some() {
+            return self.delete(object).await;
+        }
+        if self.reconciler.suspended(&object) {
+            tracing::debug!("object is suspended");
+            return Ok(Action::await_change());
+        }
+        let object = if R::STYLE == Style::Flux { self.begin(object).await? } else { object };
+        let before = object::to_value(&*object);
+        let outcome = AssertUnwindSafe(self.reconciler.reconcile(object.clone())).catch_unwind().await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            Err(Failure::new("Failed", "the run broke off: this is a defect of slipway; the log tells where"))
+        });
+        self.keep(&object, &before, &outcome).await?;
+        Ok(self.next(&object, &outcome))
+    }
+
+    /// Puts the finalizer on, and says that work begins where the last outcome does not hold any more.
+    async fn begin(&self, object: Arc<R::Kind>) -> Result<Arc<R::Kind>, Error> {
+        let id = object::reference(&*object);
+        let mut object = object;
+        if !object.finalizers().iter().any(|finalizer| finalizer == FLUX_FINALIZER) {
+            let finalizers: Vec<_> = object.finalizers().iter().map(String::as_str).chain([FLUX_FINALIZER]).collect();
+            let patch = json!({"metadata": {"finalizers": finalizers}});
+            let patched = self.context.store.patch(&id, R::CONTROLLER, &patch).await?;
+            object = Arc::new(object::from_value(&patched)?);
+        }
+        if let Some(status) = status::begun(&object::to_value(&*object), clock::now()) {
+            let written = self.context.store.write_status(&id, R::CONTROLLER, &status).await?;
+            object = Arc::new(object::from_value(&written)?);
+        }
+        Ok(object)
+    }
+
+    async fn delete(&self, object: Arc<R::Kind>) -> Result<Action, Error> {
+        if R::STYLE == Style::Flux && !object.finalizers().iter().any(|finalizer| finalizer == FLUX_FINALIZER) {
+            return Ok(Action::await_change());
+        }
+        if let Err(failure) = self.reconciler.finalize(object.clone()).await {
+            tracing::warn!(reason = failure.reason, message = failure.message, "object cannot be finalized yet");
+            return Ok(self.next(&object, &Err(failure)));
+        }
+        if R::STYLE == Style::Flux {
+            let left: Vec<_> = object.finalizers().iter().filter(|finalizer| *finalizer != FLUX_FINALIZER).collect();
+            let patch = json!({"metadata": {"finalizers": left}});
+            match self.context.store.patch(&object::reference(&*object), R::CONTROLLER, &patch).await {
+                Ok(_) | Err(Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Action::await_change())
+    }
+
+    /// Writes the outcome, then tells it.
+    async fn keep(&self, object: &R::Kind, before: &Value, outcome: &Result<Done, Failure>) -> Result<(), Error> {
+        let id = object::reference(object);
+        let written = match R::STYLE {
+            Style::Flux => Some(status::after(before, outcome, clock::now())),
+            Style::Own => status::own(outcome),
+        };
+        if let Some(status) = written {
+            match self.context.store.write_status(&id, R::CONTROLLER, &status).await {
+                Ok(_) => {}
+                // Deleted meanwhile: nobody is left to tell.
+                Err(Error::NotFound(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        for notice in status::notices(before, outcome, R::STYLE, R::ANNOUNCE) {
+            self.context.events.publish(before, R::CONTROLLER, &notice).await?;
+        }
+        match outcome {
+            Ok(done) => tracing::debug!(message = done.message, "run ended well"),
+            Err(failure) => tracing::warn!(reason = failure.reason, message = failure.message, "run failed"),
+        }
+        Ok(())
+    }
+
+    fn next(&self, object: &R::Kind, outcome: &Result<Done, Failure>) -> Action {
+        match outcome {
+            Ok(done) => {
+                self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&ObjectRef::from_obj(object));
+                done.requeue.map_or_else(Action::await_change, Action::requeue)
+            }
+            Err(Failure { retry: Retry::After(time), .. }) => Action::requeue(*time),
+            Err(Failure { retry: Retry::Never, .. }) => Action::await_change(),
+            Err(Failure { retry: Retry::Backoff, .. }) => Action::requeue(self.failed(object)),
+        }
+    }
+
+    /// Counts a failure and says how long to wait.
+    fn failed(&self, object: &R::Kind) -> Duration {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(ObjectRef::from_obj(object)).or_default();
+        *count = count.saturating_add(1);
+        backoff::delay(*count, clock::random())
+    }
+}

@@ -1,0 +1,220 @@
+//! The embedded transactional database (SQLite): objects of the directory store, events, and the stages' own records.
+//!
+//! Every call is one transaction; a process killed at any instant leaves the last whole one.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::{Error, Fault, Result, Site, effect};
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS objects (
+  api_group TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+  version INTEGER NOT NULL, deleted INTEGER NOT NULL DEFAULT 0, body TEXT NOT NULL,
+  PRIMARY KEY (api_group, kind, namespace, name)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS objects_by_version ON objects (version);
+CREATE TABLE IF NOT EXISTS applied (
+  api_group TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, manager TEXT NOT NULL,
+  source TEXT NOT NULL DEFAULT '', body TEXT NOT NULL,
+  PRIMARY KEY (api_group, kind, namespace, name, manager)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, namespace TEXT NOT NULL,
+  name TEXT NOT NULL, last_seen INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS events_by_object ON events (kind, namespace, name);
+CREATE TABLE IF NOT EXISTS records (
+  bucket TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (bucket, key)) WITHOUT ROWID;
+";
+
+/// Version of the schema, in `user_version`. A file of a later version is refused, not guessed at.
+const SCHEMA_VERSION: i64 = 1;
+
+/// One SQLite file. Clones share the connection.
+#[derive(Clone)]
+pub struct Database {
+    connection: Arc<Mutex<Connection>>,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Database({})", self.path.display())
+    }
+}
+
+impl Database {
+    /// Opens the file, creating it if it is not there. A file that is damaged is put aside as `<name>.damaged` and a new
+    /// one begun: what matters can be read again from Git, the registry and the manifests.
+    pub fn open(path: &Path) -> Result<Self> {
+        let connection = match connect(path) {
+            Ok(connection) => connection,
+            Err(error) if is_damage(&error) => {
+                tracing::warn!(path = %path.display(), %error, "state file is damaged; it is put aside and rebuilt");
+                set_aside(path)?;
+                connect(path).map_err(|source| failure(path, source))?
+            }
+            Err(error) => return Err(failure(path, error)),
+        };
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.to_owned() })
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Stores a record of a stage, durable when it returns even if the power goes.
+    pub async fn put(&self, bucket: &'static str, key: &str, value: &[u8]) -> Result<()> {
+        let (row, value) = (key.to_owned(), value.to_vec());
+        effect(Site::Put, key, async {
+            self.call(move |connection| {
+                connection.execute_batch("PRAGMA synchronous = FULL")?;
+                let sql = "INSERT INTO records VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value";
+                let outcome = connection.prepare_cached(sql)?.execute(params![bucket, row, value]).map(drop);
+                connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+                outcome
+            })
+            .await
+        })
+        .await
+    }
+
+    /// The record, if it is there.
+    pub async fn read(&self, bucket: &'static str, key: &str) -> Result<Option<Vec<u8>>> {
+        let key = key.to_owned();
+        self.call(move |connection| {
+            let mut select = connection.prepare_cached("SELECT value FROM records WHERE bucket = ?1 AND key = ?2")?;
+            select.query_row(params![bucket, key], |row| row.get(0)).optional()
+        })
+        .await
+    }
+
+    /// Takes the record away; one that is not there is no error.
+    pub async fn remove(&self, bucket: &'static str, key: &str) -> Result<()> {
+        let row = key.to_owned();
+        effect(Site::Put, key, async {
+            self.call(move |connection| {
+                let sql = "DELETE FROM records WHERE bucket = ?1 AND key = ?2";
+                connection.prepare_cached(sql)?.execute(params![bucket, row]).map(drop)
+            })
+            .await
+        })
+        .await
+    }
+
+    /// The records of a bucket whose keys begin with the prefix, in byte order of the keys.
+    pub async fn scan(&self, bucket: &'static str, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
+        let prefix = prefix.to_owned();
+        self.call(move |connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT key, value FROM records WHERE bucket = ?1 AND substr(key, 1, length(?2)) = ?2 ORDER BY key",
+            )?;
+            let rows = select.query_map(params![bucket, prefix], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })
+        .await
+    }
+
+    /// Runs statements off the async threads.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let this = self.clone();
+        let outcome = tokio::task::spawn_blocking(move || this.call_now(f)).await;
+        outcome.unwrap_or_else(|join| match join.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down: nobody waits for the answer.
+            Err(_) => Err(Error::Fault(Fault { site: Site::Put, key: "shutdown".into() })),
+        })
+    }
+
+    /// Runs statements on this thread.
+    pub(crate) fn call_now<T>(&self, f: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
+        // A panic while the lock was held cannot have left a transaction open: dropping it rolls back.
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        f(&mut connection).map_err(|source| failure(&self.path, source))
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A killed process loses nothing at NORMAL; records that must survive a power cut are written at FULL.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "cache_size", -1024)?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version > SCHEMA_VERSION {
+        let problem = format!("it was written by a newer slipway (schema {version}, this one knows {SCHEMA_VERSION})");
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH);
+        return Err(rusqlite::Error::SqliteFailure(code, Some(problem)));
+    }
+    let healthy: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
+    if healthy != "ok" {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        return Err(rusqlite::Error::SqliteFailure(code, Some(healthy)));
+    }
+    connection.execute_batch(SCHEMA)?;
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase))
+}
+
+/// Renames the file and its companions so that a new one can be begun and the old one looked at.
+fn set_aside(path: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let from = PathBuf::from(format!("{}{suffix}", path.display()));
+        let to = PathBuf::from(format!("{}.damaged{suffix}", path.display()));
+        match std::fs::rename(&from, &to) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::File { path: from.display().to_string(), source: error });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn failure(path: &Path, source: rusqlite::Error) -> Error {
+    Error::Database { path: path.display().to_string(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn records_come_back_in_order_and_survive_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let database = Database::open(&path).unwrap();
+        for key in ["a/2", "a/1", "b/1"] {
+            database.put("tags", key, key.as_bytes()).await.unwrap();
+        }
+        database.put("tags", "a/1", b"new").await.unwrap();
+        drop(database);
+        let database = Database::open(&path).unwrap();
+        let found = database.scan("tags", "a/").await.unwrap();
+        assert_eq!(found, [("a/1".into(), b"new".to_vec()), ("a/2".into(), b"a/2".to_vec())]);
+        database.remove("tags", "a/1").await.unwrap();
+        assert_eq!(database.read("tags", "a/1").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_is_put_aside_and_rebuilt() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        std::fs::write(&path, b"this is no database, whatever its name says").unwrap();
+        let database = Database::open(&path).unwrap();
+        database.put("tags", "k", b"v").await.unwrap();
+        assert!(folder.path().join("state.db.damaged").exists());
+    }
+}

@@ -1,0 +1,241 @@
+//! The one HTTP client: no redirects of its own, bounded bodies, one TLS provider, every request an effect.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
+
+use crate::{Fault, Site, effect};
+
+/// A body that arrives in pieces.
+pub type Body = BoxStream<'static, Result<Bytes, HttpError>>;
+
+/// Why a request got no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The client could not be made from the endpoint's settings.
+    #[error("TLS or proxy settings: {0}")]
+    Settings(String),
+    /// The server could not be reached, or the connection broke.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The answer took longer than allowed.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The answer is larger than allowed.
+    #[error("answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// A test plan made the request fail.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// How a server is talked to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Limit for connecting and for the whole answer.
+    pub timeout: Duration,
+    /// Most bytes of a body that [`Http::send`] reads.
+    pub limit: usize,
+    /// Certificate authorities in PEM that are trusted beside the system's.
+    pub ca: Option<Vec<u8>>,
+    /// Client certificate and key in PEM.
+    pub identity: Option<Vec<u8>>,
+    /// Proxy URL, `http`, `https` or `socks5`, credentials included.
+    pub proxy: Option<String>,
+    /// Takes any certificate; only where a manifest asks for it by name.
+    pub insecure_skip_verify: bool,
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            limit: 32 << 20,
+            ca: None,
+            identity: None,
+            proxy: None,
+            insecure_skip_verify: false,
+        }
+    }
+}
+
+type Handler =
+    Arc<dyn Fn(http::Request<Bytes>) -> BoxFuture<'static, Result<http::Response<Bytes>, HttpError>> + Send + Sync>;
+
+#[derive(Clone)]
+enum Way {
+    Network(Arc<Mutex<HashMap<Settings, reqwest::Client>>>),
+    Handler(Handler),
+}
+
+/// What needs a client of its own.
+type Settings = (Option<Vec<u8>>, Option<Vec<u8>>, Option<String>, bool);
+
+/// The HTTP client. Clones share its connections.
+#[derive(Clone)]
+pub struct Http {
+    way: Way,
+    user_agent: String,
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Http")
+    }
+}
+
+impl Http {
+    /// A client on the network. `user_agent` is sent with every request.
+    pub fn new(user_agent: impl Into<String>) -> Self {
+        // Somebody may have installed the provider before us: it is the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self { way: Way::Network(Arc::default()), user_agent: user_agent.into() }
+    }
+
+    /// A client whose requests go to a function in the place of the network, for simulated worlds.
+    pub fn to_handler<F, R>(handler: F) -> Self
+    where
+        F: Fn(http::Request<Bytes>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<http::Response<Bytes>, HttpError>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |request| Box::pin(handler(request)));
+        Self { way: Way::Handler(handler), user_agent: "slipway".into() }
+    }
+
+    /// Sends a request and reads the whole answer, whatever its status. Redirects are answers, not followed.
+    pub async fn send(
+        &self,
+        request: http::Request<Bytes>,
+        endpoint: &Endpoint,
+    ) -> Result<http::Response<Bytes>, HttpError> {
+        let key = site_key(&request);
+        let exchange = async {
+            let (parts, mut body) = self.exchange(request, endpoint).await?.into_parts();
+            let mut read = BytesMut::new();
+            while let Some(piece) = body.next().await {
+                let piece = piece?;
+                if read.len() + piece.len() > endpoint.limit {
+                    return Err(HttpError::TooLarge(endpoint.limit));
+                }
+                read.extend_from_slice(&piece);
+            }
+            Ok(http::Response::from_parts(parts, read.freeze()))
+        };
+        effect(Site::Http, &key, async {
+            tokio::time::timeout(endpoint.timeout, exchange).await.unwrap_or(Err(HttpError::Timeout(endpoint.timeout)))
+        })
+        .await
+    }
+
+    /// Sends a request; the body of the answer arrives in pieces and is not bounded. The timeout holds for the headers.
+    pub async fn stream(
+        &self,
+        request: http::Request<Bytes>,
+        endpoint: &Endpoint,
+    ) -> Result<http::Response<Body>, HttpError> {
+        let key = site_key(&request);
+        effect(Site::Http, &key, async {
+            tokio::time::timeout(endpoint.timeout, self.exchange(request, endpoint))
+                .await
+                .unwrap_or(Err(HttpError::Timeout(endpoint.timeout)))
+        })
+        .await
+    }
+
+    async fn exchange(
+        &self,
+        request: http::Request<Bytes>,
+        endpoint: &Endpoint,
+    ) -> Result<http::Response<Body>, HttpError> {
+        let clients = match &self.way {
+            Way::Handler(handler) => {
+                let answer = handler(request).await?;
+                return Ok(answer.map(|body| futures::stream::once(async { Ok(body) }).boxed()));
+            }
+            Way::Network(clients) => clients,
+        };
+        let client = self.client(clients, endpoint)?;
+        let request = reqwest::Request::try_from(request).map_err(|error| unreachable(&error))?;
+        let answer: http::Response<reqwest::Body> =
+            client.execute(request).await.map_err(|error| unreachable(&error))?.into();
+        Ok(answer.map(|body| {
+            let body = http_body_util::BodyStream::new(body);
+            body.filter_map(|frame| async {
+                match frame {
+                    Ok(frame) => frame.into_data().ok().map(Ok),
+                    Err(error) => Some(Err(unreachable(&error))),
+                }
+            })
+            .boxed()
+        }))
+    }
+
+    fn client(
+        &self,
+        clients: &Mutex<HashMap<Settings, reqwest::Client>>,
+        endpoint: &Endpoint,
+    ) -> Result<reqwest::Client, HttpError> {
+        let settings =
+            (endpoint.ca.clone(), endpoint.identity.clone(), endpoint.proxy.clone(), endpoint.insecure_skip_verify);
+        let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&settings) {
+            return Ok(client.clone());
+        }
+        let client = build(&self.user_agent, endpoint).map_err(|error| HttpError::Settings(chain(&error)))?;
+        clients.insert(settings, client.clone());
+        Ok(client)
+    }
+}
+
+fn build(user_agent: &str, endpoint: &Endpoint) -> reqwest::Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(user_agent)
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10))
+        .pool_idle_timeout(Duration::from_secs(60))
+        .pool_max_idle_per_host(4)
+        .tls_danger_accept_invalid_certs(endpoint.insecure_skip_verify);
+    if let Some(ca) = &endpoint.ca {
+        builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(ca)?);
+    }
+    if let Some(identity) = &endpoint.identity {
+        builder = builder.identity(reqwest::Identity::from_pem(identity)?);
+    }
+    if let Some(proxy) = &endpoint.proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy)?);
+    }
+    builder.build()
+}
+
+/// Method, host and path: enough to tell effects apart, and free of secrets.
+fn site_key(request: &http::Request<Bytes>) -> String {
+    format!("{} {}{}", request.method(), request.uri().host().unwrap_or_default(), request.uri().path())
+}
+
+fn unreachable(error: &reqwest::Error) -> HttpError {
+    HttpError::Unreachable(chain(error))
+}
+
+/// The error with its causes, without the URL, which may carry credentials.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    match text.as_str() {
+        "" if error.is_timeout() => "timed out".into(),
+        "" if error.is_builder() => "the request is malformed".into(),
+        "" => "the connection broke".into(),
+        _ => text,
+    }
+}

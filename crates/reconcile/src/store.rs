@@ -1,0 +1,176 @@
+//! The store: the Kubernetes API, or one machine's manifests and database. A closed set with few verbs.
+
+pub(crate) mod cluster;
+pub(crate) mod directory;
+pub(crate) mod merge;
+
+use api::meta::ObjectReference;
+use futures::stream::BoxStream;
+use kube::runtime::watcher;
+use serde_json::Value;
+
+pub use cluster::Cluster;
+pub use directory::{Directory, Folders};
+
+use crate::{Database, Event, Object, Result, Site, effect, object};
+
+/// Which events are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Only events of this kind of object.
+    pub kind: Option<String>,
+    /// Only events of objects in this namespace.
+    pub namespace: Option<String>,
+    /// Only events of objects of this name.
+    pub name: Option<String>,
+}
+
+/// Where objects live. Clones share the same place.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// The Kubernetes API.
+    Cluster(Cluster),
+    /// Folders of manifests and one embedded database.
+    Directory(Directory),
+}
+
+impl Store {
+    /// The object, if it is there.
+    pub async fn get<K: Object>(&self, namespace: &str, name: &str) -> Result<Option<K>> {
+        let found = self.find(&object::named::<K>(namespace, name)).await?;
+        found.map(|value| object::from_value(&value)).transpose()
+    }
+
+    /// The object in JSON form, whatever its kind. The version in the reference does not matter standalone.
+    pub async fn find(&self, id: &ObjectReference) -> Result<Option<Value>> {
+        effect(Site::Get, &id.to_string(), async {
+            match self {
+                Self::Cluster(cluster) => cluster.find(id).await,
+                Self::Directory(directory) => directory.find(id).await,
+            }
+        })
+        .await
+    }
+
+    /// The objects of a kind, in one namespace or in all. One that does not fit its type is left out with a warning.
+    pub async fn list<K: Object>(&self, namespace: Option<&str>) -> Result<Vec<K>> {
+        let values = self.list_values(&object::named::<K>("", ""), namespace).await?;
+        Ok(values
+            .iter()
+            .filter_map(|value| {
+                object::from_value(value).inspect_err(|error| tracing::warn!(%error, "object is left out")).ok()
+            })
+            .collect())
+    }
+
+    /// The objects of a kind in JSON form. Namespace and name of the reference do not count.
+    pub async fn list_values(&self, kind: &ObjectReference, namespace: Option<&str>) -> Result<Vec<Value>> {
+        effect(Site::List, &kind.kind, async {
+            match self {
+                Self::Cluster(cluster) => cluster.list(kind, namespace).await,
+                Self::Directory(directory) => directory.list(kind, namespace).await,
+            }
+        })
+        .await
+    }
+
+    /// The objects of a kind now, then every change. A broken watch is taken up again with a fresh list.
+    /// An object that does not fit its type gets a condition saying so; it does not stop the others.
+    pub fn watch<K: Object>(&self) -> BoxStream<'static, Result<watcher::Event<K>>> {
+        match self {
+            Self::Cluster(cluster) => cluster.watch(),
+            Self::Directory(directory) => directory.watch(),
+        }
+    }
+
+    /// Creates or updates: the manager's fields are set by force, fields it left out since last time go, others stay.
+    /// Returns the object as stored. Nothing is written when nothing would change. Status is ignored.
+    pub async fn apply(&self, manager: &str, object: &Value) -> Result<Value> {
+        let id = object::require_reference(object)?;
+        effect(Site::Apply, &id.to_string(), async {
+            match self {
+                Self::Cluster(cluster) => cluster.apply(manager, &id, object, cluster::Mode::Write).await,
+                Self::Directory(directory) => directory.apply(manager, &id, object).await,
+            }
+        })
+        .await
+    }
+
+    /// What [`Store::apply`] would lead to. Without a `metadata.resourceVersion` the object would be created.
+    pub async fn dry_run(&self, manager: &str, object: &Value) -> Result<Value> {
+        let id = object::require_reference(object)?;
+        effect(Site::Get, &id.to_string(), async {
+            match self {
+                Self::Cluster(cluster) => cluster.apply(manager, &id, object, cluster::Mode::DryRun).await,
+                Self::Directory(directory) => directory.dry_run(manager, &id, object).await,
+            }
+        })
+        .await
+    }
+
+    /// JSON merge patch of spec and metadata; null removes. The object must be there.
+    pub async fn patch(&self, id: &ObjectReference, manager: &str, merge: &Value) -> Result<Value> {
+        effect(Site::Patch, &id.to_string(), async {
+            match self {
+                Self::Cluster(cluster) => cluster.patch(id, manager, merge).await,
+                Self::Directory(directory) => directory.patch(id, merge).await,
+            }
+        })
+        .await
+    }
+
+    /// JSON merge patch of `.status`; null removes. Nothing is written when nothing would change.
+    pub async fn write_status(&self, id: &ObjectReference, manager: &str, merge: &Value) -> Result<Value> {
+        effect(Site::Status, &id.to_string(), async {
+            match self {
+                Self::Cluster(cluster) => cluster.write_status(id, manager, merge).await,
+                Self::Directory(directory) => directory.write_status(id, merge).await,
+            }
+        })
+        .await
+    }
+
+    /// Deletes the object; false if it was not there. One with finalizers stays, marked, until they are gone; objects
+    /// that it owns go with it.
+    pub async fn delete(&self, id: &ObjectReference) -> Result<bool> {
+        effect(Site::Delete, &id.to_string(), async {
+            match self {
+                Self::Cluster(cluster) => cluster.delete(id).await,
+                Self::Directory(directory) => directory.delete(id).await,
+            }
+        })
+        .await
+    }
+
+    /// Keeps an event. The same event about the same object is counted, not kept twice.
+    pub async fn record(&self, event: &Event) -> Result<()> {
+        effect(Site::Record, &event.involved_object.reference.to_string(), async {
+            match self {
+                Self::Cluster(cluster) => cluster.record(event).await,
+                Self::Directory(directory) => directory.record(event).await,
+            }
+        })
+        .await
+    }
+
+    /// Kept events, oldest first.
+    pub async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>> {
+        match self {
+            Self::Cluster(cluster) => cluster.events(filter).await,
+            Self::Directory(directory) => directory.events(filter).await,
+        }
+    }
+
+    /// The embedded database, for a stage's own records.
+    pub fn database(&self) -> &Database {
+        match self {
+            Self::Cluster(cluster) => cluster.database(),
+            Self::Directory(directory) => directory.database(),
+        }
+    }
+
+    /// Whether objects live on this machine only.
+    pub const fn is_standalone(&self) -> bool {
+        matches!(self, Self::Directory(_))
+    }
+}

@@ -1,0 +1,189 @@
+//! The store of one machine: YAML folders that belong to the user, and one database for everything we write.
+
+mod events;
+mod files;
+mod objects;
+mod watch;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use api::meta::ObjectReference;
+use futures::stream::BoxStream;
+use kube::runtime::watcher;
+use serde_json::Value;
+use tokio::sync::broadcast;
+
+pub use files::Folders;
+use objects::Row;
+
+use crate::{Database, Error, Event, Object, Result, store::EventFilter};
+
+/// Changes kept for slow watchers; who falls behind lists again.
+const BUS_CAPACITY: usize = 1024;
+
+/// One change of one object.
+#[derive(Clone, Debug)]
+struct Change {
+    group: String,
+    version: i64,
+    deleted: bool,
+    object: Value,
+}
+
+#[derive(Debug)]
+struct Inner {
+    database: Database,
+    bus: broadcast::Sender<Arc<Change>>,
+    /// Version of the last change that went over the bus.
+    seen: AtomicI64,
+    folders: Mutex<Folders>,
+    /// Held as long as the store lives; its lock is the leader election of one machine.
+    _lock: Option<File>,
+}
+
+/// The store of one machine. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Directory(Arc<Inner>);
+
+impl Directory {
+    /// Opens the store over a state file and folders (or single files) of manifests, and reads them.
+    /// Errs if another process holds the state file.
+    pub async fn open(state: &Path, manifests: Vec<PathBuf>) -> Result<Self> {
+        let lock = lock(state)?;
+        let directory = Self::assemble(Database::open(state)?, manifests, Some(lock))?;
+        directory.rescan().await?;
+        Ok(directory)
+    }
+
+    /// Looks into the state file of a process that may be running: reads and small writes, no manifests, no lock.
+    pub fn attach(state: &Path) -> Result<Self> {
+        if !state.is_file() {
+            let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such state file");
+            return Err(Error::File { path: state.display().to_string(), source });
+        }
+        Self::assemble(Database::open(state)?, Vec::new(), None)
+    }
+
+    fn assemble(database: Database, manifests: Vec<PathBuf>, lock: Option<File>) -> Result<Self> {
+        let seen = database.call_now(|connection| objects::latest_version(connection))?;
+        let (bus, _) = broadcast::channel(BUS_CAPACITY);
+        let folders = Mutex::new(Folders::new(manifests));
+        Ok(Self(Arc::new(Inner { database, bus, seen: AtomicI64::new(seen), folders, _lock: lock })))
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    pub(crate) async fn find(&self, id: &ObjectReference) -> Result<Option<Value>> {
+        let key = Row::of(id);
+        self.0.database.call(move |connection| objects::read(connection, &key)).await
+    }
+
+    pub(crate) async fn list(&self, kind: &ObjectReference, namespace: Option<&str>) -> Result<Vec<Value>> {
+        let (group, kind) = (kind.group().to_owned(), kind.kind.clone());
+        let namespace = namespace.map(str::to_owned);
+        let listed = move |connection: &mut _| objects::list(connection, &group, &kind, namespace.as_deref());
+        self.0.database.call(listed).await
+    }
+
+    pub(crate) async fn apply(&self, manager: &str, id: &ObjectReference, object: &Value) -> Result<Value> {
+        self.apply_from(manager, "", id, object).await
+    }
+
+    /// Applies, remembering the file that the object stands in.
+    async fn apply_from(&self, manager: &str, source: &str, id: &ObjectReference, object: &Value) -> Result<Value> {
+        let (key, manager, source, object) = (Row::of(id), manager.to_owned(), source.to_owned(), object.clone());
+        self.write(move |transaction| objects::apply(transaction, &key, &manager, &source, &object)).await
+    }
+
+    pub(crate) async fn dry_run(&self, manager: &str, id: &ObjectReference, object: &Value) -> Result<Value> {
+        let (key, manager, object) = (Row::of(id), manager.to_owned(), object.clone());
+        self.0.database.call(move |connection| objects::preview(connection, &key, &manager, &object)).await
+    }
+
+    pub(crate) async fn patch(&self, id: &ObjectReference, merge: &Value) -> Result<Value> {
+        let (key, merge, name) = (Row::of(id), merge.clone(), id.to_string());
+        let patched = self.write(move |transaction| objects::patch(transaction, &key, &merge)).await?;
+        patched.ok_or(Error::NotFound(name))
+    }
+
+    pub(crate) async fn write_status(&self, id: &ObjectReference, merge: &Value) -> Result<Value> {
+        let (key, merge, name) = (Row::of(id), merge.clone(), id.to_string());
+        let written = self.write(move |transaction| objects::write_status(transaction, &key, &merge)).await?;
+        written.ok_or(Error::NotFound(name))
+    }
+
+    pub(crate) async fn delete(&self, id: &ObjectReference) -> Result<bool> {
+        let key = Row::of(id);
+        self.write(move |transaction| objects::delete(transaction, &key)).await
+    }
+
+    pub(crate) async fn record(&self, event: &Event) -> Result<()> {
+        let event = event.clone();
+        self.0.database.call(move |connection| events::record(connection, &event)).await
+    }
+
+    pub(crate) async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>> {
+        let filter = filter.clone();
+        self.0.database.call(move |connection| events::list(connection, &filter)).await
+    }
+
+    pub(crate) fn watch<K: Object>(&self) -> BoxStream<'static, Result<watcher::Event<K>>> {
+        watch::watch(self.clone())
+    }
+
+    /// One transaction; what it changed goes over the bus in the order of the versions.
+    async fn write<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut objects::Writes<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let inner = self.0.clone();
+        self.0
+            .database
+            .call(move |connection| {
+                let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+                let mut writes = objects::Writes::new(&transaction);
+                let outcome = f(&mut writes)?;
+                let changes = writes.into_changes();
+                transaction.commit()?;
+                // Still under the connection's lock, so that no later change overtakes.
+                for change in changes {
+                    inner.seen.fetch_max(change.version, Ordering::SeqCst);
+                    let _ = inner.bus.send(Arc::new(change));
+                }
+                Ok(outcome)
+            })
+            .await
+    }
+}
+
+/// Takes the lock beside the state file, which the system gives back however the process ends.
+fn lock(state: &Path) -> Result<File> {
+    let failed = |source| Error::File { path: state.display().to_string(), source };
+    if let Some(parent) = state.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    private(state).map_err(failed)?;
+    let path = PathBuf::from(format!("{}.lock", state.display()));
+    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked { path: state.display().to_string() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// The state holds the Secrets of the manifests: only its owner may read it.
+fn private(state: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let file = File::options().create(true).append(true).mode(0o600).open(state)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))
+}

@@ -1,0 +1,45 @@
+//! Events in the database: kept for 30 days, the same event counted rather than kept twice.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::{Event, store::EventFilter};
+
+/// How long an event is kept after it was last seen.
+const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
+/// Most events kept.
+const LIMIT: i64 = 10_000;
+
+/// Keeps the event; it gets a new number even when it was seen before, so that followers notice.
+pub(super) fn record(connection: &mut Connection, event: &Event) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let about = &event.involved_object.reference;
+    let identity = format!("{}\n{}\n{}\n{}", about, event.involved_object.uid, event.reason, event.message);
+    let sql = "DELETE FROM events WHERE identity = ?1 RETURNING body";
+    let before: Option<String> =
+        transaction.prepare_cached(sql)?.query_row([&identity], |row| row.get(0)).optional()?;
+    let seen = before.and_then(|body| serde_json::from_str::<Event>(&body).ok()).map_or(0, |event| event.count);
+    let body = serde_json::to_string(&Event { count: seen + 1, ..event.clone() }).unwrap_or_default();
+    let now = event.timestamp.as_second();
+    let sql = "INSERT INTO events (identity, kind, namespace, name, last_seen, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let values = params![identity, about.kind, about.namespace, about.name, now, body];
+    transaction.prepare_cached(sql)?.execute(values)?;
+    let number = transaction.last_insert_rowid();
+    if number % 64 == 0 {
+        let sql = "DELETE FROM events WHERE last_seen < ?1 OR number <= ?2";
+        transaction.execute(sql, params![now - RETENTION_SECONDS, number - LIMIT])?;
+    }
+    transaction.commit()
+}
+
+/// The events asked for, oldest first.
+pub(super) fn list(connection: &Connection, filter: &EventFilter) -> rusqlite::Result<Vec<Event>> {
+    let sql = "SELECT body FROM events WHERE (?1 IS NULL OR kind = ?1 COLLATE NOCASE) \
+               AND (?2 IS NULL OR namespace = ?2) AND (?3 IS NULL OR name = ?3) ORDER BY number";
+    let mut select = connection.prepare_cached(sql)?;
+    let rows = select.query_map(params![filter.kind, filter.namespace, filter.name], |row| row.get::<_, String>(0))?;
+    let mut events = Vec::new();
+    for body in rows {
+        events.extend(serde_json::from_str::<Event>(&body?).ok());
+    }
+    Ok(events)
+}

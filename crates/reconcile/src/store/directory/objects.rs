@@ -1,0 +1,279 @@
+//! Objects in the database: what each verb does to the rows, inside one transaction.
+
+use api::meta::ObjectReference;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use serde_json::{Value, json};
+
+use super::Change;
+use crate::{clock, object::effective_namespace, store::merge};
+
+/// Key of an object: its version does not count, `v1` and `v1beta2` name the same one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Row {
+    pub(super) group: String,
+    pub(super) kind: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+}
+
+impl Row {
+    pub(super) fn of(id: &ObjectReference) -> Self {
+        Self {
+            group: id.group().to_owned(),
+            kind: id.kind.clone(),
+            namespace: effective_namespace(&id.kind, &id.namespace).to_owned(),
+            name: id.name.clone(),
+        }
+    }
+}
+
+/// A transaction and what it changed so far.
+pub(super) struct Writes<'a> {
+    transaction: &'a Transaction<'a>,
+    changes: Vec<Change>,
+}
+
+impl<'a> Writes<'a> {
+    pub(super) fn new(transaction: &'a Transaction<'a>) -> Self {
+        Self { transaction, changes: Vec::new() }
+    }
+
+    pub(super) fn into_changes(self) -> Vec<Change> {
+        self.changes
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        self.transaction
+    }
+
+    /// Stores the object under the next version; `before` is what stood there.
+    fn put(&mut self, row: &Row, before: Option<&Value>, mut after: Value) -> rusqlite::Result<Value> {
+        let version = latest_version(self.transaction)? + 1;
+        stamp(&mut after, row, before, version);
+        let sql = "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6) ON CONFLICT DO UPDATE \
+                   SET version = excluded.version, deleted = 0, body = excluded.body";
+        let values = params![row.group, row.kind, row.namespace, row.name, version, after.to_string()];
+        self.transaction.prepare_cached(sql)?.execute(values)?;
+        self.changes.push(Change { group: row.group.clone(), version, deleted: false, object: after.clone() });
+        Ok(after)
+    }
+
+    /// Takes the object and what it owns away. A mark stays, so that other processes notice.
+    fn remove(&mut self, row: &Row, object: Value) -> rusqlite::Result<()> {
+        let version = latest_version(self.transaction)? + 1;
+        let sql = "UPDATE objects SET version = ?5, deleted = 1 \
+                   WHERE api_group = ?1 AND kind = ?2 AND namespace = ?3 AND name = ?4";
+        self.transaction.prepare_cached(sql)?.execute(params![
+            row.group,
+            row.kind,
+            row.namespace,
+            row.name,
+            version
+        ])?;
+        let sql = "DELETE FROM applied WHERE api_group = ?1 AND kind = ?2 AND namespace = ?3 AND name = ?4";
+        self.transaction.prepare_cached(sql)?.execute(params![row.group, row.kind, row.namespace, row.name])?;
+        let owner = text(&object, "/metadata/uid").to_owned();
+        self.changes.push(Change { group: row.group.clone(), version, deleted: true, object });
+        for owned in owned_by(self.transaction, &owner)? {
+            delete(self, &owned)?;
+        }
+        Ok(())
+    }
+}
+
+/// The highest version given out.
+pub(super) fn latest_version(connection: &Connection) -> rusqlite::Result<i64> {
+    let sql = "SELECT coalesce(max(version), 0) FROM objects";
+    connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
+}
+
+/// The object, if it is there.
+pub(super) fn read(connection: &Connection, row: &Row) -> rusqlite::Result<Option<Value>> {
+    let sql = "SELECT body FROM objects \
+               WHERE api_group = ?1 AND kind = ?2 AND namespace = ?3 AND name = ?4 AND deleted = 0";
+    let mut select = connection.prepare_cached(sql)?;
+    let body = select.query_row(params![row.group, row.kind, row.namespace, row.name], body).optional()?;
+    Ok(body)
+}
+
+/// The objects of a kind, by namespace and name.
+pub(super) fn list(
+    connection: &Connection,
+    group: &str,
+    kind: &str,
+    namespace: Option<&str>,
+) -> rusqlite::Result<Vec<Value>> {
+    let sql = "SELECT body FROM objects WHERE api_group = ?1 AND kind = ?2 AND deleted = 0 \
+               AND (?3 IS NULL OR namespace = ?3) ORDER BY namespace, name";
+    connection.prepare_cached(sql)?.query_map(params![group, kind, namespace], body)?.collect()
+}
+
+/// Changes after a version, oldest first, made by whatever process.
+pub(super) fn changes_after(connection: &Connection, version: i64) -> rusqlite::Result<Vec<Change>> {
+    let sql = "SELECT api_group, version, deleted, body FROM objects WHERE version > ?1 ORDER BY version";
+    let mut select = connection.prepare_cached(sql)?;
+    let rows = select.query_map([version], |row| {
+        let object = serde_json::from_str(&row.get::<_, String>(3)?).unwrap_or_default();
+        Ok(Change { group: row.get(0)?, version: row.get(1)?, deleted: row.get(2)?, object })
+    })?;
+    rows.collect()
+}
+
+fn body(row: &rusqlite::Row<'_>) -> rusqlite::Result<Value> {
+    let text: String = row.get(0)?;
+    serde_json::from_str(&text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+}
+
+/// What a manager applied last: its own, and those of all others.
+fn applied(connection: &Connection, row: &Row, manager: &str) -> rusqlite::Result<(Value, Vec<Value>)> {
+    let sql = "SELECT manager, body FROM applied \
+               WHERE api_group = ?1 AND kind = ?2 AND namespace = ?3 AND name = ?4 ORDER BY manager";
+    let mut select = connection.prepare_cached(sql)?;
+    let rows = select.query_map(params![row.group, row.kind, row.namespace, row.name], |found| {
+        let text: String = found.get(1)?;
+        Ok((found.get::<_, String>(0)?, serde_json::from_str(&text).unwrap_or_default()))
+    })?;
+    let (mut own, mut others) = (Value::Null, Vec::new());
+    for found in rows {
+        let (by, value): (String, Value) = found?;
+        if by == manager {
+            own = value;
+        } else {
+            others.push(value);
+        }
+    }
+    Ok((own, others))
+}
+
+/// The object as applying would leave it, before it is stamped.
+fn merged(
+    connection: &Connection,
+    row: &Row,
+    manager: &str,
+    object: &Value,
+) -> rusqlite::Result<(Option<Value>, Value)> {
+    let new = merge::applicable(object);
+    let live = read(connection, row)?;
+    let (last, others) = applied(connection, row, manager)?;
+    let base = live.clone().unwrap_or_else(|| json!({}));
+    Ok((live, merge::apply(&base, &last, &new, &others)))
+}
+
+pub(super) fn preview(connection: &Connection, row: &Row, manager: &str, object: &Value) -> rusqlite::Result<Value> {
+    merged(connection, row, manager, object).map(|(_, after)| after)
+}
+
+pub(super) fn apply(
+    writes: &mut Writes<'_>,
+    row: &Row,
+    manager: &str,
+    source: &str,
+    object: &Value,
+) -> rusqlite::Result<Value> {
+    let (live, after) = merged(writes.transaction, row, manager, object)?;
+    let new = merge::applicable(object).to_string();
+    let sql = "INSERT INTO applied VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE \
+               SET source = excluded.source, body = excluded.body \
+               WHERE body <> excluded.body OR source <> excluded.source";
+    let values = params![row.group, row.kind, row.namespace, row.name, manager, source, new];
+    writes.transaction.prepare_cached(sql)?.execute(values)?;
+    match live {
+        Some(live) if live == after => Ok(live),
+        live => writes.put(row, live.as_ref(), after),
+    }
+}
+
+pub(super) fn patch(writes: &mut Writes<'_>, row: &Row, patch: &Value) -> rusqlite::Result<Option<Value>> {
+    let Some(live) = read(writes.transaction, row)? else { return Ok(None) };
+    let mut after = live.clone();
+    merge::merge_patch(&mut after, patch);
+    if after == live {
+        return Ok(Some(live));
+    }
+    let leaving = after.pointer("/metadata/deletionTimestamp").is_some() && finalizers(&after) == 0;
+    if leaving {
+        writes.remove(row, after.clone())?;
+        return Ok(Some(after));
+    }
+    writes.put(row, Some(&live), after).map(Some)
+}
+
+pub(super) fn write_status(writes: &mut Writes<'_>, row: &Row, status: &Value) -> rusqlite::Result<Option<Value>> {
+    patch(writes, row, &json!({ "status": status }))
+}
+
+pub(super) fn delete(writes: &mut Writes<'_>, row: &Row) -> rusqlite::Result<bool> {
+    let Some(live) = read(writes.transaction, row)? else { return Ok(false) };
+    if finalizers(&live) == 0 {
+        writes.remove(row, live)?;
+        return Ok(true);
+    }
+    if live.pointer("/metadata/deletionTimestamp").is_none() {
+        let mut after = live.clone();
+        after["metadata"]["deletionTimestamp"] = timestamp();
+        writes.put(row, Some(&live), after)?;
+    }
+    Ok(true)
+}
+
+/// Objects whose owner references name that uid.
+fn owned_by(connection: &Connection, uid: &str) -> rusqlite::Result<Vec<Row>> {
+    if uid.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT api_group, kind, namespace, name FROM objects WHERE deleted = 0 AND EXISTS ( \
+               SELECT 1 FROM json_each(body, '$.metadata.ownerReferences') AS owner \
+               WHERE json_extract(owner.value, '$.uid') = ?1)";
+    let mut select = connection.prepare_cached(sql)?;
+    let rows = select.query_map([uid], |row| {
+        Ok(Row { group: row.get(0)?, kind: row.get(1)?, namespace: row.get(2)?, name: row.get(3)? })
+    })?;
+    rows.collect()
+}
+
+/// Writes what only the store writes: identity, version, generation.
+fn stamp(object: &mut Value, row: &Row, before: Option<&Value>, version: i64) {
+    let generation = match before {
+        None => 1,
+        Some(before) => {
+            let previous = before.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1);
+            previous + i64::from(merge::spec_differs(before, object))
+        }
+    };
+    let uid = before.map(|before| text(before, "/metadata/uid").to_owned()).filter(|uid| !uid.is_empty());
+    let created = before.and_then(|before| before.pointer("/metadata/creationTimestamp")).cloned();
+    let metadata = &mut object["metadata"];
+    if row.namespace.is_empty() {
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.remove("namespace");
+        }
+    } else {
+        metadata["namespace"] = row.namespace.clone().into();
+    }
+    metadata["uid"] = uid.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()).into();
+    metadata["creationTimestamp"] = created.unwrap_or_else(timestamp);
+    metadata["generation"] = generation.into();
+    metadata["resourceVersion"] = version.to_string().into();
+}
+
+/// The time now as Kubernetes writes it, in whole seconds.
+fn timestamp() -> Value {
+    serde_json::to_value(api::Time(clock::now())).unwrap_or_default()
+}
+
+fn finalizers(object: &Value) -> usize {
+    object.pointer("/metadata/finalizers").and_then(Value::as_array).map_or(0, Vec::len)
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Forgets what a manager applied, so that a deletion which waits for finalizers is not taken for a missing file again.
+pub(super) fn forget(writes: &mut Writes<'_>, row: &Row, manager: &str) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM applied \
+               WHERE api_group = ?1 AND kind = ?2 AND namespace = ?3 AND name = ?4 AND manager = ?5";
+    let values = params![row.group, row.kind, row.namespace, row.name, manager];
+    writes.transaction.prepare_cached(sql)?.execute(values).map(drop)
+}

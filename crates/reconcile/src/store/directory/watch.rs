@@ -1,0 +1,113 @@
+//! Watches over the directory store: the objects now, then every change, from this process or another.
+
+use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use async_stream::stream;
+use futures::{StreamExt as _, stream::BoxStream};
+use kube::runtime::watcher;
+use serde_json::Value;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{Change, Directory, objects};
+use crate::{Object, Result, clock, controller, object};
+
+/// How often the database is asked whether another process wrote to it: one pragma, microseconds.
+const EXTERNAL_POLL: Duration = Duration::from_millis(100);
+
+/// Lists, then follows the bus; a watcher that falls behind lists again.
+pub(super) fn watch<K: Object>(directory: Directory) -> BoxStream<'static, Result<watcher::Event<K>>> {
+    let kind = object::named::<K>("", "");
+    stream! {
+        loop {
+            let mut changes = directory.0.bus.subscribe();
+            let listed = directory.0.seen.load(Ordering::SeqCst);
+            let values = match directory.list(&kind, None).await {
+                Ok(values) => values,
+                Err(error) => {
+                    yield Err(error);
+                    clock::sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            yield Ok(watcher::Event::Init);
+            for value in values {
+                if let Some(object) = decode::<K>(&directory, &value).await {
+                    yield Ok(watcher::Event::InitApply(object));
+                }
+            }
+            yield Ok(watcher::Event::InitDone);
+            loop {
+                match changes.recv().await {
+                    Ok(change) if change.version <= listed || !concerns::<K>(&change, kind.group()) => {}
+                    Ok(change) => {
+                        if let Some(object) = decode::<K>(&directory, &change.object).await {
+                            yield Ok(match change.deleted {
+                                true => watcher::Event::Delete(object),
+                                false => watcher::Event::Apply(object),
+                            });
+                        }
+                    }
+                    Err(RecvError::Lagged(_)) => break,
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        }
+    }
+    .boxed()
+}
+
+fn concerns<K: Object>(change: &Change, group: &str) -> bool {
+    change.group == group && change.object.get("kind").and_then(Value::as_str) == Some(K::kind(&()).as_ref())
+}
+
+/// The object as its type; one that does not fit gets a condition that says which field is wrong.
+async fn decode<K: Object>(directory: &Directory, value: &Value) -> Option<K> {
+    match object::from_value(value) {
+        Ok(object) => Some(object),
+        Err(error) => {
+            tracing::warn!(%error, "object does not fit its kind");
+            let status = controller::invalid_status(value, &error.to_string(), clock::now());
+            if let Ok(id) = object::require_reference(value)
+                && let Err(error) = directory.write_status(&id, &status).await
+            {
+                tracing::warn!(%error, "condition could not be written");
+            }
+            None
+        }
+    }
+}
+
+impl Directory {
+    /// Brings changes that other processes made to the state file (`slipway reconcile`, `suspend`, …) to the watchers,
+    /// until dropped.
+    pub async fn follow_other_processes(&self) {
+        let mut known = None;
+        loop {
+            let looked = self
+                .0
+                .database
+                .call(|connection| connection.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0)));
+            match looked.await {
+                Ok(version) if known.replace(version) != Some(version) => self.publish_unseen().await,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "state file could not be read"),
+            }
+            clock::sleep(EXTERNAL_POLL).await;
+        }
+    }
+
+    async fn publish_unseen(&self) {
+        let inner = self.0.clone();
+        let published = self.0.database.call(move |connection| {
+            let changes = objects::changes_after(connection, inner.seen.load(Ordering::SeqCst))?;
+            for change in changes {
+                inner.seen.fetch_max(change.version, Ordering::SeqCst);
+                let _ = inner.bus.send(Arc::new(change));
+            }
+            Ok(())
+        });
+        if let Err(error) = published.await {
+            tracing::warn!(%error, "changes of another process could not be read");
+        }
+    }
+}
