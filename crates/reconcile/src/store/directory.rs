@@ -3,6 +3,8 @@
 mod events;
 mod files;
 mod objects;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::{
