@@ -4,6 +4,8 @@
 
 mod queue;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
@@ -260,10 +262,9 @@ impl<R: Reconciler> Runner<R> {
         let labels = ObjectLabels { kind: id.kind.clone(), name: id.name.clone(), namespace: id.namespace.clone() };
         let start = clock::instant();
         let action = async {
-            match self.context.store.get::<R::Kind>(&id.namespace, &id.name).await {
-                Ok(Some(object)) => self.step(Arc::new(object)).await,
-                Ok(None) => Ok(Action::await_change()),
-                Err(error) => Err(error),
+            match self.context.store.find(&id).await? {
+                Some(value) => self.step(value).await,
+                None => Ok(Action::await_change()),
             }
         }
         .instrument(span.clone())
@@ -275,7 +276,8 @@ impl<R: Reconciler> Runner<R> {
         })
     }
 
-    async fn step(&self, object: Arc<R::Kind>) -> Result<Action, Error> {
+    async fn step(&self, value: Value) -> Result<Action, Error> {
+        let object: Arc<R::Kind> = Arc::new(object::from_value(&value)?);
         if object.meta().deletion_timestamp.is_some() {
             return self.delete(object).await;
         }
@@ -283,8 +285,8 @@ impl<R: Reconciler> Runner<R> {
             tracing::debug!("object is suspended");
             return Ok(Action::await_change());
         }
-        let object = if R::STYLE == Style::Flux { self.begin(object).await? } else { object };
-        let before = object::to_value(&*object);
+        let before = if R::STYLE == Style::Flux { self.begin(&*object, value).await? } else { value };
+        let object: Arc<R::Kind> = Arc::new(object::from_value(&before)?);
         let outcome = AssertUnwindSafe(self.reconciler.reconcile(object.clone())).catch_unwind().await;
         let outcome = outcome.unwrap_or_else(|_| {
             Err(Failure::new("Failed", "the run broke off: this is a defect of slipway; the log tells where"))
@@ -294,20 +296,18 @@ impl<R: Reconciler> Runner<R> {
     }
 
     /// Puts the finalizer on, and says that work begins where the last outcome does not hold any more.
-    async fn begin(&self, object: Arc<R::Kind>) -> Result<Arc<R::Kind>, Error> {
-        let id = object::reference(&*object);
-        let mut object = object;
+    async fn begin(&self, object: &R::Kind, value: Value) -> Result<Value, Error> {
+        let id = object::reference(object);
+        let mut value = value;
         if !object.finalizers().iter().any(|finalizer| finalizer == FLUX_FINALIZER) {
             let finalizers: Vec<_> = object.finalizers().iter().map(String::as_str).chain([FLUX_FINALIZER]).collect();
             let patch = json!({"metadata": {"finalizers": finalizers}});
-            let patched = self.context.store.patch(&id, R::CONTROLLER, &patch).await?;
-            object = Arc::new(object::from_value(&patched)?);
+            value = self.context.store.patch(&id, R::CONTROLLER, &patch).await?;
         }
-        if let Some(status) = status::begun(&object::to_value(&*object), clock::now()) {
-            let written = self.context.store.write_status(&id, R::CONTROLLER, &status).await?;
-            object = Arc::new(object::from_value(&written)?);
+        if let Some(status) = status::begun(&value, clock::now()) {
+            value = self.context.store.write_status(&id, R::CONTROLLER, &status).await?;
         }
-        Ok(object)
+        Ok(value)
     }
 
     async fn delete(&self, object: Arc<R::Kind>) -> Result<Action, Error> {
