@@ -1,0 +1,122 @@
+//! Texts as words: case, initials, wrapping.
+
+use super::{int, text};
+use crate::functions::Entry;
+
+pub(super) const TABLE: &[Entry] = &[
+    ("title", "s", |args| Ok(title(&text(&args[0])).into())),
+    ("untitle", "s", |args| Ok(starts(&text(&args[0]), |c| c.to_lowercase().collect()).into())),
+    ("initials", "s", |args| {
+        let text = text(&args[0]);
+        Ok(text.split_whitespace().filter_map(|word| word.chars().next()).collect::<String>().into())
+    }),
+    ("swapcase", "s", |args| Ok(swap(&text(&args[0])).into())),
+    ("snakecase", "s", |args| Ok(words(&text(&args[0])).join("_").into())),
+    ("kebabcase", "s", |args| Ok(words(&text(&args[0])).join("-").into())),
+    ("camelcase", "s", |args| Ok(pascal(&text(&args[0])).into())),
+    ("wrap", "is", |args| Ok(wrap(&text(&args[1]), int(&args[0]), "\n", false).into())),
+    ("wrapWith", "iss", |args| {
+        super::bounded(text(&args[2]).len().saturating_mul(text(&args[1]).len() + 1))?;
+        Ok(wrap(&text(&args[2]), int(&args[0]), &text(&args[1]), true).into())
+    }),
+];
+
+/// Upper case at the start of words, as Go's `strings.Title`.
+fn title(text: &str) -> String {
+    let mut previous = ' ';
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let separated =
+            !(previous.is_alphanumeric() || previous == '_') && (previous.is_ascii() || previous.is_whitespace());
+        if separated {
+            out.extend(c.to_uppercase())
+        } else {
+            out.push(c)
+        }
+        previous = c;
+    }
+    out
+}
+
+/// Changes the first character of each word.
+fn starts(text: &str, change: impl Fn(char) -> String) -> String {
+    let mut at_start = true;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if at_start && !c.is_whitespace() {
+            out.push_str(&change(c))
+        } else {
+            out.push(c)
+        }
+        at_start = c.is_whitespace();
+    }
+    out
+}
+
+fn swap(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| -> Vec<char> {
+            if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() }
+        })
+        .collect()
+}
+
+/// The words of an identifier, in lower case: `HTTPServer2x` has `http`, `server`, `2x`.
+fn words(text: &str) -> Vec<String> {
+    let chars: Vec<char> = text.chars().collect();
+    let mut found = vec![String::new()];
+    for (at, &c) in chars.iter().enumerate() {
+        if !c.is_alphanumeric() {
+            found.push(String::new());
+            continue;
+        }
+        let previous = at.checked_sub(1).map(|at| chars[at]).filter(|c| c.is_alphanumeric());
+        let next_is_lower = chars.get(at + 1).is_some_and(|c| c.is_lowercase());
+        let begins = previous.is_some_and(|previous| {
+            (c.is_uppercase() && (!previous.is_uppercase() || next_is_lower))
+                || (c.is_numeric() && !previous.is_numeric())
+        });
+        if begins {
+            found.push(String::new());
+        }
+        if let Some(word) = found.last_mut() {
+            word.extend(c.to_lowercase());
+        }
+    }
+    found.retain(|word| !word.is_empty());
+    found
+}
+
+fn pascal(text: &str) -> String {
+    let pieces = text.split(|c: char| !c.is_alphanumeric()).filter(|piece| !piece.is_empty());
+    pieces.map(|piece| starts(piece, |c| c.to_uppercase().collect())).collect()
+}
+
+/// Breaks lines at spaces; words longer than a line are broken only if asked.
+fn wrap(text: &str, width: i64, newline: &str, break_words: bool) -> String {
+    let newline = if newline.is_empty() { "\n" } else { newline };
+    let width = usize::try_from(width.max(1)).unwrap_or(1);
+    let chars: Vec<char> = text.chars().collect();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while chars.len() - at > width {
+        if chars[at] == ' ' {
+            at += 1;
+            continue;
+        }
+        let last_space = chars[at..=at + width].iter().rposition(|&c| c == ' ');
+        let (end, next) = match (last_space, break_words) {
+            (Some(space), _) => (at + space, at + space + 1),
+            (None, true) => (at + width, at + width),
+            (None, false) => match chars[at + width..].iter().position(|&c| c == ' ') {
+                Some(space) => (at + width + space, at + width + space + 1),
+                None => break,
+            },
+        };
+        out.extend(&chars[at..end]);
+        out.push_str(newline);
+        at = next;
+    }
+    out.extend(&chars[at..]);
+    out
+}
