@@ -1,0 +1,62 @@
+//! Regular expressions in Go's dialect of RE2, for `filterTags` and `exclusionList`.
+//!
+//! `pattern/translate.rs` rewrites a pattern for the `regex` crate: both engines are linear and prefer the leftmost match,
+//! but what they accept and what `\d` or `&&` mean differs.
+
+mod translate;
+
+use regex::Regex;
+
+/// A compiled pattern.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    regex: Regex,
+    /// Names by group number; group 0 is the whole match.
+    names: Vec<Option<String>>,
+}
+
+/// Why a text is not a pattern, in Go's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("error parsing regexp: {problem}: `{at}`")]
+pub struct InvalidPattern {
+    problem: &'static str,
+    at: String,
+}
+
+impl Pattern {
+    /// Compiles a pattern as Go's `regexp.Compile` would.
+    pub fn new(text: &str) -> Result<Self, InvalidPattern> {
+        let translated = translate::translate(text)?;
+        let regex = Regex::new(&translated.text).map_err(|error| InvalidPattern {
+            problem: match error {
+                regex::Error::CompiledTooBig(_) => "expression too large",
+                _ => "invalid character class range",
+            },
+            at: text.to_owned(),
+        })?;
+        Ok(Self { regex, names: translated.names })
+    }
+
+    /// Whether the pattern is found anywhere in the text.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
+    /// How many groups there are, the whole match included.
+    pub(crate) fn groups(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Number of the group with that name.
+    pub(crate) fn group(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|own| own.as_deref() == Some(name))
+    }
+
+    /// The engine beneath.
+    pub(crate) fn regex(&self) -> &Regex {
+        &self.regex
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! Where Go's dialect and the engine's differ.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What the pattern finds first in the text.
+fn found<'a>(pattern: &str, text: &'a str) -> Option<&'a str> {
+    Pattern::new(pattern).expect(pattern).regex.find(text).map(|found| found.as_str())
+}
+
+#[test]
+fn patterns_of_go_mean_what_they_mean_in_go() {
+    for (pattern, text, expected) in [
+        (r"\Qa.b\E+", "xa.bbb", Some("a.bbb")),
+        (r"\Q[", "a[", Some("[")),
+        (r"\101", "xA", Some("A")),
+        (r"\x41\x{42}", "AB", Some("AB")),
+        ("x{,3}", "x{,3}", Some("x{,3}")),
+        ("a{", "a{", Some("a{")),
+        ("a{01}", "a{01}", Some("a{01}")),
+        ("a{2}", "aaa", Some("aa")),
+        ("[a&&b]", "&", Some("&")),
+        ("[[a]", "[", Some("[")),
+        ("[]a]+", "a]", Some("a]")),
+        ("[a~~b-]", "~", Some("~")),
+        (r"[\d-z]+", "1-z", Some("1-z")),
+        (r"[^\D]+", "a12", Some("12")),
+        (r"\d", "\u{663}", None),
+        (r"\w+", "é_1", Some("_1")),
+        (r"\bv1", "v1", Some("v1")),
+        (r"\<v1", "<v1", Some("<v1")),
+        (r"\_", "_", Some("_")),
+        ("(?)a", "a", Some("a")),
+        ("(?ii-s:A)", "a", Some("a")),
+        ("(?U)a+", "aaa", Some("a")),
+        ("(?<1>a)", "a", Some("a")),
+        ("[[:digit:]]+", "a12", Some("12")),
+        (r"\p{^L}", "a1", Some("1")),
+        ("a$", "a\n", None),
+        ("a*?b", "aab", Some("aab")),
+    ] {
+        assert_eq!(found(pattern, text), expected, "{pattern} in {text}");
+    }
+}
+
+#[test]
+fn what_go_refuses_is_refused_in_its_words() {
+    for (pattern, error) in [
+        ("(?<=v)1", "invalid named capture: `(?<=v)1`"),
+        ("(?=v)", "invalid or unsupported Perl syntax: `(?=`"),
+        ("(?x)a", "invalid or unsupported Perl syntax: `(?x`"),
+        ("a++", "invalid nested repetition operator: `++`"),
+        ("a**", "invalid nested repetition operator: `**`"),
+        ("*", "missing argument to repetition operator: `*`"),
+        ("(|+a)", "missing argument to repetition operator: `+`"),
+        ("a{1001}", "invalid repeat count: `{1001}`"),
+        ("a{2,1}", "invalid repeat count: `{2,1}`"),
+        ("[a--c]", "invalid character class range: `a--`"),
+        ("[z-a]", "invalid character class range: `z-a`"),
+        ("[a", "missing closing ]: `[a`"),
+        ("(a", "missing closing ): `(a`"),
+        ("a)", "unexpected ): `a)`"),
+        (r"\1", r"invalid escape sequence: `\1`"),
+        (r"\y", r"invalid escape sequence: `\y`"),
+        (r"a\", "trailing backslash at end of expression: ``"),
+    ] {
+        let message = Pattern::new(pattern).map_err(|error| error.to_string()).expect_err(pattern);
+        assert_eq!(message, format!("error parsing regexp: {error}"), "{pattern}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn compiling_never_panics(pattern in "([a-z0-9(){}\\[\\]*+?|^$.\\\\,:<>P=&~-]|\\PC){0,24}", text in "\\PC{0,12}") {
+        if let Ok(pattern) = Pattern::new(&pattern) {
+            pattern.is_match(&text);
+        }
+    }
+}
