@@ -1,1 +1,8 @@
-//! Placeholder.
+//! Progressive delivery: what a Canary does to its workload, its services, its routes, and why.
+//!
+//! Pure: `router`, `workload`, `metrics`, the machine. The shell is `controller`.
+
+pub mod router;
+
+#[cfg(test)]
+mod cases;

@@ -1,8 +1,29 @@
 //! `slipway canary weights`: the weights that routing objects give.
 
-use crate::{args::canary::Weights, commands::Exit};
+use canary::router::{self, Options};
+use serde_json::Value;
+
+use crate::{
+    args::{Output, canary::Weights},
+    commands::{Exit, print, print_json},
+};
 
 /// Runs the verb.
-pub fn run(_args: &Weights) -> anyhow::Result<Exit> {
-    anyhow::bail!("not there yet")
+pub fn run(args: &Weights) -> anyhow::Result<Exit> {
+    let weights = read(args).map_err(|error| super::wrong(args.output, error))?;
+    match args.output {
+        Output::Json => print_json(&weights)?,
+        Output::Table => print(&format!(
+            "primary   {}\ncanary    {}\nmirrored  {}\n",
+            weights.primary, weights.canary, weights.mirrored
+        )),
+    }
+    Ok(Exit::Done)
+}
+
+fn read(args: &Weights) -> anyhow::Result<router::Weights> {
+    let manifests = super::manifests(&args.files)?;
+    let current: Vec<Value> = super::objects(&args.existing)?.into_iter().chain(manifests.others).collect();
+    let options = Options { mesh_provider: args.mesh_provider.clone(), ..Options::default() };
+    Ok(router::weights(&manifests.canary, &options, &current)?)
 }
