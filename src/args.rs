@@ -18,6 +18,8 @@ pub struct Arguments {
 pub enum Verb {
     /// Which versions a range accepts, and why not the others.
     Semver(Semver),
+    /// How an image name is read: registry, repository, scheme.
+    Image(Image),
     /// What a Canary would do: its routes, its queries, a rehearsal.
     #[command(subcommand)]
     Canary(canary::Canary),
@@ -40,6 +42,19 @@ pub struct Semver {
     pub range: String,
     /// Versions to try; `-` reads them from standard input, one per line.
     pub versions: Vec<String>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `slipway image REF`
+#[derive(Debug, clap::Args)]
+pub struct Image {
+    /// The image, as in `spec.image`: a repository without scheme, tag or digest.
+    pub reference: String,
+    /// Allow plain HTTP, as `spec.insecure` does.
+    #[arg(long)]
+    pub insecure: bool,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,

@@ -1,6 +1,7 @@
 //! One file per verb; this one picks it.
 
 mod canary;
+mod image;
 mod semver;
 
 use std::{
@@ -31,6 +32,7 @@ impl From<Exit> for ExitCode {
 pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     match arguments.verb {
         Verb::Semver(args) => semver::run(&args),
+        Verb::Image(args) => image::run(&args),
         Verb::Canary(verb) => canary::run(&verb),
     }
 }
