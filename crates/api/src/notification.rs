@@ -22,9 +22,10 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_original() {
-        let provider: Provider = typed(&json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Provider",
+        let provider: Provider =
+            typed(&json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Provider",
             "metadata": {"name": "chat"}, "spec": {"type": "slack", "unknown": 1}}))
-        .expect("the manifest is good");
+            .expect("the manifest is good");
         assert_eq!(provider.spec.timeout(), std::time::Duration::from_secs(15));
         assert!(!provider.spec.suspend);
         let alert: Alert = typed(&json!({"metadata": {"name": "all"}, "spec": {"providerRef": {"name": "chat"},

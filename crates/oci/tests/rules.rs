@@ -19,10 +19,13 @@ struct Sent {
     authorization: Option<String>,
 }
 
+/// An address and its answers in order.
+type Rule = (String, VecDeque<Response<String>>);
+
 /// What the world answers: the first rule whose address is a prefix of the request's, each used once; the last one stays.
 #[derive(Clone, Default)]
 struct World {
-    rules: Arc<Mutex<Vec<(String, VecDeque<Response<String>>)>>>,
+    rules: Arc<Mutex<Vec<Rule>>>,
     sent: Arc<Mutex<Vec<Sent>>>,
     slept: Arc<Mutex<Vec<Duration>>>,
 }
