@@ -1,0 +1,205 @@
+use api::kustomize::{CommonMetadata, Image};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  template:\n    spec:\n      \
+                          containers: [{name: web, image: 'app:1', envFrom: [{configMapRef: {name: settings}}]}]\n";
+const CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {a: b}\n";
+
+fn tree(files: &[(&str, &str)]) -> Tree {
+    Tree::new(files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())))
+}
+
+fn spec(path: &str) -> KustomizationSpec {
+    KustomizationSpec { path: path.into(), ..KustomizationSpec::default() }
+}
+
+/// `kind/namespace/name` of what the folder builds to.
+fn built(files: &[(&str, &str)], spec: &KustomizationSpec) -> Vec<String> {
+    let objects = build(&tree(files), spec).unwrap();
+    objects.iter().map(|object| api::meta::ObjectReference::of(object).unwrap().to_string()).collect()
+}
+
+fn refused(files: &[(&str, &str)], path: &str, expected: &str) {
+    let error = build(&tree(files), &spec(path)).unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}\nlacks {expected}");
+}
+
+#[test]
+fn a_plain_folder_is_all_its_manifests() {
+    let files = [
+        ("apps/b.yaml", DEPLOYMENT),
+        ("apps/deep/a.yml", CONFIG_MAP),
+        ("apps/notes.txt", "no manifest"),
+        ("other/x.yaml", "kind: ["),
+    ];
+    assert_eq!(built(&files, &spec("./apps")), ["Deployment/web", "ConfigMap/settings"]);
+}
+
+#[test]
+fn a_directory_with_a_kustomization_is_added_as_a_whole() {
+    let files = [
+        ("apps/a.yaml", CONFIG_MAP),
+        ("apps/web/deployment.yaml", DEPLOYMENT),
+        ("apps/web/kustomization.yaml", "namespace: team\nresources: [deployment.yaml]\n"),
+        ("apps/web/unlisted/broken.yaml", "kind: ["),
+    ];
+    assert_eq!(built(&files, &spec("apps")), ["ConfigMap/settings", "Deployment/team/web"]);
+}
+
+#[test]
+fn an_empty_folder_builds_to_nothing() {
+    assert!(built(&[("apps/readme.md", "")], &spec("apps")).is_empty());
+}
+
+#[test]
+fn overlays_change_names_and_references_follow() {
+    let files = [
+        ("base/deployment.yaml", DEPLOYMENT),
+        ("base/settings.yaml", CONFIG_MAP),
+        ("base/kustomization.yaml", "resources: [deployment.yaml, settings.yaml]\n"),
+        (
+            "production/kustomization.yaml",
+            "resources: [../base]\nnamespace: production\nnamePrefix: p-\nnameSuffix: -x\nimages: [{name: app, newTag: '2'}]\n\
+             commonLabels: {env: production}\nreplicas: [{name: web, count: 3}]\n",
+        ),
+    ];
+    let objects = build(&tree(&files), &spec("production")).unwrap();
+    assert_eq!(
+        objects[0],
+        json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "p-web-x", "namespace": "production", "labels": {"env": "production"}},
+            "spec": {"replicas": 3, "selector": {"matchLabels": {"env": "production"}},
+                "template": {"metadata": {"labels": {"env": "production"}}, "spec": {"containers": [
+                    {"name": "web", "image": "app:2", "envFrom": [{"configMapRef": {"name": "p-settings-x"}}]}]}}}})
+    );
+}
+
+#[test]
+fn generated_names_carry_a_hash_and_references_follow() {
+    let files = [
+        ("deployment.yaml", DEPLOYMENT),
+        (
+            "kustomization.yaml",
+            "resources: [deployment.yaml]\nconfigMapGenerator:\n- name: settings\n  literals: [a=b]\n",
+        ),
+    ];
+    let objects = build(&tree(&files), &spec("")).unwrap();
+    let from = objects[0].pointer("/spec/template/spec/containers/0/envFrom/0/configMapRef/name").unwrap();
+    assert_eq!((from, &objects[1]["metadata"]["name"]), (&json!("settings-4h2mbtbbt6"), &json!("settings-4h2mbtbbt6")));
+}
+
+#[test]
+fn patches_find_their_objects() {
+    let patches = "resources: [deployment.yaml, settings.yaml]\npatches:\n- path: patch.yaml\n- target: {kind: Deployment}\n  \
+                   patch: |\n    - {op: add, path: /spec/replicas, value: 2}\n";
+    let patch = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {a: null, c: d}\n";
+    let files = [
+        ("deployment.yaml", DEPLOYMENT),
+        ("settings.yaml", CONFIG_MAP),
+        ("kustomization.yaml", patches),
+        ("patch.yaml", patch),
+    ];
+    let objects = build(&tree(&files), &spec("")).unwrap();
+    assert_eq!((&objects[0]["spec"]["replicas"], &objects[1]["data"]), (&json!(2), &json!({"c": "d"})));
+}
+
+#[test]
+fn the_kustomizations_own_fields_are_merged_in() {
+    let spec = KustomizationSpec {
+        target_namespace: Some("team".into()),
+        name_prefix: "p-".into(),
+        images: vec![Image { name: "app".into(), new_tag: Some("9".into()), ..Image::default() }],
+        common_metadata: Some(CommonMetadata {
+            labels: [("team".to_owned(), "a".to_owned())].into(),
+            annotations: Default::default(),
+        }),
+        ..KustomizationSpec::default()
+    };
+    let file = "resources: [deployment.yaml]\nnamespace: other\nimages: [{name: app, digest: 'sha256:aa'}]\n";
+    let objects = build(&tree(&[("deployment.yaml", DEPLOYMENT), ("kustomization.yaml", file)]), &spec).unwrap();
+    assert_eq!(objects[0]["metadata"], json!({"name": "p-web", "namespace": "team", "labels": {"team": "a"}}));
+    assert_eq!(objects[0]["spec"]["template"]["spec"]["containers"][0]["image"], "app:9");
+}
+
+#[test]
+fn cluster_scoped_objects_take_no_namespace() {
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: bar}\n---\napiVersion: rbac.authorization.k8s.io/v1\n\
+                     kind: ClusterRole\nmetadata: {name: r}\n";
+    let files = [("a.yaml", namespace), ("kustomization.yaml", "resources: [a.yaml]\nnamespace: foo\n")];
+    assert_eq!(built(&files, &spec("")), ["Namespace/foo", "ClusterRole/r"]);
+}
+
+#[test]
+fn errors_name_file_line_and_field() {
+    let k = |text: &'static str| [("kustomization.yaml", text), ("a.yaml", CONFIG_MAP), ("b.yaml", CONFIG_MAP)];
+    refused(&[("apps/a.yaml", "apiVersion: v1\nkind: [\n")], "apps", "apps/a.yaml: line ");
+    refused(&[("apps/a.yaml", "\n\n---\nfoo: 1\n")], "apps", "apps/a.yaml: line 3: apiVersion: it is missing");
+    refused(&[("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n")], "", "a.yaml: line 1: metadata.name:");
+    refused(
+        &[("a.yaml", "apiVersion: v1\nkind: A\nmetadata: {name: x, labels: {a: 1}}\n")],
+        "",
+        "metadata.labels: texts by name",
+    );
+    refused(
+        &[("a.yaml", CONFIG_MAP), ("b.yaml", CONFIG_MAP)],
+        "",
+        "b.yaml: line 1: may not add resource with an already \
+        registered id: ConfigMap.v1.[noGrp]/settings.[noNs] (also in a.yaml)",
+    );
+    refused(&k("helmCharts: []\n"), "", "kustomization.yaml: helmCharts: this kustomize field is not supported yet");
+    refused(&k("resource: [a.yaml]\n"), "", "unknown field `resource`");
+    refused(&k("resources: [a.yaml, c.yaml]\n"), "", "kustomization.yaml: resources[1]: \"c.yaml\" does not exist");
+    refused(&k("resources: [../../etc]\n"), "", "resources[0]: \"../../etc\" is outside the source");
+    refused(&k("resources: ['https://x.test/y?ref=v1']\n"), "", "remote bases are not supported yet");
+    refused(&k("resources: [.]\n"), "", "cycle detected");
+    refused(&k("images: [{name: a, newtag: b}]\n"), "", "images[0]");
+    refused(&k("kind: ConfigMap\n"), "", "kind: kind should be Kustomization or Component");
+    refused(&k("patches: [{patch: 'kind: X'}]\n"), "", "patches[0]: no resource matches");
+    refused(&k("replicas: [{name: none, count: 1}]\n"), "", "replicas[0]");
+    refused(&k("resources: [\n"), "", "kustomization.yaml: line ");
+    refused(&[("a.yaml", "")], "../x", "spec.path: \"../x\" is outside the source");
+    refused(&[("a.yaml", "")], "apps", "spec.path: \"apps\" is not a directory of the source");
+}
+
+#[test]
+fn cycles_through_several_directories_are_refused() {
+    let files = [("a/kustomization.yaml", "resources: [../b]\n"), ("b/kustomization.yaml", "resources: [../a]\n")];
+    refused(&files, "a", "b/kustomization.yaml: resources[0]: cycle detected: \"a\" is already being built");
+}
+
+#[test]
+fn components_transform_what_their_parent_gathered() {
+    let files = [
+        ("app/a.yaml", CONFIG_MAP),
+        ("app/kustomization.yaml", "resources: [a.yaml]\ncomponents: [../extra]\n"),
+        ("extra/kustomization.yaml", "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnamePrefix: c-\n"),
+    ];
+    assert_eq!(built(&files, &spec("app")), ["ConfigMap/c-settings"]);
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics(
+        manifest in "(\\PC|\n|---\n|: |- |\\{|\\[|kind|name|metadata|apiVersion){0,60}",
+        file in "(\\PC|\n|: |- |\\{|\\[|resources|patches|images|labels|a\\.yaml|name){0,60}",
+    ) {
+        let _ = build(&tree(&[("a.yaml", &manifest)]), &spec(""));
+        let _ = build(&tree(&[("a.yaml", DEPLOYMENT), ("kustomization.yaml", &file)]), &spec(""));
+    }
+
+    #[test]
+    fn arbitrary_patches_never_panic(
+        operation in "(add|remove|replace|move|copy|test)",
+        path in "(/|~1|spec|template|containers|0|-|metadata|name){0,8}",
+        fields in "[a-z]{1,5}",
+    ) {
+        let file = format!(
+            "resources: [a.yaml]\npatches:\n- target: {{kind: Deployment}}\n  patch: |\n    - {{op: {operation}, path: \
+             '{path}', from: /spec, value: {{{fields}: 1}}}}\n"
+        );
+        let _ = build(&tree(&[("a.yaml", DEPLOYMENT), ("kustomization.yaml", &file)]), &spec(""));
+    }
+}
