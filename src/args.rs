@@ -20,6 +20,8 @@ pub enum Verb {
     Semver(Semver),
     /// How an image name is read: registry, repository, scheme.
     Image(Image),
+    /// Which tag an ImagePolicy chooses, and why not the others.
+    Choose(Choose),
     /// What a Canary would do: its routes, its queries, a rehearsal.
     #[command(subcommand)]
     Canary(canary::Canary),
@@ -39,6 +41,7 @@ pub enum Output {
 #[derive(Debug, clap::Args)]
 pub struct Semver {
     /// The range, as in `spec.policy.semver.range`.
+    #[arg(allow_hyphen_values = true)]
     pub range: String,
     /// Versions to try; `-` reads them from standard input, one per line.
     pub versions: Vec<String>,
@@ -55,6 +58,26 @@ pub struct Image {
     /// Allow plain HTTP, as `spec.insecure` does.
     #[arg(long)]
     pub insecure: bool,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `slipway choose -f IMAGEPOLICY.yaml --tags FILE|-`
+#[derive(Debug, clap::Args)]
+pub struct Choose {
+    /// File that holds the ImagePolicy; other objects in it are passed over. `-` is standard input.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: String,
+    /// File with the tags, one per line or a JSON list. `-` is standard input.
+    #[arg(short, long, value_name = "FILE")]
+    pub tags: String,
+    /// The ImagePolicy meant, if the file holds several.
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
+    /// Tell the fate of this tag alone.
+    #[arg(long, value_name = "TAG")]
+    pub why_not: Option<String>,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,

@@ -1,6 +1,7 @@
 //! One file per verb; this one picks it.
 
 mod canary;
+mod choose;
 mod image;
 mod semver;
 
@@ -33,6 +34,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     match arguments.verb {
         Verb::Semver(args) => semver::run(&args),
         Verb::Image(args) => image::run(&args),
+        Verb::Choose(args) => choose::run(&args),
         Verb::Canary(verb) => canary::run(&verb),
     }
 }

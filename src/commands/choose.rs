@@ -1,0 +1,148 @@
+//! `slipway choose`: which tag an ImagePolicy chooses, and why not the others. Needs no server and no cluster.
+
+mod funnel;
+mod manifest;
+
+use anyhow::{Context as _, anyhow, bail};
+use policy::{Candidate, Policy, Selection, Verdict};
+use serde::Serialize;
+use serde_json::Value;
+
+use self::manifest::Manifest;
+use super::Exit;
+use crate::args::{Choose, Output};
+
+/// The answer. Field names are part of the command contract.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    latest: Option<Latest<'a>>,
+    reason: String,
+    error: Option<String>,
+    candidates: Vec<Row<'a>>,
+}
+
+/// The chosen tag.
+#[derive(Debug, Serialize)]
+struct Latest<'a> {
+    tag: &'a str,
+    value: &'a str,
+}
+
+/// One tag of the answer.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    tag: &'a str,
+    value: Option<&'a str>,
+    accepted: bool,
+    reason: Option<String>,
+}
+
+/// Runs the verb. A policy that chooses nothing is the negative answer; one that cannot be read is an error.
+pub fn run(args: &Choose) -> anyhow::Result<Exit> {
+    let outcome = choose(args);
+    if let (Err(refusal), Output::Json) = (&outcome, args.output) {
+        // Programs find the plain text in the answer; the place is for people, on standard error.
+        let text = refusal.downcast_ref::<policy::Error>().map_or_else(|| format!("{refusal:#}"), ToString::to_string);
+        let reason = format!("{refusal:#}");
+        super::print_json(&Answer { latest: None, reason, error: Some(text), candidates: Vec::new() })?;
+    }
+    outcome
+}
+
+/// Reads, chooses, prints.
+fn choose(args: &Choose) -> anyhow::Result<Exit> {
+    if args.file == "-" && args.tags == "-" {
+        bail!("the policy and the tags cannot both come from standard input");
+    }
+    let manifest = Manifest::read(&args.file, args.policy.as_deref())?;
+    let policy = manifest.policy()?;
+    let text = super::read(&args.tags)?;
+    let tags = tags(&text).with_context(|| format!("the tags in {} cannot be read", args.tags))?;
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    let selection = policy.select(&tags);
+    match (&args.why_not, args.output) {
+        (Some(tag), output) => return why_not(tag, &policy, &selection, output),
+        (None, Output::Json) => super::print_json(&answer(&policy, &selection))?,
+        (None, Output::Table) => super::print(&funnel::table(&manifest, &policy, &selection)),
+    }
+    Ok(if selection.error.is_some() { Exit::No } else { Exit::Done })
+}
+
+/// The answer for programs.
+fn answer<'a>(policy: &Policy, selection: &'a Selection<'_>) -> Answer<'a> {
+    Answer {
+        latest: selection.latest().map(|latest| Latest { tag: latest.tag, value: value(latest).unwrap_or_default() }),
+        reason: policy.summary(selection),
+        error: selection.error.as_ref().map(ToString::to_string),
+        candidates: selection.candidates.iter().map(|candidate| row(policy, candidate)).collect(),
+    }
+}
+
+/// One tag for programs.
+fn row<'a>(policy: &Policy, candidate: &'a Candidate<'_>) -> Row<'a> {
+    Row {
+        tag: candidate.tag,
+        value: value(candidate),
+        accepted: candidate.verdict == Verdict::Accepted,
+        reason: policy.reason(candidate),
+    }
+}
+
+/// What is compared for a candidate.
+fn value<'a>(candidate: &'a Candidate<'_>) -> Option<&'a str> {
+    candidate.value.as_deref()
+}
+
+/// Tells the fate of one tag. That it was not chosen is the negative answer.
+fn why_not(tag: &str, policy: &Policy, selection: &Selection<'_>, output: Output) -> anyhow::Result<Exit> {
+    let Some(place) = selection.candidates.iter().position(|candidate| candidate.tag == tag) else {
+        bail!("{tag} is not among the tags");
+    };
+    let candidate = &selection.candidates[place];
+    let sentence = match (policy.reason(candidate), selection.latest()) {
+        (Some(reason), _) => format!("{tag} was dropped: {reason}"),
+        (None, Some(latest)) if latest.tag == tag => format!("{tag} is chosen: {}", policy.summary(selection)),
+        (None, Some(latest)) => format!("{tag} fits, as number {}, but {} comes before it", place + 1, latest.tag),
+        (None, None) => format!("{tag} fits, but nothing is chosen: {}", policy.summary(selection)),
+    };
+    match output {
+        Output::Json => super::print_json(&row(policy, candidate))?,
+        Output::Table => super::print(&(sentence + "\n")),
+    }
+    Ok(if selection.latest().is_some_and(|latest| latest.tag == tag) { Exit::Done } else { Exit::No })
+}
+
+/// The tags of a text: one per line, a JSON list, or a JSON object with a list under `tags`, as registries answer.
+fn tags(text: &str) -> anyhow::Result<Vec<String>> {
+    let text = text.trim_start_matches('\u{feff}');
+    // A tag begins with neither bracket.
+    if !text.trim_start().starts_with(['[', '{']) {
+        return Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect());
+    }
+    let listed = match serde_json::from_str(text)? {
+        Value::Object(mut answer) => answer.remove("tags").unwrap_or_default(),
+        listed => listed,
+    };
+    let Value::Array(items) = listed else { bail!("a list of tags is expected") };
+    items
+        .into_iter()
+        .map(|item| match item {
+            Value::String(tag) => Ok(tag),
+            other => Err(anyhow!("a tag is a text, not {other}")),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_come_as_lines_as_a_list_or_as_a_registry_answers() {
+        for text in ["a\r\nb\n\n", "[\"a\", \"b\"]", "{\"name\": \"x\", \"tags\": [\"a\", \"b\"]}"] {
+            assert_eq!(tags(text).expect(text), ["a", "b"], "{text}");
+        }
+        assert!(tags("[1]").is_err());
+        assert!(tags("").expect("no tags").is_empty());
+    }
+}
