@@ -3,6 +3,7 @@
 //! Pure: `router`, `workload`, `metrics`, the machine. The shell is `controller`.
 
 pub mod router;
+pub mod workload;
 
 #[cfg(test)]
 mod cases;
