@@ -1,6 +1,7 @@
 //! What was typed: clap structs only. What it means is decided in `commands/` and `config.rs`.
 
 pub mod canary;
+pub mod run;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -16,6 +17,10 @@ pub struct Arguments {
 /// The verbs, each in its file in `commands/`.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Run the controllers.
+    Run(run::Run),
+    /// Watch the main job happen on this machine.
+    Demo(run::Demo),
     /// Which versions a range accepts, and why not the others.
     Semver(Semver),
     /// How an image name is read: registry, repository, scheme.

@@ -3,6 +3,7 @@
 mod canary;
 mod choose;
 mod image;
+mod run;
 mod semver;
 
 use std::{
@@ -32,6 +33,8 @@ impl From<Exit> for ExitCode {
 /// Runs the verb. An error means that the input is wrong; its chain is printed by `main`.
 pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     match arguments.verb {
+        Verb::Run(args) => run::run(args),
+        Verb::Demo(args) => run::demo(&args),
         Verb::Semver(args) => semver::run(&args),
         Verb::Image(args) => image::run(&args),
         Verb::Choose(args) => choose::run(&args),

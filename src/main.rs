@@ -2,6 +2,10 @@
 
 mod args;
 mod commands;
+mod config;
+mod demo;
+mod run;
+mod serve;
 
 use std::process::ExitCode;
 

@@ -24,7 +24,6 @@ impl World {
         std::fs::create_dir(folder.path().join("manifests")).unwrap();
         let world = Self::write(&folder, files);
         let store = world.reopen().await;
-        drop(world);
         Self { folder, store }
     }
 
@@ -36,7 +35,7 @@ impl World {
     }
 
     async fn change(&self, files: &[(&str, &str)]) {
-        drop(Self::write(&self.folder, files));
+        Self::write(&self.folder, files);
         self.rescan().await;
     }
 

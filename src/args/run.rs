@@ -1,0 +1,82 @@
+//! `slipway run` and `slipway demo` as typed.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::ValueEnum;
+
+/// Groups of controllers that can be switched on and off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Stage {
+    /// Scanner, policy and updater: Flux's image controllers.
+    Image,
+    /// Alerts and providers: Flux's notification controller.
+    Notification,
+    /// Sources and Kustomizations: Flux's source and kustomize controllers.
+    Delivery,
+    /// Canaries: Flagger.
+    Canary,
+    /// Standalone only: Deployments as processes, routes as a proxy.
+    Local,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogEncoding {
+    /// For people.
+    #[default]
+    Console,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The controller: standalone over folders of manifests, or on Kubernetes.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// Folders or files of manifests; standalone. They are only read.
+    #[arg(long, value_name = "PATH", num_args = 1.., env = "SLIPWAY_MANIFESTS", value_delimiter = ',')]
+    pub manifests: Vec<PathBuf>,
+    /// The state file; standalone. Made if it is not there.
+    #[arg(long, value_name = "FILE", env = "SLIPWAY_STATE")]
+    pub state: Option<PathBuf>,
+    /// The cluster to work on; inside a cluster its own is taken.
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG", conflicts_with = "state")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Where Git mirrors, images and logs are kept; standalone beside the state file.
+    #[arg(long, value_name = "FOLDER", env = "SLIPWAY_STORAGE_PATH")]
+    pub storage_path: Option<PathBuf>,
+    /// Which controllers run; all unless told.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub controllers: Vec<Stage>,
+    /// Address of health, metrics and pages [default: 127.0.0.1:8080 standalone, 0.0.0.0:8080 in a cluster]
+    #[arg(long, env = "SLIPWAY_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// Prometheus that Canaries ask when they name none themselves.
+    #[arg(long, default_value = "http://prometheus:9090", env = "SLIPWAY_METRICS_SERVER")]
+    pub metrics_server: String,
+    /// Router of Canaries that name no provider themselves.
+    #[arg(long, default_value = "istio")]
+    pub mesh_provider: String,
+    /// Shortest analysis interval; shorter ones are raised to it, as Flagger raises them to 10s.
+    #[arg(long, default_value = "10s")]
+    pub min_analysis_interval: api::Duration,
+    /// References to objects of other namespaces are refused.
+    #[arg(long)]
+    pub no_cross_namespace_refs: bool,
+    /// How much is logged: error, warn, info, debug, trace, or a tracing filter.
+    #[arg(long, default_value = "info", env = "SLIPWAY_LOG_LEVEL")]
+    pub log_level: String,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub log_encoding: LogEncoding,
+}
+
+/// The main job on real parts, on this machine, in under two minutes.
+#[derive(Debug, clap::Args)]
+pub struct Demo {
+    /// Leave everything running at the end, with its addresses printed, until Ctrl-C.
+    #[arg(long)]
+    pub keep: bool,
+    /// Work in this folder and leave it there; a temporary one otherwise.
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: Option<PathBuf>,
+}

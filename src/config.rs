@@ -1,0 +1,118 @@
+//! What the flags of `slipway run` mean: one [`Config`], checked before anything is started.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+
+use crate::args::run::{LogEncoding, Run, Stage};
+
+/// Where objects live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this machine.
+    Standalone {
+        /// The state file.
+        state: PathBuf,
+        /// Folders or files of manifests.
+        manifests: Vec<PathBuf>,
+    },
+    /// In a cluster: the one of this kubeconfig, or the one we run in.
+    Cluster {
+        /// The kubeconfig file.
+        kubeconfig: Option<PathBuf>,
+    },
+}
+
+/// What `slipway run` is to do.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where objects live.
+    pub place: Place,
+    /// Which groups of controllers run.
+    pub stages: BTreeSet<Stage>,
+    /// Folder for mirrors, images, logs.
+    pub storage: PathBuf,
+    /// Address of health, metrics and pages.
+    pub listen: SocketAddr,
+    /// Prometheus for Canaries that name none.
+    pub metrics_server: String,
+    /// Router for Canaries that name none.
+    pub mesh_provider: String,
+    /// Shortest analysis interval.
+    pub min_analysis_interval: Duration,
+    /// Whether references across namespaces are refused.
+    pub no_cross_namespace_refs: bool,
+    /// Filter of the log.
+    pub log_level: String,
+    /// Form of the log.
+    pub log_encoding: LogEncoding,
+}
+
+impl Config {
+    /// Reads the flags. Errs where they contradict each other or name what is not there.
+    pub fn new(args: Run) -> anyhow::Result<Self> {
+        let standalone = args.state.is_some() || !args.manifests.is_empty();
+        let place = if standalone {
+            let state = args.state.context("--manifests needs --state FILE, where slipway keeps what it writes")?;
+            for path in &args.manifests {
+                ensure!(path.exists(), "--manifests {}: no such file or folder", path.display());
+            }
+            Place::Standalone { state, manifests: args.manifests }
+        } else {
+            let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+            ensure!(
+                args.kubeconfig.is_some() || in_cluster,
+                "nothing to work on: give --manifests FOLDER --state FILE, or --kubeconfig FILE"
+            );
+            Place::Cluster { kubeconfig: args.kubeconfig }
+        };
+        let stages = stages(&args.controllers, standalone)?;
+        let storage = args.storage_path.unwrap_or_else(|| default_storage(&place));
+        let address = if standalone { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+        let server = args.metrics_server;
+        ensure!(
+            server.starts_with("http://") || server.starts_with("https://"),
+            "--metrics-server {server}: an http or https URL is expected"
+        );
+        Ok(Self {
+            place,
+            stages,
+            storage,
+            listen: args.listen.unwrap_or_else(|| SocketAddr::from((address, 8080))),
+            metrics_server: server,
+            mesh_provider: args.mesh_provider,
+            min_analysis_interval: args.min_analysis_interval.get(),
+            no_cross_namespace_refs: args.no_cross_namespace_refs,
+            log_level: args.log_level,
+            log_encoding: args.log_encoding,
+        })
+    }
+}
+
+fn stages(asked: &[Stage], standalone: bool) -> anyhow::Result<BTreeSet<Stage>> {
+    let mut stages: BTreeSet<Stage> = asked.iter().copied().collect();
+    if stages.is_empty() {
+        stages.extend([Stage::Image, Stage::Notification, Stage::Delivery, Stage::Canary]);
+        if standalone {
+            stages.insert(Stage::Local);
+        }
+    }
+    ensure!(standalone || !stages.contains(&Stage::Local), "--controllers local works standalone only");
+    Ok(stages)
+}
+
+/// Beside the state file, or the system's temporary folder: on Kubernetes it is a cache.
+fn default_storage(place: &Place) -> PathBuf {
+    match place {
+        Place::Standalone { state, .. } => {
+            let name = state.file_stem().unwrap_or_default().to_string_lossy();
+            state.parent().unwrap_or(Path::new(".")).join(format!("{name}.files"))
+        }
+        Place::Cluster { .. } => std::env::temp_dir().join("slipway"),
+    }
+}

@@ -1,0 +1,183 @@
+//! A Git server: git's own `git http-backend` behind HTTP with basic authentication, on loopback.
+//!
+//! Stands alone, so that tests of other crates can include it by its path.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, process::Command};
+
+/// Largest request taken, in bytes: a pack that somebody pushes.
+const LIMIT: usize = 256 << 20;
+
+#[derive(Debug)]
+struct Settings {
+    root: PathBuf,
+    /// User name and password.
+    login: Option<(String, String)>,
+}
+
+/// A Git server that serves until dropped.
+#[derive(Debug)]
+pub struct GitServer {
+    address: SocketAddr,
+    root: PathBuf,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl GitServer {
+    /// Serves the bare repositories below `root` on a free loopback port; with a login, to nobody else.
+    pub async fn start(root: &Path, login: Option<(&str, &str)>) -> io::Result<Self> {
+        std::fs::create_dir_all(root)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let login = login.map(|(user, password)| (user.to_owned(), password.to_owned()));
+        let settings = Arc::new(Settings { root: root.to_owned(), login });
+        let task = tokio::spawn(accept(listener, settings));
+        Ok(Self { address, root: root.to_owned(), task })
+    }
+
+    /// Makes an empty bare repository that takes pushes, and gives its URL, without credentials.
+    pub fn create_repository(&self, name: &str) -> io::Result<String> {
+        let folder = self.folder(name);
+        let made = std::process::Command::new("git")
+            .args(["init", "--quiet", "--bare", "--initial-branch=main"])
+            .arg(&folder)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()?;
+        if !made.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&made.stderr).trim().to_owned()));
+        }
+        for setting in ["http.receivepack", "receive.advertisePushOptions"] {
+            let set =
+                std::process::Command::new("git").arg("-C").arg(&folder).args(["config", setting, "true"]).status()?;
+            if !set.success() {
+                return Err(io::Error::other(format!("git config {setting} failed")));
+            }
+        }
+        Ok(format!("http://{}/{name}.git", self.address))
+    }
+
+    /// Where a repository lies.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.root.join(format!("{name}.git"))
+    }
+}
+
+impl Drop for GitServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, settings: Arc<Settings>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let _ = stream.set_nodelay(true);
+        let settings = Arc::clone(&settings);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let settings = Arc::clone(&settings);
+                async move { Ok::<_, Infallible>(answer(&settings, request).await) }
+            });
+            // A client that goes away is no concern of the server's.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(settings: &Settings, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    if !allowed(settings, &request) {
+        let mut refused = plain(StatusCode::UNAUTHORIZED, "a login is needed\n");
+        refused.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"git\""));
+        return refused;
+    }
+    match cgi(settings, request).await {
+        Ok(response) => response,
+        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+    }
+}
+
+fn allowed(settings: &Settings, request: &Request<Incoming>) -> bool {
+    let Some((user, password)) = &settings.login else { return true };
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let expected = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")));
+    given == Some(expected.as_str())
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text.to_owned())));
+    *response.status_mut() = status;
+    response
+}
+
+/// Runs `git http-backend` on the request, as RFC 3875 says.
+async fn cgi(settings: &Settings, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    let (parts, body) = request.into_parts();
+    let body = http_body_util::Limited::new(body, LIMIT).collect().await.map_err(io::Error::other)?.to_bytes();
+    let header = |name: header::HeaderName| {
+        parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    };
+    let protocol = parts.headers.get("git-protocol").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut child = Command::new("git")
+        .arg("http-backend")
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("GIT_PROJECT_ROOT", &settings.root)
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        .env("GIT_PROTOCOL", protocol)
+        .env("REMOTE_USER", "slipway")
+        .env("REMOTE_ADDR", "127.0.0.1")
+        .env("REQUEST_METHOD", parts.method.as_str())
+        .env("PATH_INFO", parts.uri.path())
+        .env("QUERY_STRING", parts.uri.query().unwrap_or_default())
+        .env("CONTENT_TYPE", header(header::CONTENT_TYPE))
+        .env("HTTP_CONTENT_ENCODING", header(header::CONTENT_ENCODING))
+        .env("CONTENT_LENGTH", body.len().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut stdin = child.stdin.take().ok_or_else(|| io::Error::other("no pipe to git"))?;
+    // Written beside, as a full pipe would stop both sides.
+    let feed = tokio::spawn(async move {
+        // git may have read enough already.
+        let _ = stdin.write_all(&body).await;
+    });
+    let output = child.wait_with_output().await?;
+    feed.abort();
+    parse(&output.stdout)
+}
+
+/// The answer of a CGI program: header lines, an empty line, the body.
+fn parse(output: &[u8]) -> io::Result<Response<Full<Bytes>>> {
+    let malformed = || io::Error::other("git http-backend gave no answer");
+    let end = output.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(malformed)?;
+    let head = String::from_utf8_lossy(&output[..end]);
+    let mut response = Response::new(Full::new(Bytes::copy_from_slice(&output[end + 4..])));
+    for line in head.lines() {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        let value = value.trim();
+        if name.eq_ignore_ascii_case("status") {
+            let code = value.split(' ').next().and_then(|code| code.parse().ok()).unwrap_or(500);
+            *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        } else if let (Ok(name), Ok(value)) = (name.parse::<header::HeaderName>(), value.parse()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}

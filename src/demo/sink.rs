@@ -1,0 +1,24 @@
+//! The receiver of alerts: prints what a chat would show.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use axum::{Json, Router, routing::post};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// Listens on loopback; every alert that arrives is sent to the channel.
+pub async fn listen() -> anyhow::Result<(SocketAddr, mpsc::UnboundedReceiver<Value>)> {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let receive = move |Json(alert): Json<Value>| {
+        let sender = sender.clone();
+        async move {
+            // The demo may be over already.
+            let _ = sender.send(alert);
+        }
+    };
+    let router = Router::new().route("/alerts", post(receive));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok((address, receiver))
+}
