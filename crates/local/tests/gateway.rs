@@ -1,5 +1,7 @@
 //! The gateway over real sockets, with real backends in this process.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,

@@ -1,5 +1,10 @@
 //! Forwards one request: finds its rule, applies the filters, picks backend and endpoint, passes the bodies on.
 
+pub mod body;
+pub mod listen;
+pub mod server;
+pub mod upstream;
+
 use std::{
     net::SocketAddr,
     sync::{Arc, PoisonError, RwLock, atomic::Ordering},
@@ -14,13 +19,15 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-use super::{
+use self::{
     body::{Exchange, Kept, Outgoing, Reply},
+    upstream::{Endpoint, InFlight, Upstreams},
+};
+use super::{
     filters::{Filters, Redirect, remove_hop_by_hop},
     matching::Head,
     metrics::Cluster,
     table::{Backend, Rule, ServicePort, Socket, Table, host_without_port},
-    upstream::{Endpoint, InFlight, Upstreams},
 };
 
 /// Attempts at different endpoints before a request is given up.

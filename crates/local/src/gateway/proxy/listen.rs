@@ -8,7 +8,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{proxy::Proxy, table::Socket};
+use super::Proxy;
+use crate::gateway::table::Socket;
 
 /// Wait after an accept that failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -12,7 +12,7 @@ use std::{
 use http::uri::Authority;
 use tokio::sync::Notify;
 
-use super::{metrics::Cluster, table::ServicePort};
+use crate::gateway::{metrics::Cluster, table::ServicePort};
 
 /// Requests that a pod is working on.
 #[derive(Debug, Default)]

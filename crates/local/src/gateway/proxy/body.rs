@@ -14,7 +14,8 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{metrics::Cluster, upstream::InFlight};
+use super::upstream::InFlight;
+use crate::gateway::metrics::Cluster;
 
 /// Frames that wait for a slow mirror before the copy is given up.
 const MIRROR_FRAMES: usize = 64;
