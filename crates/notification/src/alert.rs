@@ -1,0 +1,103 @@
+//! Which Alerts take an event, and the facts that travel with it. Pure.
+//! Source: reference delivery.md sections 3.1 and 3.2.
+
+use std::collections::BTreeMap;
+
+use api::notification::{Alert, AlertSeverity, EventSource};
+use kube::ResourceExt as _;
+use reconcile::{Event, Severity};
+use regex::Regex;
+
+/// Longest message that is sent, in characters.
+const MAX_MESSAGE_CHARACTERS: usize = 39_000;
+/// Facts that never leave: what identifies repetitions rather than informs.
+const INTERNAL_FACTS: [&str; 3] = ["checksum", "digest", "token"];
+/// The fact by which an updater marks an event as a commit status.
+pub const COMMIT_STATUS: &str = "commit_status";
+
+/// What an Alert says to an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the event is sent.
+    pub takes: bool,
+    /// Patterns that could not be read and were skipped.
+    pub problems: Vec<String>,
+}
+
+/// Whether the object's labels decide: some source matches but for its labels.
+pub fn needs_labels(alert: &Alert, event: &Event) -> bool {
+    let mut sources = alert.spec.event_sources.iter().filter(|source| source_matches(source, alert, event));
+    !alert.spec.suspend && sources.any(|source| !source.match_labels.is_empty())
+}
+
+/// What the Alert says to the event, in Flux's order: suspended, sources, inclusion list, exclusion list.
+/// `labels` are those of the object that the event is about; they count only where a source asks for some.
+pub fn verdict(alert: &Alert, event: &Event, labels: &BTreeMap<String, String>) -> Verdict {
+    let spec = &alert.spec;
+    let mut sources = spec.event_sources.iter();
+    let carries = |source: &EventSource| source.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value));
+    if spec.suspend || !sources.any(|source| source_matches(source, alert, event) && carries(source)) {
+        return Verdict::default();
+    }
+    let mut problems = Vec::new();
+    let mut matches = |patterns: &[String], list: &str| {
+        let mut found = false;
+        for pattern in patterns {
+            match Regex::new(pattern) {
+                Ok(regex) => found |= regex.is_match(&event.message),
+                Err(_) => problems.push(format!("{list}: {pattern:?} is not a regular expression and is skipped")),
+            }
+        }
+        found
+    };
+    let included = spec.inclusion_list.is_empty() || matches(&spec.inclusion_list, "inclusionList");
+    let excluded = included && matches(&spec.exclusion_list, "exclusionList");
+    Verdict { takes: included && !excluded, problems }
+}
+
+fn source_matches(source: &EventSource, alert: &Alert, event: &Event) -> bool {
+    let about = &event.involved_object.reference;
+    let own = alert.namespace().unwrap_or_default();
+    let severe_enough = match alert.spec.event_severity {
+        AlertSeverity::Info => true,
+        AlertSeverity::Error => event.severity == Severity::Error,
+    };
+    source.kind == about.kind
+        && source.namespace.as_deref().unwrap_or(&own) == about.namespace
+        && severe_enough
+        && (source.name == "*" || source.name == about.name)
+}
+
+/// The event as it is sent, and the facts that were set twice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    /// With the Alert's facts, without internal ones.
+    pub event: Event,
+    /// Keys where a stronger source of facts hid a weaker one.
+    pub conflicts: Vec<String>,
+}
+
+/// Adds the Alert's facts. Weakest first: the object's annotations, `eventMetadata`, `summary`, the controller's own.
+/// `annotations` are the object's, with `event.toolkit.fluxcd.io/` taken off.
+pub fn outgoing(alert: &Alert, event: &Event, annotations: &BTreeMap<String, String>) -> Outgoing {
+    let is_annotation = |key: &String, value: &String| annotations.get(key) == Some(value);
+    let (weak, strong): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        event.metadata.clone().into_iter().partition(|(key, value)| is_annotation(key, value));
+    let summary = Some(&alert.spec.summary).filter(|summary| !summary.is_empty());
+    let summary = summary.map(|summary| ("summary".to_owned(), summary.clone()));
+    let mut metadata = weak;
+    let mut conflicts = Vec::new();
+    for layer in [alert.spec.event_metadata.clone(), summary.into_iter().collect(), strong] {
+        for (key, value) in layer {
+            if metadata.insert(key.clone(), value.clone()).is_some_and(|before| before != value) {
+                conflicts.push(key);
+            }
+        }
+    }
+    metadata.retain(|key, _| !INTERNAL_FACTS.contains(&key.as_str()));
+    let message = event.message.chars().take(MAX_MESSAGE_CHARACTERS).collect();
+    Outgoing { event: Event { metadata, message, count: 1, ..event.clone() }, conflicts }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

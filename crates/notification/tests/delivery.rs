@@ -1,0 +1,203 @@
+//! The controller over a directory store, posting to a listener of this test.
+
+use std::{sync::Arc, time::Duration};
+
+use notification::{Notification, Settings};
+use reconcile::{Context, Directory, Events, Http, Metrics, Notice, Shutdown, Store, store::EventFilter};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::{Mutex, mpsc},
+};
+
+/// A listener that answers the scripted statuses, then 200, and hands on what it was sent.
+struct Sink {
+    address: String,
+    received: mpsc::UnboundedReceiver<Value>,
+}
+
+impl Sink {
+    async fn start(statuses: &'static [u16]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = format!("http://{}/hook", listener.local_addr().expect("an address"));
+        let (send, received) = mpsc::unbounded_channel();
+        let statuses = Arc::new(Mutex::new(statuses.iter()));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut text = Vec::new();
+                let body = loop {
+                    let mut chunk = [0; 4096];
+                    let Ok(length @ 1..) = stream.read(&mut chunk).await else { break None };
+                    text.extend_from_slice(&chunk[..length]);
+                    let whole = String::from_utf8_lossy(&text).into_owned();
+                    let body = whole.split_once("\r\n\r\n").map(|(_, body)| body);
+                    if let Some(value) = body.and_then(|body| serde_json::from_str(body).ok()) {
+                        break Some(value);
+                    }
+                };
+                let status = statuses.lock().await.next().copied().unwrap_or(200);
+                let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let _ = stream.write_all(answer.as_bytes()).await;
+                body.into_iter().for_each(|body| drop(send.send(body)));
+            }
+        });
+        Self { address, received }
+    }
+
+    async fn next(&mut self) -> Value {
+        tokio::time::timeout(Duration::from_secs(20), self.received.recv())
+            .await
+            .expect("a message in time")
+            .expect("the sink lives")
+    }
+}
+
+struct World {
+    folder: tempfile::TempDir,
+    context: Context,
+    shutdown: Shutdown,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl World {
+    async fn start(folder: tempfile::TempDir) -> Self {
+        let directory = Directory::open(&folder.path().join("state.db"), Vec::new()).await.expect("the store opens");
+        let store = Store::Directory(directory);
+        let context = Context {
+            events: Events::new(store.clone(), "test"),
+            store,
+            http: Http::new("test"),
+            metrics: Metrics::default(),
+        };
+        let shutdown = Shutdown::new();
+        let controller = Notification::new(context.clone(), Settings::default());
+        let task = tokio::spawn(controller.run(shutdown.clone()));
+        Self { folder, context, shutdown, task }
+    }
+
+    async fn new() -> Self {
+        Self::start(tempfile::tempdir().expect("a temporary folder")).await
+    }
+
+    /// Stops everything and gives back the folder.
+    async fn stop(self) -> tempfile::TempDir {
+        self.shutdown.cancel();
+        self.task.await.expect("the controller ends");
+        self.folder
+    }
+
+    async fn apply(&self, object: Value) {
+        self.context.store.apply("user", &object).await.expect("the object is applied");
+    }
+
+    async fn provider(&self, kind: &str, address: &str) {
+        self.apply(json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Provider", "metadata": {"name": "sink", "namespace": "apps"}, "spec": {"type": kind, "address": address}})).await;
+        self.apply(json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Alert", "metadata": {"name": "all", "namespace": "apps"},
+            "spec": {"providerRef": {"name": "sink"}, "eventSources": [{"kind": "ConfigMap", "name": "*"}], "eventMetadata": {"env": "test"}}})).await;
+    }
+
+    async fn tell(&self, notice: Notice) {
+        let about = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "apps"}});
+        self.context.events.publish(&about, "tester", &notice).await.expect("the event is published");
+    }
+
+    /// Waits for an event about an object of the kind.
+    async fn event(&self, kind: &str) -> reconcile::Event {
+        let mut bus = self.context.events.subscribe();
+        loop {
+            let kept = self
+                .context
+                .store
+                .events(&EventFilter { kind: Some(kind.into()), ..EventFilter::default() })
+                .await
+                .expect("events are read");
+            if let Some(event) = kept.into_iter().next_back() {
+                return event;
+            }
+            tokio::time::timeout(Duration::from_secs(20), bus.recv())
+                .await
+                .expect("an event in time")
+                .expect("the bus lives");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_reaches_the_service_once_with_the_alerts_facts() {
+    let mut sink = Sink::start(&[]).await;
+    let world = World::new().await;
+    world.provider("generic", &sink.address).await;
+    world.tell(Notice::info("Synced", "one").with("revision", "1")).await;
+    world.tell(Notice::info("Synced", "one").with("revision", "1")).await;
+    world.tell(Notice::trace("Synced", "nothing")).await;
+    world.tell(Notice::error("Failed", "two")).await;
+    world.tell(Notice::info("Synced", "one").with("revision", "1")).await;
+    let first = sink.next().await;
+    assert_eq!((&first["message"], &first["metadata"]), (&json!("one"), &json!({"env": "test", "revision": "1"})));
+    assert_eq!(
+        (&first["involvedObject"]["kind"], &first["reportingController"]),
+        (&json!("ConfigMap"), &json!("tester"))
+    );
+    assert_eq!(sink.next().await["message"], "two");
+    // The state changed in between: it is news again.
+    assert_eq!(sink.next().await["message"], "one");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_failing_service_is_tried_again() {
+    let mut sink = Sink::start(&[503]).await;
+    let world = World::new().await;
+    world.provider("generic", &sink.address).await;
+    world.tell(Notice::info("Synced", "hello")).await;
+    assert_eq!(sink.next().await["message"], "hello");
+    assert_eq!(sink.next().await["message"], "hello");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_on_the_alert() {
+    let sink = Sink::start(&[403]).await;
+    let world = World::new().await;
+    world.provider("generic", &sink.address).await;
+    world.tell(Notice::info("Synced", "hello")).await;
+    let event = world.event("Alert").await;
+    assert_eq!(event.reason, "NotificationDispatchFailed");
+    assert_eq!(
+        event.message,
+        "failed to send notification for ConfigMap/apps/c to provider sink: the service answered 403"
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_type_we_cannot_speak_is_told_on_the_provider() {
+    let world = World::new().await;
+    world.provider("matrix", "https://matrix.example").await;
+    let event = world.event("Provider").await;
+    assert_eq!((event.reason.as_str(), event.message.as_str()), ("InvalidConfig", "type matrix is not supported yet"));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_happened_before_a_restart_is_sent_after_it() {
+    let world = World::new().await;
+    world.provider("generic", "http://127.0.0.1:1/closed").await;
+    world.tell(Notice::info("Synced", "put into the outbox")).await;
+    let event = world.event("ConfigMap").await;
+    let folder = world.stop().await;
+    // An event that nobody heard: it was recorded when the process ended.
+    let directory = Directory::open(&folder.path().join("state.db"), Vec::new()).await.expect("the store opens");
+    let unheard =
+        reconcile::Event { message: "unheard".into(), timestamp: event.timestamp + Duration::from_millis(1), ..event };
+    Store::Directory(directory.clone()).record(&unheard).await.expect("the event is recorded");
+    drop(directory);
+    let mut sink = Sink::start(&[]).await;
+    let world = World::start(folder).await;
+    world.provider("generic", &sink.address).await;
+    let mut messages = vec![sink.next().await["message"].clone(), sink.next().await["message"].clone()];
+    messages.sort_by_key(ToString::to_string);
+    assert_eq!(messages, ["put into the outbox", "unheard"]);
+    world.stop().await;
+}
