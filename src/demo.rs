@@ -3,13 +3,22 @@
 //! Nothing here is known to the controllers: the demo is a CI system, a developer, a crowd of users and a chat,
 //! around an ordinary `slipway run`.
 
+// Paths are spelled out because tests and benches include this file from elsewhere.
+#[path = "demo/ci.rs"]
 pub mod ci;
+#[path = "demo/git_server.rs"]
 pub mod git_server;
+#[path = "demo/manifests.rs"]
 pub mod manifests;
+#[path = "demo/parts.rs"]
 pub mod parts;
+#[path = "demo/sink.rs"]
 pub mod sink;
+#[path = "demo/timeline.rs"]
 pub mod timeline;
+#[path = "demo/traffic.rs"]
 pub mod traffic;
+#[path = "demo/world.rs"]
 pub mod world;
 
 use std::{io::Write as _, path::Path, time::Duration};
@@ -75,7 +84,7 @@ pub async fn run(folder: &Path, binary: &Path, keep: bool) -> anyhow::Result<()>
     let timeline = Timeline::new(start);
     timeline
         .note(clock::now(), &format!("starting registry, Git server, Prometheus and slipway in {}", folder.display()));
-    let mut world = World::start(folder, binary, Program::binary(binary)?, FIRST).await?;
+    let mut world = World::start(folder, binary, Program::binary(binary)?, FIRST, Vec::new()).await?;
     let printer = tokio::spawn(follow(world.store.clone(), timeline));
     let outcome = scenario(&mut world).await;
     // What was told last is still to be printed.

@@ -2,4 +2,8 @@
 
 mod architecture;
 mod cases;
+#[allow(dead_code, reason = "the demo's world is shared with the binary, which also prints")]
+#[path = "../src/demo.rs"]
+mod demo;
+mod pipeline;
 mod support;

@@ -20,6 +20,7 @@ pub struct Release {
 pub enum Program {
     /// The bytes of the slipway binary, which has the application built in.
     Binary(Bytes),
+    #[allow(dead_code, reason = "used by tests and benches, which include this file")]
     /// A script that starts the slipway binary where it lies.
     Script(String),
 }
@@ -30,6 +31,7 @@ impl Program {
         Ok(Self::Binary(fs::read(slipway).with_context(|| format!("cannot read {}", slipway.display()))?.into()))
     }
 
+    #[allow(dead_code, reason = "used by tests and benches, which include this file")]
     /// A script of a few bytes, where the image's size does not matter.
     pub fn script(slipway: &Path) -> Self {
         Self::Script(format!("#!/bin/sh\nexec {:?} \"$@\"\n", slipway.display().to_string()))
@@ -67,7 +69,7 @@ pub struct Clone<'a> {
 
 impl Clone<'_> {
     /// Makes the working copy, writes the files, and pushes them to `url` as the first commit on `main`.
-    pub fn create(&self, url: &str, files: &[(&str, String)]) -> anyhow::Result<()> {
+    pub fn create(&self, url: &str, files: &[(String, String)]) -> anyhow::Result<()> {
         fs::create_dir_all(self.folder)?;
         self.git(&["init", "--quiet", "--initial-branch=main"])?;
         self.git(&["remote", "add", "origin", url])?;
@@ -76,7 +78,7 @@ impl Clone<'_> {
     }
 
     /// Writes files into the working copy.
-    pub fn write(&self, files: &[(&str, String)]) -> anyhow::Result<()> {
+    pub fn write(&self, files: &[(String, String)]) -> anyhow::Result<()> {
         for (name, text) in files {
             let path = self.folder.join(name);
             fs::create_dir_all(path.parent().unwrap_or(self.folder))?;

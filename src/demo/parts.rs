@@ -61,6 +61,7 @@ impl Part {
         self.child.id()
     }
 
+    #[allow(dead_code, reason = "used by tests and benches, which include this file")]
     /// The file that holds its output.
     pub fn log(&self) -> &Path {
         &self.log
@@ -149,4 +150,14 @@ pub fn resident_bytes(process: u32) -> Option<u64> {
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
+}
+
+#[allow(dead_code, reason = "used by tests and benches, which include this file")]
+/// Processor time that a process has used, in seconds.
+pub fn cpu_seconds(process: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name in parentheses may hold blanks; what follows it is numbers, times in hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(ticks as f64 / 100.0)
 }

@@ -30,12 +30,14 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct World {
     /// The folder that holds it all.
     pub folder: PathBuf,
+    #[allow(dead_code, reason = "used by tests and benches, which include this file")]
     /// The slipway binary.
     pub binary: PathBuf,
     /// The running slipway.
     pub slipway: Part,
     /// Address of its pages.
     pub listen: SocketAddr,
+    #[allow(dead_code, reason = "used by tests and benches, which include this file")]
     /// Address of Prometheus.
     pub metrics_server: SocketAddr,
     /// The registry, as it runs.
@@ -53,7 +55,14 @@ pub struct World {
 
 impl World {
     /// Starts all parts in `folder` and slipway over them; the first image is in the registry and named in Git.
-    pub async fn start(folder: &Path, binary: &Path, program: Program, first: Release) -> anyhow::Result<Self> {
+    /// `more` files, by path and content, are in the repository beside the application.
+    pub async fn start(
+        folder: &Path,
+        binary: &Path,
+        program: Program,
+        first: Release,
+        more: Vec<(String, String)>,
+    ) -> anyhow::Result<Self> {
         parts::require_tools()?;
         let (mut registry, registry_address) = parts::registry(binary, folder)?;
         let listen = parts::free_address()?;
@@ -71,9 +80,10 @@ impl World {
         parts::listening(&mut registry, registry_address).await?;
         ci::push_image(registry_address, first, &program).await?;
         let clone = folder.join("clone");
-        let application = manifests::application(registry_address, first.version);
         let url = with_login(&addresses.repository);
-        let files = [("deploy/app.yaml", application), ("README.md", "The demo's repository.\n".to_owned())];
+        let application = manifests::application(registry_address, first.version);
+        let mut files = vec![("deploy/app.yaml".to_owned(), application)];
+        files.extend(more);
         // Git's own programs block; the server that answers them runs on this runtime.
         tokio::task::spawn_blocking(move || ci::Clone { folder: &clone }.create(&url, &files)).await??;
         fs::create_dir_all(folder.join("manifests"))?;
@@ -97,6 +107,7 @@ impl World {
         })
     }
 
+    #[allow(dead_code, reason = "used by tests and benches, which include this file")]
     /// Starts slipway again over the same folder, after it was killed.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.slipway = run(&self.binary, &self.folder, self.listen, self.metrics_server)?;
@@ -136,6 +147,7 @@ impl World {
         Ok(canary.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
 
+    #[allow(dead_code, reason = "used by tests and benches, which include this file")]
     /// Share of requests that the Canary's route sends to the new revision, in percent.
     pub async fn canary_weight(&self) -> anyhow::Result<i64> {
         let canary = self.object("flagger.app/v1beta1", "Canary", "default").await?.unwrap_or_default();

@@ -1,0 +1,122 @@
+//! `make bench`: the numbers that the design sets as goals, measured on real parts and printed with their goals.
+//!
+//! Not a test: nothing fails here. Machines are noisy, so compare ratios, and quote command, machine and date.
+
+#[allow(dead_code, reason = "the demo's world is shared; not every part of it is measured")]
+#[path = "../src/demo.rs"]
+mod demo;
+
+use std::{path::Path, time::Duration};
+
+use api::meta::{ObjectReference, REQUESTED_AT};
+use demo::{
+    ci::{Program, Release},
+    parts,
+    world::World,
+};
+use reconcile::{Event, clock};
+use serde_json::json;
+
+const SLIPWAY: &str = env!("CARGO_BIN_EXE_slipway");
+const ROUNDS: usize = 30;
+
+fn main() -> anyhow::Result<()> {
+    demo::say(&format!("{:<58} {:>12} {:>12} {:>14}", "what", "p50", "p95", "goal (p50)"));
+    choose(10_000, "2 ms")?;
+    choose(100_000, "25 ms")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        update(0, "25 ms").await?;
+        update(999, "30 ms").await?;
+        idle().await
+    })
+}
+
+fn row(what: &str, mut samples: Vec<f64>, unit: &str, goal: &str) {
+    samples.sort_by(f64::total_cmp);
+    let at = |share: f64| samples.get(((samples.len().max(1) - 1) as f64 * share).round() as usize).copied();
+    let text = |share| at(share).map_or_else(|| "no sample".to_owned(), |value| format!("{value:.1} {unit}"));
+    demo::say(&format!("{what:<58} {:>12} {:>12} {goal:>14}", text(0.5), text(0.95)));
+}
+
+/// Choosing the highest of many tags in a range.
+fn choose(count: usize, goal: &str) -> anyhow::Result<()> {
+    let spec: api::image::ImagePolicySpec = serde_json::from_value(json!({
+        "imageRepositoryRef": {"name": "app"}, "policy": {"semver": {"range": ">=1.0.0"}}
+    }))?;
+    let tags: Vec<String> = (0..count).map(|n| format!("{}.{}.{}", n % 7, n / 100, n % 100)).collect();
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    let mut samples = Vec::new();
+    for _ in 0..ROUNDS {
+        let start = clock::instant();
+        policy::Policy::new(&spec)?.latest(&tags)?;
+        samples.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    row(&format!("choose among {count} tags"), samples, "ms", goal);
+    Ok(())
+}
+
+async fn world(folder: &Path, more: usize) -> anyhow::Result<World> {
+    let files = (0..more).map(|n| {
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{n}, namespace: default}}\ndata: {{n: \"{n}\"}}\n"
+        );
+        (format!("other/team{}/config{n:04}.yaml", n % 10), text)
+    });
+    let (program, first) = (Program::script(Path::new(SLIPWAY)), Release { version: "1.0.0", fail_percent: 0 });
+    let mut world = World::start(folder, Path::new(SLIPWAY), program, first, files.collect()).await?;
+    world.reaches(&["Initialized"], &["Failed"]).await?;
+    Ok(world)
+}
+
+/// From the scan that sees a tag to the commit that the Git server has.
+async fn update(more: usize, goal: &str) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut world = world(folder.path(), more).await?;
+    let mut samples = Vec::new();
+    for round in 0..ROUNDS {
+        let version: &'static str = Box::leak(format!("1.0.{}", round + 1).into_boxed_str());
+        world.push(Release { version, fail_percent: 0 }).await?;
+        ask_for_scan(&world).await?;
+        let pushed = world.told(&format!("to {}/demo/app:{version}", world.addresses.registry)).await?;
+        if let Some(scanned) = scan_before(&world.events().await?, &pushed) {
+            samples.push(pushed.timestamp.duration_since(scanned.timestamp).as_secs_f64() * 1e3);
+        }
+    }
+    row(&format!("scan that sees a tag → pushed commit, {} files", more + 1), samples, "ms", goal);
+    Ok(())
+}
+
+/// The last scan that was told of before a push.
+fn scan_before<'a>(events: &'a [Event], pushed: &Event) -> Option<&'a Event> {
+    let scans = events.iter().filter(|event| event.involved_object.reference.kind == "ImageRepository");
+    let found = scans.filter(|event| event.timestamp < pushed.timestamp && event.message.contains("found"));
+    found.max_by_key(|event| event.timestamp)
+}
+
+async fn ask_for_scan(world: &World) -> anyhow::Result<()> {
+    let id = ObjectReference {
+        api_version: "image.toolkit.fluxcd.io/v1".into(),
+        kind: "ImageRepository".into(),
+        namespace: "flux-system".into(),
+        name: "app".into(),
+    };
+    let patch = json!({"metadata": {"annotations": {REQUESTED_AT: clock::now().to_string()}}});
+    world.store.patch(&id, "bench", &patch).await?;
+    Ok(())
+}
+
+/// Memory and processor time of slipway when nothing happens.
+async fn idle() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let world = world(folder.path(), 0).await?;
+    clock::sleep(Duration::from_secs(5)).await;
+    let (before, start) = (parts::cpu_seconds(world.slipway.id()), clock::instant());
+    clock::sleep(Duration::from_secs(20)).await;
+    let used = parts::cpu_seconds(world.slipway.id()).zip(before).map_or(f64::NAN, |(after, before)| after - before);
+    let share = used / start.elapsed().as_secs_f64() * 100.0;
+    row("idle with the demo's objects: share of a core", vec![share], "%", "0.5 %");
+    let resident = parts::resident_bytes(world.slipway.id()).unwrap_or_default();
+    row("idle with the demo's objects: resident memory", vec![resident as f64 / 1e6], "MB", "30 MB");
+    Ok(())
+}
