@@ -64,6 +64,9 @@ pub struct Queries {
     /// Provider of Canaries that name none.
     #[arg(long, default_value = "istio", env = "SLIPWAY_MESH_PROVIDER")]
     pub mesh_provider: String,
+    /// Builtin metrics as Slipway's own gateway counts them.
+    #[arg(long)]
+    pub standalone: bool,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,

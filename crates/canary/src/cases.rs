@@ -16,6 +16,11 @@ pub fn json(path: &str) -> Vec<Value> {
     serde_json::from_str(&text(path)).unwrap()
 }
 
+/// A file with one JSON value a line.
+pub fn lines(path: &str) -> Vec<Value> {
+    text(path).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// The items of a list; nothing for null.
 pub fn list(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_default()

@@ -2,6 +2,7 @@
 //!
 //! Pure: `router`, `workload`, `metrics`, the machine. The shell is `controller`.
 
+pub mod metrics;
 pub mod router;
 pub mod workload;
 
