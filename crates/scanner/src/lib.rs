@@ -1,1 +1,69 @@
-//! Placeholder.
+//! The scanner stage: tags read from registries and kept, and for every policy the tag that is wanted now.
+//!
+//! Pure: [`schedule`], [`result`], [`access`], [`reflection`]. Shells: [`tags`], [`controller`].
+
+pub mod access;
+pub mod controller;
+pub mod reflection;
+pub mod result;
+pub mod schedule;
+pub mod tags;
+
+pub use controller::{Options, controllers};
+pub use result::Listing;
+pub use tags::Tags;
+
+/// What can go wrong between an object and its registry.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store could not be read or written.
+    #[error(transparent)]
+    Store(#[from] reconcile::Error),
+    /// An object that is referred to does not exist.
+    #[error("{kind} '{namespace}/{name}' not found")]
+    Missing {
+        /// `secret`, `service account`.
+        kind: &'static str,
+        /// Where it was looked for.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A secret exists and cannot be used.
+    #[error("secret '{namespace}/{name}': {problem}")]
+    Secret {
+        /// Where it is.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// What is wrong; never what is in it.
+        problem: String,
+    },
+    /// Credentials of a cloud provider are asked for.
+    ///
+    /// Differs: Flux logs in to ECR, ACR and Artifact Registry by itself; here a pull secret is needed so far.
+    #[error("provider '{0}' is not supported yet; use provider 'generic' with a pull secret")]
+    Provider(&'static str),
+    /// An entry of the exclusion list cannot be read.
+    #[error("failed to compile regex {pattern}: {source}")]
+    Exclusion {
+        /// The entry.
+        pattern: String,
+        /// What is wrong with it.
+        source: policy::pattern::InvalidPattern,
+    },
+    /// The tags could not be stored.
+    #[error("failed to set tags for \"{image}\": {source}")]
+    Put {
+        /// Canonical name of the image.
+        image: String,
+        /// What the database said.
+        source: reconcile::Error,
+    },
+    /// The registry failed.
+    #[error(transparent)]
+    Registry(#[from] oci::Error),
+    /// It took too long.
+    #[error("no answer within {0}")]
+    Timeout(api::Duration),
+}

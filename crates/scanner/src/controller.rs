@@ -1,0 +1,98 @@
+//! The shell of the scanner: one loop for repositories, one for policies.
+//!
+//! They meet in the store and in the kept tags: a scan that finds another tag set runs the policies that refer to it.
+
+mod policy;
+mod registry;
+mod repository;
+
+use std::{sync::Arc, time::Duration};
+
+use api::image::{ImagePolicy, ImageRepository};
+use kube::ResourceExt as _;
+use reconcile::{Context, Controller, ObjectRef, Shutdown};
+
+use self::{policy::Policies, registry::Registries, repository::Repositories};
+use crate::Tags;
+
+/// Field manager and event source of both kinds.
+const CONTROLLER: &str = "image-reflector-controller";
+/// Policies are chosen in milliseconds; some wait for a first scan meanwhile.
+const POLICIES_AT_ONCE: u16 = 32;
+
+/// What the command line may change. The defaults are Flux's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whether policies may only refer to repositories of their own namespace.
+    pub no_cross_namespace_refs: bool,
+    /// Repositories scanned at the same time.
+    pub concurrency: u16,
+    /// Wait of a policy whose repository has no tags.
+    pub requeue_dependency: Duration,
+    /// The feature gate `ObjectLevelWorkloadIdentity`.
+    pub object_level_workload_identity: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            no_cross_namespace_refs: false,
+            concurrency: 4,
+            requeue_dependency: Duration::from_secs(30),
+            object_level_workload_identity: false,
+        }
+    }
+}
+
+/// Runs both loops until told to stop.
+pub async fn controllers(context: Context, options: Options, shutdown: Shutdown) {
+    let tags = Tags::new(context.store.database().clone());
+    let registries = Arc::new(Registries::new(context.clone()));
+    let repositories = Repositories { options, tags: tags.clone(), registries: registries.clone() };
+    let policies = Policies { options, tags, registries, store: context.store.clone() };
+    let scanning = Controller::new(context.clone(), repositories).concurrency(options.concurrency);
+    let choosing = Controller::new(context, policies)
+        .concurrency(options.concurrency.max(POLICIES_AT_ONCE))
+        .watches::<ImageRepository>(affected);
+    tokio::join!(scanning.run(shutdown.clone()), choosing.run(shutdown));
+}
+
+/// The policies that a change of a repository concerns: its creation, its end, a scan that found another tag set.
+///
+/// Differs: a changed image name or access list too, which Flux notices only by retrying.
+/// Source: reference image-automation.md section 2.4.
+fn affected(
+    before: Option<&ImageRepository>,
+    after: Option<&ImageRepository>,
+    policies: &[Arc<ImagePolicy>],
+) -> Vec<ObjectRef<ImagePolicy>> {
+    let Some(repository) = after.or(before) else { return Vec::new() };
+    let is_news = match (before, after) {
+        (Some(before), Some(after)) => {
+            let facts = |one: &ImageRepository| {
+                (revision(one).to_owned(), one.spec.image.clone(), one.spec.access_from.clone())
+            };
+            facts(before) != facts(after) && !revision(after).is_empty()
+        }
+        _ => true,
+    };
+    if !is_news {
+        return Vec::new();
+    }
+    let (namespace, name) = (repository.namespace().unwrap_or_default(), repository.name_any());
+    let refers = |policy: &&Arc<ImagePolicy>| {
+        let reference = &policy.spec.image_repository_ref;
+        reference.name == name
+            && reference.namespace_or(policy.metadata.namespace.as_deref().unwrap_or_default()) == namespace
+    };
+    policies.iter().filter(refers).map(|policy| ObjectRef::from_obj(&**policy)).collect()
+}
+
+/// The revision of the last scan.
+fn revision(repository: &ImageRepository) -> &str {
+    let result = repository.status.as_ref().and_then(|status| status.last_scan_result.as_ref());
+    result.map_or("", |result| result.revision.as_str())
+}
+
+#[cfg(test)]
+mod tests;

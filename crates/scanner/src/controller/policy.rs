@@ -1,0 +1,191 @@
+//! ImagePolicy: chooses among the kept tags. Source: reference image-automation.md sections 2.1, 2.4, 2.6 and 5.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ::policy::Policy;
+use api::{
+    conditions::{self, READY},
+    image::{DigestReflectionPolicy, ImagePolicy, ImageProvider, ImageRef, ImageRepository},
+};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt as _;
+use reconcile::{Done, Failure, Reconciler, Store};
+use serde_json::{Value, json};
+
+use super::{CONTROLLER, Options, Registries, repository, revision};
+use crate::{
+    Error, Tags,
+    access::{self, Denied},
+    reflection::{self, Digest},
+};
+
+/// How long a run waits for the first scan of its repository. Source: section 2.4, four tries from 1 s on.
+const FIRST_SCAN: Duration = Duration::from_millis(4_750);
+/// Source: section 2.1.
+const WORKLOAD_IDENTITY: &str = "to use spec.serviceAccountName in the ImageRepository for provider authentication please \
+    enable the ObjectLevelWorkloadIdentity feature gate in the controller";
+
+/// The loop's part for ImagePolicy.
+#[derive(Debug)]
+pub(super) struct Policies {
+    pub options: Options,
+    pub tags: Tags,
+    pub registries: Arc<Registries>,
+    pub store: Store,
+}
+
+impl Reconciler for Policies {
+    type Kind = ImagePolicy;
+    const CONTROLLER: &'static str = CONTROLLER;
+
+    fn suspended(&self, object: &ImagePolicy) -> bool {
+        object.spec.suspend
+    }
+
+    async fn reconcile(&self, object: Arc<ImagePolicy>) -> Result<Done, Failure> {
+        let repository = self.repository(&object).await?;
+        self.check(&object, &repository)?;
+        let tag = self.choose(&object, &repository).await?;
+        let status = object.status.as_ref();
+        let before = status.and_then(|status| status.latest_ref.as_ref());
+        let digest = self.digest(&object, &repository, before, &tag).await?;
+        let latest = ImageRef { name: repository.spec.image.clone(), tag, digest };
+        let observed = status.and_then(|status| status.observed_previous_ref.as_ref());
+        let previous = reflection::previous(before, &latest, observed);
+        let done = Done::new(reflection::message(&latest, previous))
+            .status(json!({ "latestRef": image(&latest), "observedPreviousRef": previous.map(image) }));
+        Ok(match object.spec.refresh_interval() {
+            Some(interval) => done.requeue(interval.get()),
+            None => done,
+        })
+    }
+}
+
+impl Policies {
+    /// The repository whose tags are considered, if the policy may look at it.
+    async fn repository(&self, object: &ImagePolicy) -> Result<ImageRepository, Failure> {
+        let own = object.namespace().unwrap_or_default();
+        let reference = &object.spec.image_repository_ref;
+        let (namespace, name) = (reference.namespace_or(&own), reference.name.as_str());
+        let failed = |reason, problem: String| {
+            Failure::new(reason, format!("failed to get the referred ImageRepository: {problem}"))
+        };
+        if namespace != own && self.options.no_cross_namespace_refs {
+            let (namespace, name) = (namespace.to_owned(), name.to_owned());
+            let denied = Denied::Blocked { kind: "ImageRepository", namespace, name };
+            return Err(failed("AccessDenied", denied.to_string()));
+        }
+        let found = self.store.get::<ImageRepository>(namespace, name).await;
+        let found = found.map_err(|error| failed("Failed", error.to_string()))?;
+        let repository = found.ok_or_else(|| {
+            let problem = format!("imagerepositories.image.toolkit.fluxcd.io \"{name}\" not found");
+            failed("DependencyNotReady", format!("referenced ImageRepository does not exist: {problem}"))
+        })?;
+        if namespace != own {
+            self.admit(&repository, namespace, &own).await.map_err(|denied| match denied {
+                Ok(denied) => failed("AccessDenied", denied.to_string()),
+                Err(error) => failed("Failed", error.to_string()),
+            })?;
+        }
+        Ok(repository)
+    }
+
+    /// Whether the repository lets in policies of that namespace.
+    async fn admit(
+        &self,
+        repository: &ImageRepository,
+        namespace: &str,
+        from: &str,
+    ) -> Result<(), Result<Denied, reconcile::Error>> {
+        let (namespace, name) = (namespace.to_owned(), repository.name_any());
+        let Some(access) = &repository.spec.access_from else { return Err(Ok(Denied::NoList { namespace, name })) };
+        let object = self.store.get::<Namespace>("", from).await.map_err(Err)?;
+        let mut labels: BTreeMap<_, _> = object.and_then(|object| object.metadata.labels).unwrap_or_default();
+        // The API server puts this label on every namespace; standalone there may be no object to carry it.
+        labels.entry("kubernetes.io/metadata.name".to_owned()).or_insert_with(|| from.to_owned());
+        match access::admits(access, &labels) {
+            true => Ok(()),
+            false => Err(Ok(Denied::Mismatch { namespace, name, from: from.to_owned() })),
+        }
+    }
+
+    /// What no retry can mend.
+    fn check(&self, object: &ImagePolicy, repository: &ImageRepository) -> Result<(), Failure> {
+        repository::name(repository).map_err(|error| Failure::terminal("ImageURLInvalid", error.to_string()))?;
+        let reflects = object.spec.digest_reflection_policy != DigestReflectionPolicy::Never;
+        let by_account =
+            repository.spec.service_account_name.is_some() && repository.spec.provider != ImageProvider::Generic;
+        if reflects && by_account && !self.options.object_level_workload_identity {
+            return Err(Failure::terminal("FeatureGateDisabled", WORKLOAD_IDENTITY));
+        }
+        if object.spec.digest_reflection_policy == DigestReflectionPolicy::Always && object.spec.interval.is_none() {
+            let text = "spec.interval must be set when spec.digestReflectionPolicy is set to 'Always'";
+            return Err(Failure::terminal("IntervalNotConfigured", text));
+        }
+        Ok(())
+    }
+
+    /// The tag that the policy wants.
+    async fn choose(&self, object: &ImagePolicy, repository: &ImageRepository) -> Result<String, Failure> {
+        let policy = Policy::new(&object.spec).map_err(|error| {
+            let problem = match &error {
+                ::policy::Error::Pattern { .. } => format!("failed to filter tags: {error}"),
+                _ => format!("invalid policy: {error}"),
+            };
+            Failure::terminal("InvalidPolicy", problem)
+        })?;
+        let (namespace, name) = (repository.namespace().unwrap_or_default(), repository.name_any());
+        if awaits_first_scan(repository) {
+            self.tags.wait(&namespace, &name, FIRST_SCAN).await?;
+        }
+        let stored = self.tags.read(&namespace, &name).await?;
+        let tags: Vec<&str> = stored.iter().collect();
+        if tags.is_empty() {
+            let wait = self.options.requeue_dependency;
+            let text = format!("retrying in {} error: no tags in database", api::Duration(wait));
+            return Err(Failure::new("DependencyNotReady", text).after(wait));
+        }
+        policy.latest(&tags).map(str::to_owned).map_err(|error| Failure::new("Failure", error.to_string()))
+    }
+
+    /// The digest of the chosen tag, empty if it is not to be reflected.
+    async fn digest(
+        &self,
+        object: &ImagePolicy,
+        repository: &ImageRepository,
+        before: Option<&ImageRef>,
+        tag: &str,
+    ) -> Result<String, Failure> {
+        let image = &repository.spec.image;
+        match reflection::digest(object.spec.digest_reflection_policy, before, image, tag) {
+            Digest::Absent => Ok(String::new()),
+            Digest::Kept(digest) => Ok(digest),
+            Digest::LookUp => self
+                .look_up(repository, tag)
+                .await
+                .map_err(|error| Failure::new("Failed", format!("failed fetching digest of {image}:{tag}: {error}"))),
+        }
+    }
+
+    /// Asks the registry for a tag's digest.
+    async fn look_up(&self, repository: &ImageRepository, tag: &str) -> Result<String, Error> {
+        // Differs: `insecure` holds for digests too.
+        let name = repository::name(repository).map_err(oci::Error::from)?;
+        let opened = self.registries.open(repository, &name).await?;
+        let limit = repository.spec.timeout();
+        let digest = tokio::time::timeout(limit, opened.digest(tag)).await;
+        Ok(digest.map_err(|_| Error::Timeout(api::Duration(limit)))??.as_str().to_owned())
+    }
+}
+
+/// Whether tags can be expected in a moment: the repository is new, and nothing went wrong with it yet.
+fn awaits_first_scan(repository: &ImageRepository) -> bool {
+    let ready = repository.status.as_ref().and_then(|status| conditions::find(&status.conditions, READY));
+    revision(repository).is_empty() && !repository.spec.suspend && ready.is_none_or(|ready| ready.status != "False")
+}
+
+/// An image as a merge patch: a digest that is gone is taken away.
+fn image(image: &ImageRef) -> Value {
+    let digest = if image.digest.is_empty() { Value::Null } else { image.digest.as_str().into() };
+    json!({ "name": image.name, "tag": image.tag, "digest": digest })
+}

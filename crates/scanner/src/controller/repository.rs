@@ -1,0 +1,150 @@
+//! ImageRepository: scans when it is due. Source: reference image-automation.md sections 2.1 to 2.5 and 4.
+
+use std::{sync::Arc, time::Duration};
+
+use api::{
+    conditions::{self, READY},
+    image::{ImageProvider, ImageRepository, ImageRepositoryStatus, ScanResult},
+    meta::REQUESTED_AT,
+};
+use kube::ResourceExt as _;
+use oci::Name;
+use reconcile::{Done, Failure, Notice, Reconciler, clock};
+use serde_json::{Value, json};
+
+use super::{CONTROLLER, Options, Registries};
+use crate::{
+    Error, Listing, Tags,
+    result::Exclusions,
+    schedule::{self, Decision, Facts},
+};
+
+/// The loop's part for ImageRepository.
+#[derive(Debug)]
+pub(super) struct Repositories {
+    pub options: Options,
+    pub tags: Tags,
+    pub registries: Arc<Registries>,
+}
+
+impl Reconciler for Repositories {
+    type Kind = ImageRepository;
+    const CONTROLLER: &'static str = CONTROLLER;
+
+    fn suspended(&self, object: &ImageRepository) -> bool {
+        object.spec.suspend
+    }
+
+    async fn reconcile(&self, object: Arc<ImageRepository>) -> Result<Done, Failure> {
+        let name = name(&object).map_err(|error| Failure::terminal("ImageURLInvalid", error.to_string()))?;
+        let by_account = object.spec.service_account_name.is_some() && object.spec.provider != ImageProvider::Generic;
+        if by_account && !self.options.object_level_workload_identity {
+            return Err(Failure::terminal("FeatureGateDisabled", WORKLOAD_IDENTITY));
+        }
+        // Before the question whether a scan is due, so that wrong credentials show at once.
+        let repository = self.registries.open(&object, &name).await.map_err(|error| {
+            Failure::new("AuthenticationFailed", format!("failed to configure authentication options: {error}"))
+        })?;
+        match self.decide(&object, &name).await? {
+            Decision::Wait(left) => Ok(rested(&object, left)),
+            Decision::Scan(reason) => {
+                tracing::debug!(%reason, "scan is due");
+                let scanned = self.scan(&object, &repository).await;
+                scanned.map_err(|error| Failure::new("ReadOperationFailed", format!("scan failed: {error}")))
+            }
+        }
+    }
+
+    async fn finalize(&self, object: Arc<ImageRepository>) -> Result<(), Failure> {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        Ok(self.tags.remove(&namespace, &name).await?)
+    }
+}
+
+/// Source: reference image-automation.md section 2.1.
+const WORKLOAD_IDENTITY: &str = "to use spec.serviceAccountName for provider authentication please enable the \
+    ObjectLevelWorkloadIdentity feature gate in the controller";
+
+/// The image of a repository, with plain HTTP allowed if it says so.
+pub(super) fn name(object: &ImageRepository) -> Result<Name, oci::NameError> {
+    let name = Name::parse(&object.spec.image)?;
+    Ok(if object.spec.insecure { name.insecure() } else { name })
+}
+
+impl Repositories {
+    async fn decide(&self, object: &ImageRepository, name: &Name) -> Result<Decision, Failure> {
+        let status = object.status.clone().unwrap_or_default();
+        let facts = Facts {
+            spec: &object.spec,
+            status: &status,
+            requested_at: object.annotations().get(REQUESTED_AT).map(String::as_str),
+            canonical_image_name: &name.to_string(),
+        };
+        let stored = self.tags.count(&object.namespace().unwrap_or_default(), &object.name_any()).await;
+        schedule::decide(facts, stored, clock::now()).map_err(|error: reconcile::Error| {
+            Failure::new("Failure", format!("failed to determine if it's scan time: {error}"))
+        })
+    }
+
+    /// Lists, filters, keeps. A listing that breaks off is discarded whole by the registry client.
+    async fn scan(&self, object: &ImageRepository, repository: &oci::Repository) -> Result<Done, Error> {
+        let patterns = object.spec.exclusion_list();
+        let exclusions = Exclusions::new(&patterns)?;
+        let limit = object.spec.timeout();
+        let tags = tokio::time::timeout(limit, repository.tags()).await;
+        let tags = tags.map_err(|_| Error::Timeout(api::Duration(limit)))??;
+        let listing = Listing::new(tags, &exclusions);
+        let image = repository.name().to_string();
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let kept = self.tags.put(&namespace, &name, &listing).await;
+        let revision = kept.map_err(|source| Error::Put { image: image.clone(), source })?;
+        let message = message(listing.tags().len(), &revision);
+        let interval = object.spec.interval.get();
+        let before = last_scan(object).map(|result| result.revision.as_str());
+        let outcome = if before == Some(&revision) { "tags did not change" } else { "successful scan" };
+        let done = Done::new(message).requeue(interval).status(json!({
+            "canonicalImageName": image,
+            "lastScanResult": {
+                "revision": revision,
+                "tagCount": listing.tags().len(),
+                "scanTime": api::Time(clock::now()),
+                "latestTags": list(listing.latest()),
+            },
+            "observedExclusionList": list(&patterns),
+        }));
+        Ok(told(done, object.status.as_ref(), outcome, interval))
+    }
+}
+
+/// The outcome of a run in which no scan was due.
+fn rested(object: &ImageRepository, left: Duration) -> Done {
+    let (count, revision) = last_scan(object).map_or((0, ""), |result| (result.tag_count, result.revision.as_str()));
+    let done = Done::new(message(count, revision)).requeue(left);
+    told(done, object.status.as_ref(), "no change in repository configuration since last scan", left)
+}
+
+/// The Ready message.
+fn message(count: usize, revision: &str) -> String {
+    format!("successful scan: found {count} tags with checksum {revision}")
+}
+
+/// With the note that nothing changed, unless the Ready message, which the loop tells, says more.
+fn told(done: Done, status: Option<&ImageRepositoryStatus>, outcome: &str, next: Duration) -> Done {
+    let ready = status.and_then(|status| conditions::find(&status.conditions, READY));
+    if ready.is_none_or(|ready| ready.status != "True" || ready.message != done.message) {
+        return done;
+    }
+    // Whole seconds, so that the same note is counted and not repeated.
+    let next = api::Duration::from_secs(next.as_secs_f64().round() as u64);
+    done.notice(Notice::trace("Succeeded", format!("{outcome}, next scan in {next}")))
+}
+
+/// The last scan that succeeded.
+fn last_scan(object: &ImageRepository) -> Option<&ScanResult> {
+    object.status.as_ref()?.last_scan_result.as_ref()
+}
+
+/// A list as a merge patch: an empty one takes the field away.
+fn list(items: &[String]) -> Value {
+    if items.is_empty() { Value::Null } else { items.into() }
+}
