@@ -1,10 +1,20 @@
 //! Progressive delivery: what a Canary does to its workload, its services, its routes, and why.
 //!
-//! Pure: `router`, `workload`, `metrics`, the machine. The shell is `controller`.
+//! Pure: the machine and what it says (`machine`, `analysis`, `schedule`, `conditions`, `events`, `alerts`, `hooks`), and
+//! `router`, `workload`, `metrics`. The shell is `controller`; `simulate` is a world in memory.
 
+pub mod alerts;
+pub mod analysis;
+pub mod conditions;
+pub mod events;
+pub mod hooks;
+pub mod machine;
 pub mod metrics;
 pub mod router;
+pub mod schedule;
+pub mod simulate;
 pub mod workload;
+pub mod world;
 
 #[cfg(test)]
 mod cases;

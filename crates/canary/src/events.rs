@@ -1,0 +1,228 @@
+//! What a rollout says about itself: the texts of Kubernetes events. Source: reference progressive-delivery.md, A.10.
+
+use api::flagger::Canary;
+
+/// Reason of every event.
+pub const REASON: &str = "Synced";
+/// Source component of every event, and field manager of every object.
+pub const SOURCE: &str = "flagger";
+
+/// Whether somebody should look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No.
+    Normal,
+    /// Yes.
+    Warning,
+}
+
+impl Kind {
+    /// As Kubernetes writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Normal or Warning.
+    pub kind: Kind,
+    /// For people.
+    pub text: String,
+}
+
+impl Event {
+    /// All is well.
+    pub fn normal(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Normal, text: text.into() }
+    }
+
+    /// Somebody should look.
+    pub fn warning(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Warning, text: text.into() }
+    }
+}
+
+impl std::fmt::Display for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {REASON} {}", self.kind.as_str(), self.text)
+    }
+}
+
+/// The names that events of one Canary use, and the events.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// `NAME.NAMESPACE` of the Canary.
+    canary: String,
+    /// `NAME.NAMESPACE` of the target.
+    target: String,
+    /// `NAME.NAMESPACE` of the primary.
+    primary: String,
+}
+
+#[allow(missing_docs, reason = "each method is named as its text reads")]
+impl Names {
+    /// The names of that Canary's objects.
+    pub fn of(canary: &Canary) -> Self {
+        let namespace = canary.namespace();
+        Self {
+            canary: format!("{}.{namespace}", canary.name()),
+            target: format!("{}.{namespace}", canary.spec.target_ref.name),
+            primary: format!("{}.{namespace}", canary.primary_name()),
+        }
+    }
+
+    // Before a run.
+
+    pub fn suspended(&self) -> Event {
+        Event::normal("skipping canary run as object is suspended")
+    }
+
+    pub fn providers_available(&self) -> Event {
+        Event::normal("all the metrics providers are available!")
+    }
+
+    pub fn providers_unavailable(&self, problem: &str) -> Event {
+        Event::warning(format!("Error checking metric providers: {problem}"))
+    }
+
+    pub fn initialized(&self) -> Event {
+        Event::normal(format!("Initialization done! {}", self.canary))
+    }
+
+    // A run begins.
+
+    pub fn new_revision(&self) -> Event {
+        Event::normal(format!("New revision detected! Scaling up {}", self.target))
+    }
+
+    pub fn restarting(&self) -> Event {
+        Event::normal(format!("New revision detected! Restarting analysis for {}", self.target))
+    }
+
+    pub fn reverted(&self) -> Event {
+        Event::normal(format!("Promoted revision restored! Scaling down {}", self.target))
+    }
+
+    pub fn starting(&self) -> Event {
+        Event::normal(format!("Starting canary analysis for {}", self.target))
+    }
+
+    // Gates and hooks.
+
+    pub fn waiting(&self, what: &str, hook: &str) -> Event {
+        Event::warning(format!("Halt {} advancement waiting for {what} {hook}", self.canary))
+    }
+
+    pub fn gate_passed(&self, gate: &str, hook: &str) -> Event {
+        Event::normal(format!("{gate} check {hook} passed"))
+    }
+
+    pub fn hook_passed(&self, kind: &str, hook: &str) -> Event {
+        Event::normal(format!("{kind} check {hook} passed"))
+    }
+
+    pub fn hook_failed(&self, check: &str, hook: &str, problem: &str) -> Event {
+        Event::warning(format!("Halt {} advancement {check} check {hook} failed {problem}", self.canary))
+    }
+
+    pub fn post_rollout_failed(&self, hook: &str, problem: &str) -> Event {
+        Event::warning(format!("Post-rollout hook {hook} failed {problem}"))
+    }
+
+    pub fn rollback_hook_passed(&self, hook: &str) -> Event {
+        Event::warning(format!("Rollback check {hook} passed"))
+    }
+
+    pub fn rollback_hook_silent(&self, hook: &str) -> Event {
+        Event::normal(format!("Rollback hook {hook} not signaling a rollback"))
+    }
+
+    // Steps.
+
+    pub fn advance_canary(&self, weight: u32) -> Event {
+        Event::normal(format!("Advance {} canary weight {weight}", self.canary))
+    }
+
+    pub fn advance_iteration(&self, iteration: i64, total: i64) -> Event {
+        Event::normal(format!("Advance {} canary iteration {iteration}/{total}", self.canary))
+    }
+
+    pub fn advance_primary(&self, weight: u32) -> Event {
+        Event::normal(format!("Advance {} primary weight {weight}", self.canary))
+    }
+
+    pub fn all_to_canary(&self, was_mirrored: bool) -> Event {
+        Event::normal(match was_mirrored {
+            true => "Stop traffic mirroring and route all traffic to canary",
+            false => "Routing all traffic to canary",
+        })
+    }
+
+    pub fn all_to_primary(&self) -> Event {
+        Event::normal("Routing all traffic to primary")
+    }
+
+    pub fn tests_unsupported(&self) -> Event {
+        Event::warning("A/B testing is not supported when using the kubernetes provider")
+    }
+
+    pub fn weights_unsupported(&self) -> Event {
+        Event::warning("Progressive traffic is not supported when using the kubernetes provider")
+    }
+
+    pub fn iterations_set(&self, iterations: i64) -> Event {
+        Event::warning(format!("Setting canaryAnalysis.iterations: {iterations}"))
+    }
+
+    pub fn no_step(&self) -> Event {
+        let missing = "no step is configured: set stepWeight, stepWeights or iterations";
+        Event::warning(format!("Halt {} advancement {missing}", self.canary))
+    }
+
+    // The end.
+
+    pub fn copying(&self) -> Event {
+        Event::normal(format!("Copying {} template spec to {}", self.target, self.primary))
+    }
+
+    pub fn promoted(&self) -> Event {
+        Event::normal(format!("Promotion completed! Scaling down {}", self.target))
+    }
+
+    pub fn promoted_unjudged(&self) -> Event {
+        Event::normal(format!("Promotion completed! Canary analysis was skipped for {}", self.target))
+    }
+
+    pub fn promotion_failed(&self, problem: &str) -> Event {
+        Event::warning(format!("Promotion of {} failed, primary not ready: {problem}", self.target))
+    }
+
+    pub fn manual_rollback(&self) -> Event {
+        Event::warning(format!("Rolling back {} manual webhook invoked", self.canary))
+    }
+
+    pub fn threshold_reached(&self, failed_checks: i64) -> Event {
+        Event::warning(format!("Rolling back {} failed checks threshold reached {failed_checks}", self.canary))
+    }
+
+    pub fn deadline_exceeded(&self, problem: &str) -> Event {
+        Event::warning(format!("Rolling back {} progress deadline exceeded {problem}", self.canary))
+    }
+
+    pub fn failed(&self) -> Event {
+        Event::warning(format!("Canary failed! Scaling down {}", self.canary))
+    }
+
+    pub fn terminating(&self) -> Event {
+        Event::normal(format!("Terminating canary {}", self.canary))
+    }
+
+    pub fn terminated(&self) -> Event {
+        Event::normal(format!("Terminated canary {}", self.canary))
+    }
+}

@@ -1,0 +1,390 @@
+//! The canary machine: what one tick of a rollout does, as a pure function of the Canary, some facts, and the time.
+//!
+//! Which fact is needed next depends on the last one, so [`step`] either asks for one more fact or decides. The shell
+//! (`controller.rs`) answers from the cluster and performs the decision; `simulate.rs` does both in memory; tests do it
+//! from tables. Source: reference progressive-delivery.md, section B (Flagger 1.44 `pkg/controller/scheduler.go`).
+//!
+//! # Order of effects
+//! [`Decision::effects`] is performed from first to last and stops at the first failure; the next tick begins afresh.
+//! Every effect is idempotent, and the order is chosen so that a stop between any two of them leads to the same end:
+//! - traffic, scale and copies that the *present* phase would repeat come before the status that leaves it
+//!   (a rollback cut short is rolled back again; a run cut short at its beginning begins again);
+//! - the promotion is the exception: `Promoting` is written before the copy is made, because a primary that runs the new
+//!   revision while the phase still says `Progressing` could be "rolled back" to. `Promoting` makes the copy if it is missing;
+//! - a weight that is on the route but not in the status means that a tick was cut short: the tick after only reports it,
+//!   so that no step is taken twice in one interval;
+//! - traffic leaves a workload before it is scaled down; events come before the status, alerts after it, since they may be slow.
+
+mod answers;
+mod begin;
+mod initialize;
+mod progress;
+mod promote;
+mod rollback;
+mod weights;
+
+use std::{borrow::Cow, time::Duration};
+
+use api::{
+    Time,
+    flagger::{Analysis, Canary, CanaryStatus, HookType, Phase},
+};
+use jiff::Timestamp;
+
+pub use answers::{Answers, Measurement, Part, Question, Readiness, Role, Target};
+
+use crate::{
+    alerts::Alert,
+    conditions,
+    events::{Event, Names},
+    router::Weights,
+    schedule,
+};
+
+/// What the controller's own options say about a tick.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Provider of Canaries that name none (`--mesh-provider`).
+    pub mesh_provider: String,
+    /// Shortest interval between ticks (`--min-analysis-interval`).
+    pub min_interval: Duration,
+    /// Name of the cluster, shown in alerts.
+    pub cluster: String,
+    /// When the last tick ran, as far as the shell remembers; a restart forgets it, the status' time stands in.
+    pub last_tick: Option<Timestamp>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mesh_provider: "istio".into(),
+            min_interval: api::flagger::MIN_INTERVAL,
+            cluster: String::new(),
+            last_tick: None,
+        }
+    }
+}
+
+/// One more fact is needed, or the tick is decided.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Answer this and call [`step`] again with the answer added.
+    Ask(Question),
+    /// Perform this.
+    Done(Box<Decision>),
+}
+
+/// What a tick comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The status as [`Effect::WriteStatus`] writes it.
+    pub status: CanaryStatus,
+    /// What to do, in this order; see the module's documentation.
+    pub effects: Vec<Effect>,
+    /// When to look again, if nothing happens before.
+    pub next: Duration,
+    /// How a run ended, if it did.
+    pub outcome: Option<Outcome>,
+    /// What would let the rollout go on, in one sentence for people; empty when nothing is awaited.
+    pub waiting_for: String,
+    /// Whether the tick was a full one, that is, not cut short because the interval had not passed.
+    pub is_full: bool,
+}
+
+impl Decision {
+    /// The events, in order.
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        self.effects.iter().filter_map(|effect| match effect {
+            Effect::Event(event) => Some(event),
+            _ => None,
+        })
+    }
+
+    /// The alerts, in order.
+    pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.effects.iter().filter_map(|effect| match effect {
+            Effect::Alert(alert) => Some(alert),
+            _ => None,
+        })
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Judged good and promoted.
+    Promoted,
+    /// Promoted without being judged.
+    Skipped,
+    /// Rolled back.
+    Failed,
+}
+
+/// One act upon the world. Doing it twice is the same as doing it once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Send requests by these shares.
+    SetWeights(Weights),
+    /// Give the target replicas, unless it has some.
+    ScaleUp,
+    /// Take the target's replicas.
+    ScaleToZero,
+    /// Copy the target's template and configuration to the primary, unless they are equal.
+    CopyToPrimary,
+    /// Bring the primary's scaler in line with the target's.
+    UpdateScaler,
+    /// Keep the target's scaler from scaling it up.
+    PauseScaler,
+    /// Let the target's scaler work again.
+    ResumeScaler,
+    /// Write [`Decision::status`].
+    WriteStatus,
+    /// Call a hook whose answer changes nothing but an event: its place in `analysis.webhooks` and the phase to report.
+    CallHook(usize, Phase),
+    /// Record an event.
+    Event(Event),
+    /// Tell people.
+    Alert(Alert),
+}
+
+/// One tick: asks for a fact, or decides. Equal arguments give equal results; nothing else is looked at.
+pub fn step(canary: &Canary, options: &Options, answers: &Answers, now: Timestamp) -> Step {
+    let mut tick = Tick::new(canary, options, answers, now);
+    match tick.run() {
+        Err(Stop::Ask(question)) => Step::Ask(question),
+        Err(Stop::Done) | Ok(()) => Step::Done(Box::new(tick.decide())),
+    }
+}
+
+/// Why a tick goes no further.
+enum Stop {
+    Ask(Question),
+    Done,
+}
+
+type Flow<T = ()> = Result<T, Stop>;
+
+/// A tick in the making.
+struct Tick<'a> {
+    canary: &'a Canary,
+    analysis: Cow<'a, Analysis>,
+    options: &'a Options,
+    answers: &'a Answers,
+    now: Timestamp,
+    names: Names,
+    status: CanaryStatus,
+    effects: Vec<Effect>,
+    is_changed: bool,
+    is_full: bool,
+    outcome: Option<Outcome>,
+    waiting_for: String,
+}
+
+impl<'a> Tick<'a> {
+    fn new(canary: &'a Canary, options: &'a Options, answers: &'a Answers, now: Timestamp) -> Self {
+        Self {
+            canary,
+            analysis: canary.analysis(),
+            options,
+            answers,
+            now,
+            names: Names::of(canary),
+            status: canary.status().into_owned(),
+            effects: Vec::new(),
+            is_changed: false,
+            is_full: true,
+            outcome: None,
+            waiting_for: String::new(),
+        }
+    }
+
+    /// The order of reference progressive-delivery.md, B.3.
+    fn run(&mut self) -> Flow {
+        if self.canary.spec.suspend {
+            self.event(self.names.suspended());
+            return self.hold("spec.suspend to be taken back");
+        }
+        let target = self.target()?;
+        self.adopt(&target);
+        if self.is_early(&target) {
+            self.is_full = false;
+            return self.hold("the next analysis");
+        }
+        self.prepare()?;
+        if self.is_initializing() {
+            return self.initialized(&target);
+        }
+        if self.status.phase.is_settled() && !self.is_new(&target) {
+            return self.settled(&target);
+        }
+        self.primary_ready()?;
+        let weights = self.weights()?;
+        match self.status.phase {
+            Phase::Promoting | Phase::Finalising => {}
+            Phase::Progressing | Phase::WaitingPromotion if self.is_reverted(&target) => return self.cancel(),
+            Phase::Progressing | Phase::WaitingPromotion if self.is_new(&target) => return self.restart(&target),
+            Phase::Progressing | Phase::WaitingPromotion => {}
+            _ => return self.begin(&target, weights),
+        }
+        self.canary_ready(&target)?;
+        if self.canary.skip_analysis() {
+            return self.skip();
+        }
+        match self.status.phase {
+            Phase::Promoting => self.shift(&target, weights),
+            Phase::Finalising => self.finalise(),
+            _ => self.progress(weights),
+        }
+    }
+
+    fn decide(mut self) -> Decision {
+        if self.is_changed && !self.effects.contains(&Effect::WriteStatus) {
+            self.write_status();
+        }
+        let interval = self.analysis.interval(self.options.min_interval);
+        let next = match self.is_full {
+            true => interval,
+            false => schedule::wait(&self.canary.status(), self.options.last_tick, interval, self.now),
+        };
+        if self.waiting_for.is_empty() {
+            self.waiting_for = match self.status.phase {
+                phase if phase.is_settled() => "a new revision of the target".into(),
+                _ => format!("the next tick, in {}", api::Duration(next)),
+            };
+        }
+        Decision {
+            status: self.status,
+            effects: self.effects,
+            next,
+            outcome: self.outcome,
+            waiting_for: self.waiting_for,
+            is_full: self.is_full,
+        }
+    }
+
+    /// Whether a run is under way, its interval has not passed, and nothing happened that must be acted on at once.
+    fn is_early(&self, target: &Target) -> bool {
+        let paced = matches!(
+            self.status.phase,
+            Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion | Phase::Promoting | Phase::Finalising
+        );
+        let interval = self.analysis.interval(self.options.min_interval);
+        paced
+            && !schedule::is_due(&self.canary.status(), self.options.last_tick, interval, self.now)
+            && !match self.status.phase {
+                Phase::Progressing | Phase::WaitingPromotion => self.is_new(target) || self.is_reverted(target),
+                Phase::Waiting => !self.is_new(target),
+                _ => false,
+            }
+    }
+
+    fn is_initializing(&self) -> bool {
+        matches!(self.status.phase, Phase::Unset | Phase::Initializing)
+    }
+
+    fn is_kubernetes(&self) -> bool {
+        self.provider() == "kubernetes"
+    }
+
+    /// The provider in effect: the Canary's, else the controller's.
+    fn provider(&self) -> &str {
+        self.canary.spec.provider.as_deref().filter(|name| !name.is_empty()).unwrap_or(&self.options.mesh_provider)
+    }
+
+    // Facts.
+
+    fn target(&mut self) -> Flow<Target> {
+        match &self.answers.target {
+            None => Err(Stop::Ask(Question::Target)),
+            Some(Ok(target)) => Ok(target.clone()),
+            Some(Err(problem)) => self.stop(problem.clone()),
+        }
+    }
+
+    fn ensure(&mut self, part: Part) -> Flow {
+        match self.answers.ensured.get(&part) {
+            None => Err(Stop::Ask(Question::Ensure(part))),
+            Some(Ok(())) => Ok(()),
+            Some(Err(problem)) => self.stop(problem.clone()),
+        }
+    }
+
+    fn ready(&self, role: Role) -> Flow<Readiness> {
+        self.answers.ready.get(&role).cloned().ok_or(Stop::Ask(Question::Ready(role)))
+    }
+
+    fn weights(&mut self) -> Flow<Weights> {
+        match &self.answers.weights {
+            None => Err(Stop::Ask(Question::Weights)),
+            Some(Ok(weights)) => Ok(*weights),
+            Some(Err(problem)) => self.stop(problem.clone()),
+        }
+    }
+
+    fn hook(&self, index: usize, phase: Phase) -> Flow<Result<(), String>> {
+        self.answers.hooks.get(&index).cloned().ok_or(Stop::Ask(Question::Hook(index, phase)))
+    }
+
+    /// Places and names of the hooks of one type, in order.
+    fn hooks(&self, kind: HookType) -> Vec<(usize, String)> {
+        let hooks = self.analysis.webhooks.iter().enumerate();
+        hooks.filter(|(_, hook)| hook.kind == kind).map(|(index, hook)| (index, hook.name.clone())).collect()
+    }
+
+    // The decision in the making.
+
+    fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    fn event(&mut self, event: Event) {
+        self.effects.push(Effect::Event(event));
+    }
+
+    fn alert(&mut self, alert: Alert) {
+        self.effects.push(Effect::Alert(alert.in_cluster(&self.options.cluster)));
+    }
+
+    /// Ends the tick with a warning; nothing moves until the cause is gone.
+    fn stop<T>(&mut self, problem: String) -> Flow<T> {
+        self.waiting_for = format!("this to be resolved: {problem}");
+        self.event(Event::warning(problem));
+        Err(Stop::Done)
+    }
+
+    /// Ends the tick; nothing moves until what is awaited comes.
+    fn hold<T>(&mut self, awaited: impl Into<String>) -> Flow<T> {
+        self.waiting_for = awaited.into();
+        Err(Stop::Done)
+    }
+
+    /// Takes up a phase with its condition.
+    fn enter(&mut self, phase: Phase) {
+        self.status.phase = phase;
+        let kind = &self.canary.spec.target_ref.kind;
+        conditions::set(&mut self.status.conditions, phase, kind, self.now);
+        self.is_changed = true;
+    }
+
+    fn write_status(&mut self) {
+        self.status.last_transition_time = Some(Time(self.now));
+        self.effects.push(Effect::WriteStatus);
+    }
+
+    fn post_rollout_hooks(&mut self, phase: Phase) {
+        for (index, _) in self.hooks(HookType::PostRollout) {
+            self.effect(Effect::CallHook(index, phase));
+        }
+    }
+
+    /// Notes the target's revision and configuration as the ones of this run, and starts counting anew.
+    fn note(&mut self, target: &Target) {
+        self.status.last_applied_spec.clone_from(&target.revision);
+        self.status.tracked_configs.clone_from(&target.configs);
+        self.reset_counters();
+    }
+
+    fn reset_counters(&mut self) {
+        (self.status.canary_weight, self.status.failed_checks, self.status.iterations) = (0, 0, 0);
+    }
+}

@@ -1,0 +1,167 @@
+//! How a run begins, begins again, and is called off (B.3 steps 13 to 17).
+
+use api::flagger::{HookType, Phase};
+
+use super::{Effect, Flow, Readiness, Role, Stop, Target, Tick};
+use crate::{alerts, events::Event, router::Weights};
+
+impl Tick<'_> {
+    /// Whether the target or its configuration differs from what was last seen. Going back to the promoted revision is not
+    /// new. Source: B.2.
+    pub(super) fn is_new(&self, target: &Target) -> bool {
+        let status = &self.status;
+        let spec = status.last_applied_spec.is_empty()
+            || (target.revision != status.last_promoted_spec && target.revision != status.last_applied_spec);
+        spec || target.configs != status.tracked_configs
+    }
+
+    /// Whether the target was put back to the promoted revision in the middle of a run.
+    pub(super) fn is_reverted(&self, target: &Target) -> bool {
+        let status = &self.status;
+        target.revision == status.last_promoted_spec
+            && status.last_applied_spec != status.last_promoted_spec
+            && target.configs == status.tracked_configs
+    }
+
+    /// Goes on only if the primary is ready, unless nothing is judged anyway.
+    pub(super) fn primary_ready(&mut self) -> Flow {
+        if self.canary.skip_analysis() {
+            return Ok(());
+        }
+        match self.ready(Role::Primary)? {
+            Readiness::Ready => Ok(()),
+            Readiness::Waiting(problem) => self.stop(problem),
+            Readiness::Failed(problem) => match self.status.phase {
+                Phase::Promoting | Phase::Finalising => self.promotion_failed(&problem),
+                Phase::Progressing | Phase::WaitingPromotion => {
+                    self.event(Event::warning(problem));
+                    self.rollback()
+                }
+                // Differs: no run is under way, so there is nothing to roll back. The original does, and thereby loses the
+                // revision, or, after a failed promotion, takes the traffic away from the only healthy copy.
+                _ => self.stop(problem),
+            },
+        }
+    }
+
+    /// Goes on only if the target is ready.
+    pub(super) fn canary_ready(&mut self, target: &Target) -> Flow {
+        if self.status.phase == Phase::Finalising {
+            // All traffic is on the primary: how the target fares no longer matters.
+            return Ok(());
+        }
+        match self.ready(Role::Canary)? {
+            Readiness::Ready => Ok(()),
+            Readiness::Waiting(problem) => self.stop(problem),
+            // Differs: once the primary runs the new revision and is ready, traffic is safest there; the original rolls back.
+            Readiness::Failed(_) if self.status.phase == Phase::Promoting && target.is_applied_to_primary => Ok(()),
+            Readiness::Failed(problem) => {
+                // Differs: the original rolls back without a word about the cause, and without an alert.
+                self.event(self.names.deadline_exceeded(&problem));
+                self.alert(alerts::deadline_exceeded(&problem));
+                self.rollback()
+            }
+        }
+    }
+
+    /// Asks the gates and starts the run.
+    pub(super) fn begin(&mut self, target: &Target, weights: Weights) -> Flow {
+        if self.status.phase == Phase::Waiting {
+            if !self.is_new(target) {
+                return self.call_off(target);
+            }
+            // Differs: the original asks rollback hooks only once the run has begun (B.8 defect 6).
+            if self.wants_rollback(Phase::Waiting)? {
+                self.event(self.names.manual_rollback());
+                self.alert(alerts::manual_rollback());
+                self.note(target);
+                return self.rollback();
+            }
+        }
+        self.confirm_rollout()?;
+        if weights.canary > 0 && !self.is_kubernetes() {
+            // After a failed promotion all traffic is on the target, which is about to change; the primary is ready again.
+            self.effect(Effect::SetWeights(Weights::PRIMARY));
+        }
+        self.effect(Effect::ResumeScaler);
+        self.effect(Effect::ScaleUp);
+        self.note(target);
+        self.enter(Phase::Progressing);
+        self.event(self.names.new_revision());
+        self.write_status();
+        let alert = alerts::new_revision(self.canary);
+        self.alert(alert);
+        Err(Stop::Done)
+    }
+
+    /// Waits until every confirm-rollout hook agrees.
+    fn confirm_rollout(&mut self) -> Flow {
+        let phase = self.status.phase;
+        for (index, name) in self.hooks(HookType::ConfirmRollout) {
+            if self.hook(index, phase)?.is_ok() {
+                self.event(self.names.gate_passed("Confirm-rollout", &name));
+                continue;
+            }
+            if phase != Phase::Waiting {
+                self.enter(Phase::Waiting);
+                self.event(self.names.waiting("approval", &name));
+                self.write_status();
+                if !self.analysis.webhooks[index].mute_alert {
+                    self.alert(alerts::waiting_for_rollout());
+                }
+            }
+            return self.hold(format!("hook {name} to approve the rollout"));
+        }
+        Ok(())
+    }
+
+    /// Whether one of the rollback hooks asks for a rollback.
+    pub(super) fn wants_rollback(&mut self, phase: Phase) -> Flow<bool> {
+        for (index, name) in self.hooks(HookType::Rollback) {
+            if self.hook(index, phase)?.is_ok() {
+                self.event(self.names.rollback_hook_passed(&name));
+                return Ok(true);
+            }
+            self.event(self.names.rollback_hook_silent(&name));
+        }
+        Ok(false)
+    }
+
+    /// A newer revision came in the middle of a run: traffic goes back, and the run begins again.
+    pub(super) fn restart(&mut self, target: &Target) -> Flow {
+        self.effect(Effect::SetWeights(Weights::PRIMARY));
+        self.note(target);
+        self.enter(Phase::Progressing);
+        self.event(self.names.restarting());
+        self.write_status();
+        Err(Stop::Done)
+    }
+
+    /// The promoted revision came back in the middle of a run: there is nothing left to judge.
+    ///
+    /// Differs: the original goes on, promotes the old revision under the new one's name, and starts again (B.8 defect 2).
+    pub(super) fn cancel(&mut self) -> Flow {
+        self.effect(Effect::SetWeights(Weights::PRIMARY));
+        self.event(self.names.reverted());
+        self.effect(Effect::PauseScaler);
+        self.effect(Effect::ScaleToZero);
+        self.post_rollout_hooks(Phase::Succeeded);
+        self.status.last_applied_spec = self.status.last_promoted_spec.clone();
+        self.reset_counters();
+        self.enter(Phase::Succeeded);
+        self.write_status();
+        Err(Stop::Done)
+    }
+
+    /// The revision went away while a gate held it back: everything is as it was before.
+    fn call_off(&mut self, target: &Target) -> Flow {
+        let is_promoted = target.revision == self.status.last_promoted_spec;
+        self.event(self.names.reverted());
+        self.effect(Effect::ScaleToZero);
+        self.status.last_applied_spec.clone_from(&target.revision);
+        self.reset_counters();
+        self.enter(if is_promoted { Phase::Succeeded } else { Phase::Failed });
+        self.write_status();
+        Err(Stop::Done)
+    }
+}

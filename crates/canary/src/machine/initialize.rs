@@ -1,0 +1,92 @@
+//! From a new Canary to a primary that serves, and the upkeep of what belongs to it (B.3 steps 3 to 12).
+
+use api::flagger::Phase;
+
+use super::{Effect, Flow, Part, Question, Readiness, Role, Stop, Target, Tick};
+
+impl Tick<'_> {
+    /// Keeps services, primary, scaler and route in place; while initializing, waits for the primary.
+    pub(super) fn prepare(&mut self) -> Flow {
+        if self.status.phase == Phase::Unset || self.status.conditions.is_empty() && self.is_initializing() {
+            self.enter(Phase::Initializing);
+        }
+        self.ensure(Part::Services)?;
+        let awaits = self.is_initializing() && !self.canary.skip_analysis();
+        if awaits {
+            self.check_metrics()?;
+        }
+        self.ensure(Part::Primary)?;
+        if awaits {
+            // The original rolls back here too when the primary missed its deadline. Differs: there is nothing to go back
+            // to, and the target still serves; it is left alone.
+            match self.ready(Role::Primary)? {
+                Readiness::Ready => {}
+                Readiness::Waiting(problem) | Readiness::Failed(problem) => return self.stop(problem),
+            }
+        }
+        self.ensure(Part::Scaler)?;
+        if self.is_initializing() {
+            self.effect(Effect::PauseScaler);
+        }
+        self.ensure(Part::Apex)?;
+        if self.is_initializing() {
+            self.effect(Effect::ScaleToZero);
+        }
+        self.ensure(Part::Route)
+    }
+
+    /// An unreachable provider is worth an event, and nothing more yet.
+    fn check_metrics(&mut self) -> Flow {
+        let event = match &self.answers.online {
+            None => return Err(Stop::Ask(Question::MetricsOnline)),
+            Some(Ok(())) => self.names.providers_available(),
+            Some(Err(problem)) => self.names.providers_unavailable(problem),
+        };
+        self.event(event);
+        Ok(())
+    }
+
+    /// The primary serves what the target ran.
+    pub(super) fn initialized(&mut self, target: &Target) -> Flow {
+        self.note(target);
+        self.status.last_promoted_spec.clone_from(&target.revision);
+        self.enter(Phase::Initialized);
+        self.event(self.names.initialized());
+        self.write_status();
+        let alert = crate::alerts::initialized(self.canary);
+        self.alert(alert);
+        Err(Stop::Done)
+    }
+
+    /// No run is under way and the revision is known.
+    pub(super) fn settled(&mut self, target: &Target) -> Flow {
+        // A target put back to the promoted revision clears the memory of the failed one, so that it may be tried again.
+        if self.status.phase == Phase::Failed
+            && target.revision == self.status.last_promoted_spec
+            && target.revision != self.status.last_applied_spec
+        {
+            self.status.last_applied_spec.clone_from(&target.revision);
+            self.is_changed = true;
+        }
+        self.hold("a new revision of the target")
+    }
+
+    /// Takes over an object that Flagger rolled out before. Its digests cannot be computed here, so what the primary
+    /// runs decides: equal to the target means that nothing is new.
+    pub(super) fn adopt(&mut self, target: &Target) {
+        let format = |digest: &str| digest.split_once('-').map(|(format, _)| format.to_owned());
+        let applied = &self.status.last_applied_spec;
+        if applied.is_empty() || format(applied) == format(&target.revision) || self.is_initializing() {
+            return;
+        }
+        if matches!(self.status.phase, Phase::Initialized | Phase::Succeeded) && !target.equals_primary {
+            return;
+        }
+        self.status.last_applied_spec.clone_from(&target.revision);
+        if target.equals_primary {
+            self.status.last_promoted_spec.clone_from(&target.revision);
+        }
+        self.status.tracked_configs.clone_from(&target.configs);
+        self.is_changed = true;
+    }
+}

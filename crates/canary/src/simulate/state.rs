@@ -1,0 +1,379 @@
+//! The made-up world: objects in memory, and rollouts whose health is scripted.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use api::{
+    flagger::{Canary, CanaryStatus, Metric},
+    meta::ObjectReference,
+};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::scenario::{Health, Readiness, Scenario, Step};
+use crate::{
+    machine::{Effect, Part},
+    router::{self, Provider, Weights},
+    world::{self, World, Write},
+};
+
+/// What the target runs when nobody says.
+const IMAGE: &str = "quay.io/stefanprodan/podinfo:1.2.0";
+
+/// The world between two ticks.
+pub(super) struct State {
+    pub canary: Canary,
+    pub metrics: Map<String, Value>,
+    pub hooks: BTreeMap<String, u16>,
+    objects: Vec<Value>,
+    options: world::Options,
+    readiness: Readiness,
+    /// Scripted health of primary and target; absent until a step says.
+    health: [Option<Health>; 2],
+    /// The shares in effect, for providers whose objects are not built in.
+    route: Option<Weights>,
+}
+
+impl State {
+    pub fn new(mut canary: Canary, others: Vec<Value>, scenario: &Scenario) -> Self {
+        canary.status = None;
+        let mut state = Self {
+            canary,
+            metrics: Map::new(),
+            hooks: BTreeMap::new(),
+            objects: others,
+            options: world::Options::default(),
+            readiness: scenario.readiness,
+            health: [None, None],
+            route: None,
+        };
+        let configs = scenario.steps.iter().filter_map(|step| match step {
+            Step::Config(configs) => Some(configs.iter().map(|(name, _)| name.clone())),
+            _ => None,
+        });
+        state.make_up(&configs.flatten().collect::<Vec<_>>(), scenario.image.as_deref());
+        if let Some(image) = &scenario.image {
+            state.set_image(image);
+        }
+        state
+    }
+
+    /// Adds what the manifests left out: the target, its scaler, and the configuration that the scenario changes.
+    fn make_up(&mut self, configs: &[String], image: Option<&str>) {
+        for object in &mut self.objects {
+            if object["metadata"]["namespace"].is_null() {
+                object["metadata"]["namespace"] = json!(self.canary.namespace());
+            }
+        }
+        let target = self.canary.spec.target_ref.clone();
+        if self.find(&target.kind, &target.name).is_none() {
+            let object = made_up_target(&self.canary, configs, image.unwrap_or(IMAGE));
+            self.objects.push(object);
+        }
+        if let Some(scaler) = self.canary.spec.autoscaler_ref.clone()
+            && self.find(&scaler.kind, &scaler.name).is_none()
+        {
+            self.objects.push(json!({
+                "apiVersion": scaler.api_version, "kind": scaler.kind,
+                "metadata": {"name": scaler.name, "namespace": self.canary.namespace()},
+                "spec": {"scaleTargetRef": {"apiVersion": target.api_version, "kind": target.kind, "name": target.name}},
+            }));
+        }
+        for config in configs {
+            let (kind, name) = config_parts(config);
+            if self.find(kind, name).is_none() {
+                let mut object = json!({
+                    "apiVersion": "v1", "kind": kind, "data": {},
+                    "metadata": {"name": name, "namespace": self.canary.namespace()},
+                });
+                if kind == "Secret" {
+                    object["type"] = json!("Opaque");
+                }
+                self.objects.push(object);
+            }
+        }
+    }
+
+    // What happens from outside.
+
+    pub fn change(&mut self, step: &Step, now: Timestamp) {
+        match step {
+            Step::Tick(_) => {}
+            Step::Image(image) => self.set_image(image),
+            Step::Primary(health) => self.set_health(0, *health, now),
+            Step::Target(health) => self.set_health(1, *health, now),
+            Step::Metrics(metrics) => self.metrics.extend(metrics.clone()),
+            Step::Hooks(hooks) => self.hooks.extend(hooks.iter().cloned()),
+            Step::Patch(patch) => self.patch_canary(patch),
+            Step::Config(configs) => configs.iter().for_each(|(name, data)| self.set_config(name, data)),
+            Step::Replicas(count) => self.edit_target(|target| target["spec"]["replicas"] = json!(count)),
+        }
+    }
+
+    fn set_image(&mut self, image: &str) {
+        let image = json!(image);
+        self.edit_target(|target| match target.pointer_mut("/spec/template/spec/containers/0") {
+            Some(container) => container["image"] = image,
+            // A Service has no image; a label of its pods stands for it.
+            None => target["spec"]["selector"]["version"] = image,
+        });
+    }
+
+    /// A patch that makes the Canary unreadable changes nothing: an API server would have refused it.
+    fn patch_canary(&mut self, patch: &Value) {
+        let Ok(canary) = serde_json::to_value(&self.canary) else { return };
+        if let Ok(canary) = api::manifest::typed(&world::patched(&canary, patch)) {
+            self.canary = canary;
+        }
+    }
+
+    fn set_config(&mut self, name: &str, data: &Map<String, Value>) {
+        let (kind, name) = config_parts(name);
+        let is_secret = kind == "Secret";
+        if let Some(object) = self.find_mut(kind, name) {
+            let member = if is_secret { "stringData" } else { "data" };
+            for (key, value) in data {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                object[member][key] = json!(text);
+            }
+        }
+    }
+
+    fn set_health(&mut self, who: usize, health: Health, now: Timestamp) {
+        self.health[who] = Some(health);
+        self.write_health(who, health, now);
+    }
+
+    /// Rollouts that become ready by themselves do so.
+    pub fn settle(&mut self, now: Timestamp) {
+        if self.readiness == Readiness::Manual {
+            return;
+        }
+        for who in [0, 1] {
+            self.write_health(who, self.health[who].unwrap_or(Health::Ready), now);
+        }
+    }
+
+    fn write_health(&mut self, who: usize, health: Health, now: Timestamp) {
+        let name = match who {
+            0 => self.canary.primary_name(),
+            _ => self.canary.spec.target_ref.name.clone(),
+        };
+        let kind = self.canary.spec.target_ref.kind.clone();
+        if let Some(object) = self.find_mut(&kind, &name) {
+            let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1).max(1);
+            object["status"] = status(health, wanted, now);
+        }
+    }
+
+    // What the machine asks and does.
+
+    pub fn ask<T>(&self, now: Timestamp, question: impl FnOnce(&World<'_>) -> T) -> T {
+        question(&World {
+            canary: &self.canary,
+            options: &self.options,
+            objects: &self.objects,
+            random: seed(now),
+            now,
+        })
+    }
+
+    pub fn ensure(&mut self, part: Part, now: Timestamp) -> Result<(), String> {
+        if part == Part::Route && !self.has_built_in_route() {
+            self.route.get_or_insert(Weights::PRIMARY);
+            return Ok(());
+        }
+        let writes = self.ask(now, |world| world.ensure(part))?;
+        self.write(writes, now);
+        Ok(())
+    }
+
+    pub fn act(&mut self, effect: &Effect, now: Timestamp) -> Result<(), String> {
+        if let (Effect::SetWeights(weights), false) = (effect, self.has_built_in_route()) {
+            self.route = Some(*weights);
+            return Ok(());
+        }
+        let writes = self.ask(now, |world| world.act(effect))?;
+        self.write(writes, now);
+        Ok(())
+    }
+
+    pub fn weights(&self, now: Timestamp) -> Result<Weights, String> {
+        match self.has_built_in_route() {
+            true => self.ask(now, |world| world.weights()),
+            false => Ok(self.route.unwrap_or(Weights::PRIMARY)),
+        }
+    }
+
+    /// The shares in effect; nothing without a router, or before there is a route.
+    pub fn route(&self, now: Timestamp) -> Option<Weights> {
+        match self.provider() {
+            Provider::Kubernetes => None,
+            Provider::Other(_) => self.route,
+            Provider::GatewayApi(_) => {
+                let route = self.objects.iter().any(|object| object["kind"] == "HTTPRoute");
+                self.weights(now).ok().filter(|_| route)
+            }
+        }
+    }
+
+    pub fn write_status(&mut self, status: CanaryStatus) {
+        let cookies = self.canary.status().into_owned();
+        self.canary.status = Some(CanaryStatus {
+            session_affinity_cookie: cookies.session_affinity_cookie,
+            primary_session_affinity_cookie: cookies.primary_session_affinity_cookie,
+            previous_session_affinity_cookie: cookies.previous_session_affinity_cookie,
+            ..status
+        });
+    }
+
+    /// Why the template of a metric cannot be used. Templates that no manifest gives are taken to exist if none is given at
+    /// all, or if the scenario says what they return.
+    pub fn template_problem(&self, metric: &Metric) -> Option<String> {
+        let template = metric.template_ref.as_ref()?;
+        let (name, namespace) = (&template.name, template.namespace_or(self.canary.namespace()));
+        let mut given = self.objects.iter().filter(|object| object["kind"] == "MetricTemplate").peekable();
+        let exists = given.peek().is_none()
+            || self.metrics.contains_key(name)
+            || self.metrics.contains_key(&metric.name)
+            || given.any(|object| object["metadata"]["name"] == **name && object["metadata"]["namespace"] == namespace);
+        let missing =
+            || format!("Metric template {name}.{namespace} error: metrictemplates.flagger.app {name:?} not found");
+        (!exists).then(missing)
+    }
+
+    /// Whether the builtin duration query answers in seconds. Source: reference progressive-delivery.md, C.3.
+    pub fn measures_seconds(&self) -> bool {
+        !matches!(self.provider(), Provider::Other(_))
+    }
+
+    pub fn target(&self) -> Option<&Value> {
+        self.find(&self.canary.spec.target_ref.kind, &self.canary.spec.target_ref.name)
+    }
+
+    pub fn primary(&self) -> Option<&Value> {
+        self.find(&self.canary.spec.target_ref.kind, &self.canary.primary_name())
+    }
+
+    fn provider(&self) -> Provider {
+        Provider::of(&self.canary, &self.options.router)
+    }
+
+    fn has_built_in_route(&self) -> bool {
+        !matches!(self.provider(), Provider::Other(_))
+    }
+
+    fn write(&mut self, writes: Vec<Write>, now: Timestamp) {
+        for write in writes {
+            match write {
+                Write::Apply(ours) => self.put(router::applied(&self.objects, &ours)),
+                Write::Patch(id, patch) => {
+                    if let Some(object) = self.find_mut(&id.kind, &id.name) {
+                        *object = world::patched(object, &patch);
+                    }
+                }
+                Write::Cookies(cookies) => {
+                    let status = self.canary.status.get_or_insert_default();
+                    status.session_affinity_cookie = cookies.session_affinity_cookie;
+                    status.primary_session_affinity_cookie = cookies.primary_session_affinity_cookie;
+                    status.previous_session_affinity_cookie = cookies.previous_session_affinity_cookie;
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    fn put(&mut self, object: Value) {
+        let Some(id) = ObjectReference::of(&object) else { return };
+        match self.find_mut(&id.kind, &id.name) {
+            Some(existing) => *existing = object,
+            None => self.objects.push(object),
+        }
+    }
+
+    fn find(&self, kind: &str, name: &str) -> Option<&Value> {
+        self.objects.iter().find(|object| is_named(object, kind, name, self.canary.namespace()))
+    }
+
+    fn find_mut(&mut self, kind: &str, name: &str) -> Option<&mut Value> {
+        let namespace = self.canary.namespace().to_owned();
+        self.objects.iter_mut().find(|object| is_named(object, kind, name, &namespace))
+    }
+
+    fn edit_target(&mut self, edit: impl FnOnce(&mut Value)) {
+        let target = self.canary.spec.target_ref.clone();
+        if let Some(target) = self.find_mut(&target.kind, &target.name) {
+            edit(target);
+        }
+    }
+}
+
+fn is_named(object: &Value, kind: &str, name: &str, namespace: &str) -> bool {
+    object["kind"] == kind && object["metadata"]["name"] == name && object["metadata"]["namespace"] == namespace
+}
+
+fn config_parts(name: &str) -> (&'static str, &str) {
+    match name.split_once('/') {
+        Some(("secret", name)) => ("Secret", name),
+        Some((_, name)) => ("ConfigMap", name),
+        None => ("ConfigMap", name),
+    }
+}
+
+/// A random number that is the same in every run.
+fn seed(now: Timestamp) -> u64 {
+    now.as_second().unsigned_abs()
+}
+
+fn made_up_target(canary: &Canary, configs: &[String], image: &str) -> Value {
+    let target = &canary.spec.target_ref;
+    let name = &target.name;
+    let metadata = json!({"name": name, "namespace": canary.namespace(), "labels": {"app": name}});
+    let head = |spec: Value| json!({"apiVersion": target.api_version, "kind": target.kind, "metadata": metadata, "spec": spec});
+    if target.kind == "Service" {
+        return head(json!({"selector": {"app": name}, "ports": [{"name": "http", "port": canary.spec.service.port}]}));
+    }
+    let env_from: Vec<_> = configs
+        .iter()
+        .map(|config| match config_parts(config) {
+            ("Secret", name) => json!({"secretRef": {"name": name}}),
+            (_, name) => json!({"configMapRef": {"name": name}}),
+        })
+        .collect();
+    head(json!({
+        "selector": {"matchLabels": {"app": name}},
+        "template": {
+            "metadata": {"labels": {"app": name}},
+            "spec": {"containers": [{
+                "name": name,
+                "image": image,
+                "ports": [{"name": "http", "containerPort": canary.spec.service.port}],
+                "envFrom": env_from,
+            }]},
+        },
+    }))
+}
+
+/// Status of a Deployment or DaemonSet in that state.
+fn status(health: Health, wanted: i64, now: Timestamp) -> Value {
+    let (total, available) = match health {
+        Health::Ready => (wanted, wanted),
+        Health::Partial => (wanted.max(10), 6),
+        Health::Updating | Health::Stuck | Health::Unavailable => (wanted, 0),
+    };
+    let conditions = match health {
+        Health::Stuck => json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]),
+        Health::Unavailable => {
+            let since = now.saturating_sub(Duration::from_secs(2 * 3600)).unwrap_or(now);
+            json!([
+                {"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated", "lastUpdateTime": since},
+                {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "lastUpdateTime": since},
+            ])
+        }
+        _ => json!([]),
+    };
+    json!({
+        "replicas": total, "updatedReplicas": total, "readyReplicas": available, "availableReplicas": available,
+        "desiredNumberScheduled": total, "updatedNumberScheduled": total, "numberAvailable": available,
+        "conditions": conditions,
+    })
+}

@@ -1,0 +1,374 @@
+//! A Canary's world as objects: what they say to the machine's questions, and what its effects write to them.
+//!
+//! Pure, JSON in, JSON out. `controller.rs` fetches the objects and performs the writes; `simulate.rs` keeps them in memory.
+
+use std::collections::BTreeMap;
+
+use api::{flagger::Canary, meta::ObjectReference};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    machine::{Effect, Part, Readiness, Role, Target},
+    router::{self, Weights},
+    workload::{self, Copied, Kind, Selector, configs::Tracked, daemonset, deployment, revision, scaler, service},
+};
+
+/// What the controller's options say about objects.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// About workloads.
+    pub workload: workload::Options,
+    /// About routes.
+    pub router: router::Options,
+}
+
+/// One change to the world.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Apply an object that holds only the fields that are ours.
+    Apply(Value),
+    /// Merge into an object that is somebody else's.
+    Patch(ObjectReference, Value),
+    /// Remember the session cookies in the Canary's status.
+    Cookies(router::Cookies),
+}
+
+/// A Canary and the objects around it.
+#[derive(Clone, Copy, Debug)]
+pub struct World<'a> {
+    /// The Canary.
+    pub canary: &'a Canary,
+    /// The controller's options.
+    pub options: &'a Options,
+    /// Every object that [`references`] and [`configs`] name and that exists.
+    pub objects: &'a [Value],
+    /// Makes up session cookies and nothing else.
+    pub random: u64,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// The objects to read before anything else. An error says that the provider is not supported.
+pub fn references(canary: &Canary, options: &Options) -> Result<Vec<ObjectReference>, String> {
+    let target = &canary.spec.target_ref;
+    let here = |api_version: &str, kind: &str, name: &str| ObjectReference {
+        api_version: api_version.into(),
+        kind: kind.into(),
+        namespace: canary.namespace().into(),
+        name: name.into(),
+    };
+    let mut found = vec![
+        here(&target.api_version, &target.kind, &target.name),
+        here(&target.api_version, &target.kind, &canary.primary_name()),
+    ];
+    for role in [service::Role::Apex, service::Role::Primary, service::Role::Canary] {
+        found.push(here("v1", "Service", &service::name(canary, role)));
+    }
+    if let Some(scaler) = &canary.spec.autoscaler_ref {
+        found.push(here(&scaler.api_version, &scaler.kind, &scaler.name));
+        found.push(here(&scaler.api_version, &scaler.kind, &format!("{}-primary", scaler.name)));
+    }
+    found.extend(router::objects(canary, &options.router).map_err(|error| error.to_string())?);
+    found.dedup();
+    Ok(found)
+}
+
+/// The ConfigMaps and Secrets to read once the target is known, and their primary copies.
+pub fn configs(canary: &Canary, target: &Value) -> Vec<ObjectReference> {
+    let references = workload::configs::references(target).into_keys();
+    let here = |kind: &str, name: String| ObjectReference {
+        api_version: "v1".into(),
+        kind: kind.into(),
+        namespace: canary.namespace().into(),
+        name,
+    };
+    references.map(|reference| here(reference.kind.kind(), reference.name)).collect()
+}
+
+/// What a copy of the target needs besides the target.
+struct Copying {
+    selector: Selector,
+    configs: Tracked,
+    id: String,
+}
+
+impl Copying {
+    fn copied<'a>(&'a self, world: &World<'a>) -> Copied<'a> {
+        Copied { selector: &self.selector, configs: &self.configs, options: &world.options.workload, id: &self.id }
+    }
+}
+
+impl<'a> World<'a> {
+    /// The object of that kind and name in the Canary's namespace.
+    pub fn get(&self, kind: &str, name: &str) -> Option<&'a Value> {
+        self.objects.iter().find(|object| {
+            object["kind"] == kind
+                && object["metadata"]["name"] == name
+                && object["metadata"]["namespace"].as_str().unwrap_or("default") == self.canary.namespace()
+        })
+    }
+
+    fn target_object(&self) -> Result<&'a Value, String> {
+        let target = &self.canary.spec.target_ref;
+        self.get(&target.kind, &target.name).ok_or_else(|| workload::not_found(self.canary, &target.name))
+    }
+
+    fn primary_object(&self) -> Option<&'a Value> {
+        self.get(&self.canary.spec.target_ref.kind, &self.canary.primary_name())
+    }
+
+    fn copying(&self, target: &Value) -> Result<Copying, String> {
+        let options = &self.options.workload;
+        let selector = workload::selector(self.canary, target, options).map_err(|error| error.to_string())?;
+        let configs = Tracked::of(self.canary, target, self.objects, options).map_err(|error| error.to_string())?;
+        let id = id(&revision(self.canary, target), &configs.status());
+        Ok(Copying { selector, configs, id })
+    }
+
+    /// What the target and the primary run.
+    pub fn target(&self) -> Result<Target, String> {
+        let target = self.target_object()?;
+        let revision = revision(self.canary, target);
+        if has_no_pods(self.canary) {
+            // Nothing is rolled out: once promoted, the copy is there.
+            return Ok(Target { revision, equals_primary: true, is_applied_to_primary: true, ..Target::default() });
+        }
+        let copying = self.copying(target)?;
+        let primary = self.primary_object();
+        let status = self.canary.status();
+        let applied = id(&status.last_applied_spec, &status.tracked_configs);
+        let found =
+            primary.and_then(|primary| primary.pointer("/spec/template/metadata/annotations/flagger-id")?.as_str());
+        Ok(Target {
+            revision,
+            configs: copying.configs.status(),
+            equals_primary: primary
+                .is_some_and(|primary| revision::same_as_primary(target, primary, copying.copied(self))),
+            is_applied_to_primary: found == Some(&applied),
+        })
+    }
+
+    /// Whether a workload is ready.
+    pub fn ready(&self, role: Role) -> Readiness {
+        let (canary, now) = (self.canary, self.now);
+        let readiness = match (Kind::of(canary), role) {
+            (Kind::Service | Kind::Knative, _) => workload::Readiness::Ready,
+            (Kind::Deployment, Role::Primary) => deployment::primary_readiness(canary, self.primary_object(), now),
+            (Kind::Deployment, Role::Canary) => deployment::target_readiness(canary, self.target_object().ok(), now),
+            (Kind::DaemonSet, Role::Primary) => daemonset::primary_readiness(canary, self.primary_object(), now),
+            (Kind::DaemonSet, Role::Canary) => daemonset::target_readiness(canary, self.target_object().ok(), now),
+        };
+        match readiness {
+            workload::Readiness::Ready => Readiness::Ready,
+            workload::Readiness::Waiting(text) => Readiness::Waiting(text),
+            workload::Readiness::Stuck(text) => Readiness::Failed(text),
+        }
+    }
+
+    /// The weights in effect.
+    pub fn weights(&self) -> Result<Weights, String> {
+        router::weights(self.canary, &self.options.router, self.objects).map_err(|error| error.to_string())
+    }
+
+    /// What to write so that a part is in place; nothing if it is.
+    pub fn ensure(&self, part: Part) -> Result<Vec<Write>, String> {
+        match part {
+            Part::Services if has_no_pods(self.canary) => self.plain_services(),
+            Part::Services => {
+                let services = [service::Role::Canary, service::Role::Primary].map(|role| self.service(role));
+                services.into_iter().filter_map(Result::transpose).collect()
+            }
+            Part::Apex if has_no_pods(self.canary) => Ok(Vec::new()),
+            Part::Apex => Ok(self.service(service::Role::Apex)?.into_iter().collect()),
+            Part::Primary if has_no_pods(self.canary) || self.primary_object().is_some() => Ok(Vec::new()),
+            Part::Primary => self.new_primary(),
+            Part::Scaler => self.scaler(NewOnly::Yes),
+            Part::Route => {
+                let change = router::reconcile(self.canary, &self.options.router, self.objects, self.random);
+                Ok(change.map_err(|error| error.to_string())?.map(written).unwrap_or_default())
+            }
+        }
+    }
+
+    /// What an effect on objects writes. Status, events, alerts and hooks are not on objects and write nothing here.
+    pub fn act(&self, effect: &Effect) -> Result<Vec<Write>, String> {
+        match effect {
+            Effect::SetWeights(weights) => {
+                let change = router::routes(self.canary, &self.options.router, *weights, self.objects, self.random);
+                change.map(written).map_err(|error| error.to_string())
+            }
+            Effect::ScaleToZero => self.patch_target(match Kind::of(self.canary) {
+                Kind::DaemonSet => daemonset::scale_down_patch(),
+                _ => deployment::scale_down_patch(),
+            }),
+            Effect::ScaleUp => {
+                let target = self.target_object()?;
+                let scaler = self.canary.spec.autoscaler_ref.as_ref();
+                let scaler = scaler.and_then(|reference| self.get(&reference.kind, &reference.name));
+                self.patch_target(match Kind::of(self.canary) {
+                    Kind::DaemonSet => daemonset::scale_up_patch(),
+                    _ => deployment::scale_up_patch(self.canary, target, self.primary_object(), scaler),
+                })
+            }
+            Effect::CopyToPrimary if has_no_pods(self.canary) => self.promote_service(),
+            Effect::CopyToPrimary => self.promote(),
+            Effect::UpdateScaler => self.scaler(NewOnly::No),
+            Effect::PauseScaler => Ok(self.patch_scaler(scaler::pause_patch)),
+            Effect::ResumeScaler => Ok(self.patch_scaler(scaler::resume_patch)),
+            Effect::WriteStatus | Effect::CallHook(..) | Effect::Event(_) | Effect::Alert(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn service(&self, role: service::Role) -> Result<Option<Write>, String> {
+        let target = self.target_object()?;
+        let selector =
+            workload::selector(self.canary, target, &self.options.workload).map_err(|error| error.to_string())?;
+        let ports = workload::ports(self.canary, target);
+        let live = self.get("Service", &service::name(self.canary, role));
+        Ok(service::service(self.canary, role, &selector, &ports, live).map(Write::Apply))
+    }
+
+    /// A Service as the target: the canary service follows it, the primary service is a copy taken once.
+    fn plain_services(&self) -> Result<Vec<Write>, String> {
+        let (primary, canary) = (service::Role::Primary, service::Role::Canary);
+        let mut writes = vec![Write::Apply(self.plain_service(canary)?)];
+        if self.get("Service", &service::name(self.canary, primary)).is_none() {
+            writes.push(Write::Apply(self.plain_service(primary)?));
+        }
+        Ok(writes)
+    }
+
+    fn plain_service(&self, role: service::Role) -> Result<Value, String> {
+        let mut spec = self.target_object()?.get("spec").cloned().unwrap_or_else(|| json!({}));
+        if let Some(spec) = spec.as_object_mut() {
+            for own in ["clusterIP", "clusterIPs", "healthCheckNodePort"] {
+                spec.remove(own);
+            }
+        }
+        let mut metadata = json!({
+            "name": service::name(self.canary, role),
+            "namespace": self.canary.namespace(),
+            "annotations": router::annotations(&BTreeMap::new()),
+        });
+        if let Some(owner) = router::owner(self.canary) {
+            metadata["ownerReferences"] = json!([owner]);
+        }
+        Ok(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}))
+    }
+
+    fn promote_service(&self) -> Result<Vec<Write>, String> {
+        Ok(vec![Write::Apply(self.plain_service(service::Role::Primary)?)])
+    }
+
+    fn new_primary(&self) -> Result<Vec<Write>, String> {
+        let target = self.target_object()?;
+        let copying = self.copying(target)?;
+        let copied = copying.copied(self);
+        let primary = match Kind::of(self.canary) {
+            Kind::DaemonSet => daemonset::primary(self.canary, target, copied).map_err(|error| error.to_string())?,
+            _ => deployment::primary(self.canary, target, copied),
+        };
+        Ok(self.with_configs(&copying, primary))
+    }
+
+    fn promote(&self) -> Result<Vec<Write>, String> {
+        let target = self.target_object()?;
+        let copying = self.copying(target)?;
+        let copied = copying.copied(self);
+        let primary = match (Kind::of(self.canary), self.primary_object()) {
+            (Kind::DaemonSet, _) => daemonset::promoted(self.canary, target, copied),
+            (_, Some(live)) => deployment::promoted(self.canary, target, live, copied),
+            (_, None) => deployment::primary(self.canary, target, copied),
+        };
+        Ok(self.with_configs(&copying, primary))
+    }
+
+    /// The configs first: pods that start before them would read the old ones.
+    fn with_configs(&self, copying: &Copying, primary: Value) -> Vec<Write> {
+        let configs = copying.configs.copies(self.canary, self.objects, &self.options.workload);
+        configs.into_iter().chain([primary]).map(Write::Apply).collect()
+    }
+
+    fn scaler(&self, new_only: NewOnly) -> Result<Vec<Write>, String> {
+        let Some(reference) = &self.canary.spec.autoscaler_ref else { return Ok(Vec::new()) };
+        let name = format!("{}-primary", reference.name);
+        let live = self.get(&reference.kind, &name);
+        if new_only == NewOnly::Yes && live.is_some() {
+            return Ok(Vec::new());
+        }
+        let Some(target) = self.get(&reference.kind, &reference.name) else {
+            let (kind, namespace) = (reference.kind.to_lowercase(), self.canary.namespace());
+            return Err(format!("{kind} {}.{namespace} get query error: not found", reference.name));
+        };
+        let primary = scaler::primary(self.canary, reference, target, live);
+        Ok(primary.map(Write::Apply).into_iter().collect())
+    }
+
+    fn patch_scaler(&self, patch: fn(&api::flagger::AutoscalerReference) -> Option<Value>) -> Vec<Write> {
+        let Some(reference) = &self.canary.spec.autoscaler_ref else { return Vec::new() };
+        let live = self.get(&reference.kind, &reference.name).and_then(ObjectReference::of);
+        live.zip(patch(reference)).map(|(id, patch)| Write::Patch(id, patch)).into_iter().collect()
+    }
+
+    /// A patch of the target; nothing if it is that way already.
+    fn patch_target(&self, patch: Value) -> Result<Vec<Write>, String> {
+        if has_no_pods(self.canary) {
+            return Ok(Vec::new());
+        }
+        let target = self.target_object()?;
+        if patched(target, &patch) == *target {
+            return Ok(Vec::new());
+        }
+        let id = ObjectReference::of(target).ok_or("the target has no kind or name")?;
+        let namespace = self.canary.namespace().to_owned();
+        Ok(vec![Write::Patch(ObjectReference { namespace, ..id }, patch)])
+    }
+}
+
+/// Whether an object that is there is left alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NewOnly {
+    Yes,
+    No,
+}
+
+fn has_no_pods(canary: &Canary) -> bool {
+    matches!(Kind::of(canary), Kind::Service | Kind::Knative)
+}
+
+/// Digest of what the target runs: its pod template, or all of a Service's spec.
+fn revision(canary: &Canary, target: &Value) -> String {
+    match has_no_pods(canary) {
+        true => revision::digest(&json!({"spec": {"template": target["spec"]}})),
+        false => revision::digest(target),
+    }
+}
+
+/// The primary's `flagger-id`: in the form of a UUID, but the same for the same revision and configuration, so that copying
+/// twice rolls once, and so that the copy tells what it was copied from.
+fn id(revision: &str, configs: &BTreeMap<String, String>) -> String {
+    let hash = hex::encode(Sha256::digest(json!([revision, configs]).to_string().as_bytes()));
+    format!("{}-{}-{}-{}-{}", &hash[..8], &hash[8..12], &hash[12..16], &hash[16..20], &hash[20..32])
+}
+
+fn written(change: router::Change) -> Vec<Write> {
+    change.apply.into_iter().map(Write::Apply).chain(change.cookies.map(Write::Cookies)).collect()
+}
+
+/// An object after a JSON merge patch (RFC 7386).
+pub fn patched(object: &Value, patch: &Value) -> Value {
+    let Value::Object(members) = patch else { return patch.clone() };
+    let mut patched = object.as_object().cloned().unwrap_or_default();
+    for (key, value) in members {
+        match value {
+            Value::Null => drop(patched.remove(key)),
+            value => {
+                let inner = self::patched(patched.get(key).unwrap_or(&Value::Null), value);
+                patched.insert(key.clone(), inner);
+            }
+        }
+    }
+    Value::Object(patched)
+}
