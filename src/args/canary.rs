@@ -13,6 +13,8 @@ pub enum Canary {
     Weights(Weights),
     /// The metric queries, fully rendered.
     Queries(Queries),
+    /// A rehearsal: the Canary against a scripted world.
+    Simulate(Simulate),
 }
 
 /// `slipway canary render -f CANARY.yaml --weights 90,10`
@@ -67,6 +69,23 @@ pub struct Queries {
     /// Builtin metrics as Slipway's own gateway counts them.
     #[arg(long)]
     pub standalone: bool,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `slipway canary simulate -f CANARY.yaml --scenario S.yaml`
+#[derive(Debug, clap::Args)]
+pub struct Simulate {
+    /// Manifests with the Canary, and with the Deployment, scaler, configuration and templates if they matter.
+    #[arg(short, long = "file", required = true)]
+    pub files: Vec<String>,
+    /// The script; `-` reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: String,
+    /// Provider of Canaries that name none.
+    #[arg(long, default_value = "istio", env = "SLIPWAY_MESH_PROVIDER")]
+    pub mesh_provider: String,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,

@@ -2,6 +2,7 @@
 
 mod queries;
 mod render;
+mod simulate;
 mod weights;
 
 use anyhow::{Context as _, bail};
@@ -16,6 +17,7 @@ pub fn run(verb: &Canary) -> anyhow::Result<Exit> {
         Canary::Render(args) => render::run(args),
         Canary::Weights(args) => weights::run(args),
         Canary::Queries(args) => queries::run(args),
+        Canary::Simulate(args) => simulate::run(args),
     }
 }
 

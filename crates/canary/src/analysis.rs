@@ -2,7 +2,7 @@
 
 use api::flagger::{Canary, Metric};
 
-use crate::machine::Measurement;
+use crate::{machine::Measurement, metrics};
 
 /// Said of a metric that has neither a known name nor a query.
 pub const UNUSABLE: &str = "Metric query failed for no usable metrics template and query were configured";
@@ -22,14 +22,14 @@ pub enum Kind {
     Unusable,
 }
 
-/// Where that metric's query comes from.
+/// Where that metric's query comes from. A template counts before an inline query, and that before a builtin name.
 pub fn kind(metric: &Metric) -> Kind {
     let has_query = metric.query.as_deref().is_some_and(|query| !query.is_empty());
     match metric.name.as_str() {
         _ if metric.template_ref.is_some() => Kind::Template,
-        "request-success-rate" => Kind::SuccessRate,
-        "request-duration" => Kind::Duration,
         _ if has_query => Kind::Inline,
+        metrics::SUCCESS_RATE => Kind::SuccessRate,
+        metrics::DURATION => Kind::Duration,
         _ => Kind::Unusable,
     }
 }
@@ -135,7 +135,7 @@ mod tests {
 
     fn metric(name: &str, min: Option<f64>, max: Option<f64>) -> Metric {
         let threshold_range = Some(ThresholdRange { min, max });
-        let query = Some("up".into());
+        let query = (!name.starts_with("request-")).then(|| "up".into());
         Metric { name: name.into(), threshold_range, query, ..Default::default() }
     }
 
