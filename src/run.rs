@@ -3,8 +3,8 @@
 use std::{fs, sync::atomic::Ordering, time::Duration};
 
 use anyhow::{Context as _, bail};
-use futures::future::BoxFuture;
-use reconcile::{Cluster, Context, Database, Directory, Events, Http, Metrics, Shutdown, Store, clock};
+use futures::{FutureExt as _, future::BoxFuture};
+use reconcile::{Cluster, Context, Database, Directory, Events, Http, Metrics, Shutdown, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -32,7 +32,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let shutdown = Shutdown::new();
     let mut tasks = JoinSet::new();
-    for controller in controllers(&config, &context, &shutdown)? {
+    for controller in controllers(&config, &context, &shutdown) {
         tasks.spawn(controller);
     }
     let serving = tokio::spawn(server.run(shutdown.clone()));
@@ -100,19 +100,31 @@ fn follow(store: &Store) -> Vec<tokio::task::AbortHandle> {
 }
 
 /// The controllers that the configuration asks for, each a task.
-fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyhow::Result<Vec<BoxFuture<'static, ()>>> {
-    let _ = (context, shutdown, clock::now());
-    let running: Vec<BoxFuture<'static, ()>> = Vec::new();
+fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> Vec<BoxFuture<'static, ()>> {
+    let mut running: Vec<BoxFuture<'static, ()>> = Vec::new();
     for stage in &config.stages {
+        let (context, shutdown) = (context.clone(), shutdown.clone());
         match stage {
-            Stage::Image | Stage::Notification | Stage::Delivery | Stage::Canary | Stage::Local => {}
+            Stage::Image => {
+                let options = scanner::controller::Options {
+                    no_cross_namespace_refs: config.no_cross_namespace_refs,
+                    ..Default::default()
+                };
+                running.push(scanner::controller::controllers(context, options, shutdown).boxed());
+            }
+            Stage::Notification => {
+                let settings = notification::controller::Settings::default();
+                running.push(notification::controller::Notification::new(context, settings).run(shutdown).boxed());
+            }
+            Stage::Delivery | Stage::Canary | Stage::Local => {}
         }
     }
-    Ok(running)
+    running
 }
 
 fn start_log(config: &Config) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log_level)
+    // kube-runtime opens a span of its own around ours; what it says is not for users.
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("{},kube_runtime=warn", config.log_level))
         .with_context(|| format!("--log-level {}", config.log_level))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match config.log_encoding {

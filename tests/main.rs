@@ -2,6 +2,7 @@
 
 mod architecture;
 mod cases;
+mod cli;
 #[allow(dead_code, reason = "the demo's world is shared with the binary, which also prints")]
 #[path = "../src/demo.rs"]
 mod demo;

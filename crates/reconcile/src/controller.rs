@@ -315,7 +315,7 @@ impl<R: Reconciler> Runner<R> {
             return Ok(Action::await_change());
         }
         if let Err(failure) = self.reconciler.finalize(object.clone()).await {
-            tracing::warn!(reason = failure.reason, message = failure.message, "object cannot be finalized yet");
+            tracing::warn!(reason = failure.reason, outcome = failure.message, "object cannot be finalized yet");
             return Ok(self.next(&object, &Err(failure)));
         }
         if R::STYLE == Style::Flux {
@@ -348,8 +348,8 @@ impl<R: Reconciler> Runner<R> {
             self.context.events.publish(before, R::CONTROLLER, &notice).await?;
         }
         match outcome {
-            Ok(done) => tracing::debug!(message = done.message, "run ended well"),
-            Err(failure) => tracing::warn!(reason = failure.reason, message = failure.message, "run failed"),
+            Ok(done) => tracing::debug!(outcome = done.message, "run ended well"),
+            Err(failure) => tracing::warn!(reason = failure.reason, outcome = failure.message, "run failed"),
         }
         Ok(())
     }
