@@ -3,10 +3,14 @@
 //!
 //! Pure. The shell fetches what [`objects`] names, hands it in as `current`, and applies what comes out.
 
+mod contour;
 mod cookie;
 mod gatewayapi;
+mod istio;
 mod kubernetes;
+mod nginx;
 mod provider;
+mod traefik;
 
 use std::collections::BTreeMap;
 
@@ -44,11 +48,20 @@ pub struct Options {
     pub mesh_provider: String,
     /// Whether routing objects are owned by their Canary; not if they live in another cluster.
     pub owned: bool,
+    /// `ingressClassName` of the routing objects that have one (`--ingress-class`); empty leaves it out.
+    pub ingress_class: String,
+    /// Prefix of ingress-nginx's annotations (`--ingress-annotations-prefix`).
+    pub ingress_annotations_prefix: String,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { mesh_provider: "istio".into(), owned: true }
+        Self {
+            mesh_provider: "istio".into(),
+            owned: true,
+            ingress_class: String::new(),
+            ingress_annotations_prefix: "nginx.ingress.kubernetes.io".into(),
+        }
     }
 }
 
@@ -90,7 +103,9 @@ pub enum Error {
         problem: String,
     },
     /// No such router is built in.
-    #[error("provider {0:?} is not supported; use gatewayapi:v1, gatewayapi:v1beta1 or kubernetes")]
+    #[error(
+        "provider {0:?} is not supported; use gatewayapi:v1, gatewayapi:v1beta1, istio, nginx, contour, traefik or kubernetes"
+    )]
     Unsupported(String),
 }
 
@@ -99,6 +114,10 @@ pub fn objects(canary: &Canary, options: &Options) -> Result<Vec<ObjectReference
     match Provider::of(canary, options) {
         Provider::Kubernetes => Ok(Vec::new()),
         Provider::GatewayApi(version) => Ok(vec![gatewayapi::reference(canary, version)]),
+        Provider::Istio => Ok(istio::references(canary)),
+        Provider::Nginx => nginx::references(canary).map(Vec::from),
+        Provider::Contour => Ok(vec![contour::reference(canary)]),
+        Provider::Traefik => Ok(vec![traefik::reference(canary)]),
         other => Err(Error::Unsupported(other.to_string())),
     }
 }
@@ -116,6 +135,10 @@ pub fn routes(
     match Provider::of(canary, options) {
         Provider::Kubernetes => Ok(Change::default()),
         Provider::GatewayApi(version) => gatewayapi::routes(canary, options, version, weights, current, random),
+        Provider::Istio => istio::routes(canary, options, weights, current, random),
+        Provider::Nginx => nginx::routes(canary, options, weights, current),
+        Provider::Contour => contour::routes(canary, options, weights, current),
+        Provider::Traefik => Ok(traefik::routes(canary, options, weights, current)),
         other => Err(Error::Unsupported(other.to_string())),
     }
 }
@@ -126,15 +149,12 @@ pub fn routes(
 /// (reference progressive-delivery.md, B.8 defect 5). Here only an object that is missing or unreadable starts at 100/0.
 pub fn reconcile(canary: &Canary, options: &Options, current: &[Value], random: u64) -> Result<Option<Change>, Error> {
     let present = match Provider::of(canary, options) {
+        // A route that is not accepted yet has weights too.
         Provider::GatewayApi(version) => gatewayapi::read(canary, version, current).ok(),
-        _ => None,
+        _ => weights(canary, options, current).ok(),
     };
     let change = routes(canary, options, present.unwrap_or(Weights::PRIMARY), current, random)?;
-    let is_settled = |ours: &Value| {
-        let live = ObjectReference::of(ours).and_then(|wanted| find(current, &wanted));
-        live.is_some_and(|live| same(&merged(Some(live), ours), live))
-    };
-    let settled = change.apply.iter().all(is_settled);
+    let settled = change.apply.iter().all(|ours| is_settled(current, ours));
     Ok((!settled).then_some(change))
 }
 
@@ -143,13 +163,41 @@ pub fn weights(canary: &Canary, options: &Options, current: &[Value]) -> Result<
     match Provider::of(canary, options) {
         Provider::Kubernetes => Ok(kubernetes::weights(canary)),
         Provider::GatewayApi(version) => gatewayapi::weights(canary, version, current),
+        Provider::Istio => istio::weights(canary, current),
+        Provider::Nginx => nginx::weights(canary, options, current),
+        Provider::Contour => contour::weights(canary, current),
+        Provider::Traefik => traefik::weights(canary, current),
         other => Err(Error::Unsupported(other.to_string())),
+    }
+}
+
+/// What to apply when a Canary that asks for it is deleted: the route that was there before, where it is known.
+/// Source: reference progressive-delivery.md, A.9.
+pub fn finalize(canary: &Canary, options: &Options, current: &[Value]) -> Vec<Value> {
+    match Provider::of(canary, options) {
+        Provider::Istio => istio::finalize(canary, current),
+        _ => Vec::new(),
     }
 }
 
 /// The object as it will be once `ours` is applied to the one of its name among `current`.
 pub fn applied(current: &[Value], ours: &Value) -> Value {
-    merged(ObjectReference::of(ours).and_then(|wanted| find(current, &wanted)), ours)
+    let live = ObjectReference::of(ours).and_then(|wanted| find(current, &wanted));
+    let mut merged = merged(live, ours);
+    if nginx::is_copy(ours) {
+        // Labels, annotations and spec of a copy are all ours: what is no longer in them goes.
+        merged["spec"] = ours["spec"].clone();
+        for member in ["labels", "annotations"] {
+            merged["metadata"][member] = ours["metadata"][member].clone();
+        }
+    }
+    merged
+}
+
+/// Whether applying `ours` would change nothing.
+fn is_settled(current: &[Value], ours: &Value) -> bool {
+    let live = ObjectReference::of(ours).and_then(|wanted| find(current, &wanted));
+    live.is_some_and(|live| same(&applied(current, ours), live))
 }
 
 /// The object as it will be once `ours` is applied to `live`: maps are merged, everything else is replaced.
@@ -205,8 +253,46 @@ pub fn service_names(canary: &Canary) -> (String, String, String) {
     (apex.to_owned(), format!("{apex}-primary"), format!("{apex}-canary"))
 }
 
+/// A routing object in the Canary's namespace.
+fn reference(canary: &Canary, api_version: &str, kind: &str, name: &str) -> ObjectReference {
+    let namespace = canary.namespace().into();
+    ObjectReference { api_version: api_version.into(), kind: kind.into(), namespace, name: name.into() }
+}
+
+/// The current object that `wanted` names, or why there is none.
+fn existing<'a>(current: &'a [Value], wanted: &ObjectReference, kind: &'static str) -> Result<&'a Value, Error> {
+    let missing = || Error::NotFound { kind, name: wanted.name.clone(), namespace: wanted.namespace.clone() };
+    find(current, wanted).ok_or_else(missing)
+}
+
+fn unreadable(canary: &Canary, kind: &'static str, problem: &str) -> Error {
+    let (name, namespace) = (canary.service_name().into(), canary.namespace().into());
+    Error::Unreadable { kind, name, namespace, problem: problem.into() }
+}
+
+/// A member that is a list; nothing when it is not there.
+fn list<'a>(object: &'a Value, member: &str) -> &'a [Value] {
+    object.get(member).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The weight of the service of that name in a list of weighted services; 0 when it gives none.
+fn share(services: &[Value], name: &str) -> Option<u32> {
+    let found = services.iter().find(|service| service["name"] == name)?;
+    Some(found["weight"].as_u64().map_or(0, |weight| u32::try_from(weight).unwrap_or(u32::MAX)))
+}
+
+/// The owner references of a routing object. One that was there before us is not ours to be deleted with the Canary.
+fn owners(canary: &Canary, options: &Options, live: Option<&Value>) -> Option<Value> {
+    let is_own = |live: &Value| {
+        let owners = live.get("metadata").map_or(&[] as &[Value], |metadata| list(metadata, "ownerReferences"));
+        owners.iter().any(|owner| owner["kind"] == "Canary" && owner["name"] == canary.name())
+    };
+    let owner = owner(canary).filter(|_| options.owned && live.is_none_or(is_own))?;
+    Some(json!([owner]))
+}
+
 /// Metadata of a routing object: named after the apex service, with its labels and annotations, owned by the Canary.
-fn metadata(canary: &Canary, options: &Options) -> Value {
+fn metadata(canary: &Canary, options: &Options, live: Option<&Value>) -> Value {
     let apex = canary.spec.service.apex.clone().unwrap_or_default();
     let mut metadata = json!({
         "name": canary.service_name(),
@@ -216,8 +302,8 @@ fn metadata(canary: &Canary, options: &Options) -> Value {
     if !apex.labels.is_empty() {
         metadata["labels"] = json!(apex.labels);
     }
-    if let (true, Some(owner)) = (options.owned, owner(canary)) {
-        metadata["ownerReferences"] = json!([owner]);
+    if let Some(owners) = owners(canary, options, live) {
+        metadata["ownerReferences"] = owners;
     }
     metadata
 }

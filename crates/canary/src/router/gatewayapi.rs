@@ -8,19 +8,14 @@ mod rules;
 use api::{flagger::Canary, gateway::GROUP, meta::ObjectReference};
 use serde_json::{Value, json};
 
-use super::{Change, Cookies, Error, Options, Weights, provider::Version, service_names};
+use super::{Change, Cookies, Error, Options, Weights, list, provider::Version, service_names};
 
 /// Kind of the routing object.
 const KIND: &str = "HTTPRoute";
 
 /// The HTTPRoute of a Canary.
 pub fn reference(canary: &Canary, version: Version) -> ObjectReference {
-    ObjectReference {
-        api_version: format!("{GROUP}/{}", version.as_str()),
-        kind: KIND.into(),
-        namespace: canary.namespace().into(),
-        name: canary.service_name().into(),
-    }
+    super::reference(canary, &format!("{GROUP}/{}", version.as_str()), KIND, canary.service_name())
 }
 
 /// The HTTPRoute that sends requests by `weights`.
@@ -53,7 +48,7 @@ pub fn routes(
     let route = json!({
         "apiVersion": reference.api_version,
         "kind": KIND,
-        "metadata": super::metadata(canary, options),
+        "metadata": super::metadata(canary, options, live),
         "spec": spec,
     });
     Ok(Change { apply: vec![route], cookies })
@@ -71,16 +66,13 @@ pub fn weights(canary: &Canary, version: Version, current: &[Value]) -> Result<W
 /// The weights as written, accepted or not: those of the last rule with both backends, the rules before it being for
 /// users with a cookie.
 pub fn read(canary: &Canary, version: Version, current: &[Value]) -> Result<Weights, Error> {
-    let route = super::find(current, &reference(canary, version)).ok_or_else(|| Error::NotFound {
-        kind: KIND,
-        name: canary.service_name().into(),
-        namespace: canary.namespace().into(),
-    })?;
+    let route = super::existing(current, &reference(canary, version), KIND)?;
     let (_, primary, canary_service) = service_names(canary);
     let rules = route.pointer("/spec/rules").and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
     let both = rules.iter().rev().find_map(|rule| Some((weight(rule, &primary)?, weight(rule, &canary_service)?)));
-    let (primary, canary_weight) =
-        both.ok_or_else(|| unreadable(canary, "has no rule with both the primary and the canary as backends".into()))?;
+    let (primary, canary_weight) = both.ok_or_else(|| {
+        super::unreadable(canary, KIND, "has no rule with both the primary and the canary as backends")
+    })?;
     let mirrored = rules.iter().flat_map(|rule| list(rule, "filters")).any(|filter| {
         filter["type"] == "RequestMirror" && filter["requestMirror"]["backendRef"]["name"] == canary_service.as_str()
     });
@@ -95,11 +87,13 @@ fn accepted(canary: &Canary, route: &Value) -> Result<(), Error> {
         let name = parent["parentRef"]["name"].as_str().unwrap_or_default();
         for condition in list(parent, "conditions").iter().filter(|condition| condition["type"] == "Accepted") {
             if condition["observedGeneration"].as_i64().unwrap_or_default() < generation {
-                return Err(unreadable(canary, format!("is not yet observed by its parent {name}")));
+                let problem = format!("is not yet observed by its parent {name}");
+                return Err(super::unreadable(canary, KIND, &problem));
             }
             if condition["status"] != "True" {
                 let message = condition["message"].as_str().unwrap_or_default();
-                return Err(unreadable(canary, format!("is not accepted by its parent {name}: {message}")));
+                let problem = format!("is not accepted by its parent {name}: {message}");
+                return Err(super::unreadable(canary, KIND, &problem));
             }
         }
     }
@@ -110,13 +104,4 @@ fn accepted(canary: &Canary, route: &Value) -> Result<(), Error> {
 fn weight(rule: &Value, backend: &str) -> Option<u32> {
     let found = list(rule, "backendRefs").iter().find(|reference| reference["name"] == backend)?;
     Some(found["weight"].as_u64().map_or(1, |weight| u32::try_from(weight).unwrap_or(u32::MAX)))
-}
-
-/// A member that is a list; nothing when it is not there.
-fn list<'a>(object: &'a Value, member: &str) -> &'a [Value] {
-    object.get(member).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-fn unreadable(canary: &Canary, problem: String) -> Error {
-    Error::Unreadable { kind: KIND, name: canary.service_name().into(), namespace: canary.namespace().into(), problem }
 }

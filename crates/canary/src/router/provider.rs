@@ -6,6 +6,9 @@ use api::flagger::Canary;
 
 use super::Options;
 
+/// Providers that are known but for which no router is built in.
+const NOT_YET: [&str; 9] = ["apisix", "appmesh", "gloo", "knative", "kuma", "linkerd", "osm", "skipper", "smi"];
+
 /// Who routes. Source: reference progressive-delivery.md, A.2 `provider`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Provider {
@@ -13,6 +16,14 @@ pub enum Provider {
     Kubernetes,
     /// Any implementation of the Gateway API.
     GatewayApi(Version),
+    /// Istio; unknown names mean it too.
+    Istio,
+    /// ingress-nginx.
+    Nginx,
+    /// Contour.
+    Contour,
+    /// Traefik.
+    Traefik,
     /// Known, but no router is built in for it. The text is the one given.
     Other(String),
 }
@@ -49,7 +60,13 @@ impl Provider {
             "kubernetes" => Self::Kubernetes,
             "gatewayapi:v1beta1" | "gatewayapi:v1alpha2" => Self::GatewayApi(Version::V1Beta1),
             name if name.starts_with("gatewayapi") => Self::GatewayApi(Version::V1),
-            name => Self::Other(name.to_owned()),
+            "nginx" => Self::Nginx,
+            "contour" => Self::Contour,
+            "traefik" => Self::Traefik,
+            name if NOT_YET.iter().any(|known| name == *known || name.starts_with(&format!("{known}:"))) => {
+                Self::Other(name.to_owned())
+            }
+            _ => Self::Istio,
         }
     }
 
@@ -64,6 +81,10 @@ impl fmt::Display for Provider {
         match self {
             Self::Kubernetes => f.write_str("kubernetes"),
             Self::GatewayApi(version) => write!(f, "gatewayapi:{}", version.as_str()),
+            Self::Istio => f.write_str("istio"),
+            Self::Nginx => f.write_str("nginx"),
+            Self::Contour => f.write_str("contour"),
+            Self::Traefik => f.write_str("traefik"),
             Self::Other(name) => f.write_str(name),
         }
     }

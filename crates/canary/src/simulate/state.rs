@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::scenario::{Health, Readiness, Scenario, Step};
 use crate::{
     machine::{Effect, Part},
+    metrics::Observer,
     router::{self, Provider, Weights},
     world::{self, World, Write},
 };
@@ -76,6 +77,18 @@ impl State {
                 "apiVersion": scaler.api_version, "kind": scaler.kind,
                 "metadata": {"name": scaler.name, "namespace": self.canary.namespace()},
                 "spec": {"scaleTargetRef": {"apiVersion": target.api_version, "kind": target.kind, "name": target.name}},
+            }));
+        }
+        if let Some(ingress) = self.canary.spec.ingress_ref.clone()
+            && self.find("Ingress", &ingress.name).is_none()
+        {
+            let service =
+                json!({"name": self.canary.service_name(), "port": {"number": self.canary.spec.service.port}});
+            let paths = json!([{"path": "/", "pathType": "Prefix", "backend": {"service": service}}]);
+            self.objects.push(json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+                "metadata": {"name": ingress.name, "namespace": self.canary.namespace()},
+                "spec": {"rules": [{"http": {"paths": paths}}]},
             }));
         }
         for config in configs {
@@ -209,10 +222,7 @@ impl State {
         match self.provider() {
             Provider::Kubernetes => None,
             Provider::Other(_) => self.route,
-            Provider::GatewayApi(_) => {
-                let route = self.objects.iter().any(|object| object["kind"] == "HTTPRoute");
-                self.weights(now).ok().filter(|_| route)
-            }
+            _ => self.weights(now).ok(),
         }
     }
 
@@ -243,7 +253,7 @@ impl State {
 
     /// Whether the builtin duration query answers in seconds. Source: reference progressive-delivery.md, C.3.
     pub fn measures_seconds(&self) -> bool {
-        !matches!(self.provider(), Provider::Other(_))
+        Observer::of(self.canary.spec.provider.as_deref(), &self.options.router.mesh_provider) == Observer::Http
     }
 
     pub fn target(&self) -> Option<&Value> {

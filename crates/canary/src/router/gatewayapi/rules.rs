@@ -3,8 +3,8 @@
 use api::flagger::{Canary, CorsPolicy, HeaderOperations, HttpRewrite};
 use serde_json::{Map, Value, json};
 
-use super::{list, matches};
-use crate::router::{Cookies, Error, Weights, cookie, provider::Version, service_names};
+use super::matches;
+use crate::router::{Cookies, Error, Weights, cookie, list, provider::Version, service_names};
 
 /// Filters that a Canary can express, so that those of a live rule are ours to write.
 const OURS: [&str; 5] = ["RequestHeaderModifier", "ResponseHeaderModifier", "URLRewrite", "RequestMirror", "CORS"];
