@@ -117,7 +117,7 @@ fn tags(text: &str) -> anyhow::Result<Vec<String>> {
     let text = text.trim_start_matches('\u{feff}');
     // A tag begins with neither bracket.
     if !text.trim_start().starts_with(['[', '{']) {
-        return Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect());
+        return Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect());
     }
     let listed = match serde_json::from_str(text)? {
         Value::Object(mut answer) => answer.remove("tags").unwrap_or_default(),

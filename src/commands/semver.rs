@@ -35,7 +35,7 @@ pub fn run(args: &Semver) -> anyhow::Result<Exit> {
         false => String::new(),
     };
     let versions = args.versions.iter().flat_map(|version| match version.as_str() {
-        "-" => standard_input.lines().map(str::trim).filter(|line| !line.is_empty()).collect(),
+        "-" => standard_input.lines().filter(|line| !line.is_empty()).collect(),
         version => vec![version],
     });
     let range = Range::parse(&args.range);

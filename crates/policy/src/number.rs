@@ -7,6 +7,9 @@ use std::cmp::Ordering;
 /// From here on a float no longer tells neighbouring integers apart: 2^53.
 const EXACT_LIMIT: f64 = 9_007_199_254_740_992.0;
 
+/// Digits that a float always holds exactly.
+const EXACT_DIGITS: usize = 15;
+
 /// A number, exact where it is a plain integer.
 ///
 /// Differs: Flux compares floats, so 17-digit time stamps may collapse. Plain integers are compared digit by digit here.
@@ -20,6 +23,12 @@ pub struct Number {
 impl Number {
     /// Reads a number; `None` if it has another form or is beyond a float's range.
     pub fn parse(text: &str) -> Option<Self> {
+        // Nearly every tag that is a number is a short integer, which a float holds exactly.
+        if (1..=EXACT_DIGITS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let value = text.bytes().fold(0_u64, |value, digit| value * 10 + u64::from(digit - b'0'));
+            #[expect(clippy::cast_precision_loss, reason = "fifteen digits fit")]
+            return Some(Self { float: value as f64, digits: None });
+        }
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         if let Some(float) = special(text, unsigned) {
             return Some(Self { float, digits: None });

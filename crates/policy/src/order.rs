@@ -1,6 +1,6 @@
 //! The order that decides: `spec.policy` with its range or direction read.
 
-use std::cmp::Ordering;
+use std::{borrow::Cow, cmp::Ordering};
 
 use api::image::{OrderPolicy, PolicyChoice};
 
@@ -40,40 +40,48 @@ impl Order {
         Direction::new(numerical).map(Self::Numerical)
     }
 
-    /// The position of the winner among texts in input order.
-    pub(crate) fn latest<'a>(&self, texts: impl Iterator<Item = &'a str>) -> Result<usize, Error> {
-        let texts = texts.enumerate();
+    /// The winner among tags with what is compared for them, greatest tag first. One pass that keeps nothing but the best.
+    pub(crate) fn latest<'a>(&self, items: impl Iterator<Item = Item<'a>>) -> Result<&'a str, Error> {
+        let mut items = items.peekable();
+        if items.peek().is_none() {
+            return Err(Error::Empty);
+        }
         let winner = match self {
-            Self::SemVer(range) => highest(range, texts)?,
-            Self::Alphabetical(direction) => texts
-                .reduce(|best, next| match direction.is_better(next.1.cmp(best.1)) {
-                    true => next,
-                    false => best,
-                })
-                .map(|(index, _)| index),
-            Self::Numerical(direction) => direction.number(texts)?,
+            Self::SemVer(range) => highest(range, items),
+            Self::Alphabetical(direction) => direction.text(items),
+            Self::Numerical(direction) => direction.number(items)?,
         };
-        winner.ok_or(Error::Empty)
+        winner.ok_or(Error::NoneFits)
     }
 }
 
+/// A tag, and what is compared for it.
+pub(crate) type Item<'a> = (&'a str, Cow<'a, str>);
+
 /// The highest version in the range; the first of equals.
-fn highest<'a>(range: &Range, texts: impl Iterator<Item = (usize, &'a str)>) -> Result<Option<usize>, Error> {
-    let mut is_empty = true;
-    let mut best: Option<(usize, Version<'a>)> = None;
-    for (index, text) in texts {
-        is_empty = false;
-        let Ok(version) = Version::tag(text) else { continue };
+fn highest<'a>(range: &Range, items: impl Iterator<Item = Item<'a>>) -> Option<&'a str> {
+    let fields = |version: &Version<'_>| (version.major, version.minor, version.patch);
+    let mut best: Option<Item<'a>> = None;
+    let mut best_fields = (0, 0, 0);
+    for (tag, text) in items {
+        let Ok(version) = Version::tag(&text) else { continue };
+        let order = match &best {
+            None => Ordering::Greater,
+            Some((_, best)) => fields(&version).cmp(&best_fields).then_with(|| {
+                // The same text: the lesser tag stands for both, as in Flux, where it overwrites the greater.
+                let equal = if text == *best { Ordering::Equal } else { Ordering::Less };
+                Version::tag(best).map_or(equal, |best| version.precedence(&best).then(equal))
+            }),
+        };
         // The comparison is cheap and usually settles it; the range need not be asked then.
-        let higher = best.is_none_or(|(_, best)| version.precedence(&best).is_gt());
-        if higher && range.matches(&version) {
-            best = Some((index, version));
+        if order.is_eq() {
+            best = Some((tag, text));
+        } else if order.is_gt() && range.matches(&version) {
+            best_fields = fields(&version);
+            best = Some((tag, text));
         }
     }
-    match best {
-        None if !is_empty => Err(Error::NoneFits),
-        best => Ok(best.map(|(index, _)| index)),
-    }
+    best.map(|(tag, _)| tag)
 }
 
 impl Direction {
@@ -86,11 +94,6 @@ impl Direction {
         }
     }
 
-    /// Whether something that compares so with the best so far is better.
-    fn is_better(self, order: Ordering) -> bool {
-        order == self.better()
-    }
-
     /// How a better text compares with a worse one.
     pub(crate) fn better(self) -> Ordering {
         match self {
@@ -99,19 +102,25 @@ impl Direction {
         }
     }
 
+    /// The best in byte order; of equal texts the lesser tag.
+    fn text<'a>(self, items: impl Iterator<Item = Item<'a>>) -> Option<&'a str> {
+        let worse = self.better().reverse();
+        items.reduce(|best, next| if next.1.cmp(&best.1) == worse { best } else { next }).map(|(tag, _)| tag)
+    }
+
     /// The last of the best numbers, as Flux has it. One text that is no number fails them all.
-    fn number<'a>(self, texts: impl Iterator<Item = (usize, &'a str)>) -> Result<Option<usize>, Error> {
-        let mut best: Option<(usize, Number)> = None;
-        for (index, text) in texts {
-            let number = Number::parse(text).ok_or_else(|| Error::NotANumber(text.to_owned()))?;
+    fn number<'a>(self, items: impl Iterator<Item = Item<'a>>) -> Result<Option<&'a str>, Error> {
+        let mut best: Option<(&str, Number)> = None;
+        for (tag, text) in items {
+            let number = Number::parse(&text).ok_or_else(|| Error::NotANumber(text.into_owned()))?;
             // Nothing is worse than, or worse compared with, "not a number": each takes the other's place.
             let worse = best.as_ref().is_some_and(|(_, best)| {
                 !number.is_nan() && !best.is_nan() && number.compare(best) == self.better().reverse()
             });
             if !worse {
-                best = Some((index, number));
+                best = Some((tag, number));
             }
         }
-        Ok(best.map(|(index, _)| index))
+        Ok(best.map(|(tag, _)| tag))
     }
 }

@@ -4,7 +4,11 @@ use std::{borrow::Cow, collections::HashMap};
 
 use api::image::ImagePolicySpec;
 
-use crate::{Error, Filter, Number, Order, Version, order::Direction, version::InvalidVersion};
+use crate::{
+    Error, Filter, Number, Order, Version,
+    order::{Direction, Item},
+    version::InvalidVersion,
+};
 
 /// A policy with everything in it read: what cannot be read is refused here, once.
 #[derive(Clone, Debug)]
@@ -78,13 +82,14 @@ impl Policy {
     /// The chosen tag alone, in one pass.
     pub fn latest<'a>(&self, tags: &[&'a str]) -> Result<&'a str, Error> {
         let tags = sorted(tags);
-        let Some(filter) = &self.filter else {
-            return self.order.latest(tags.iter().copied()).map(|index| tags[index]);
-        };
-        let mut considered = Vec::with_capacity(tags.len());
-        filtered(filter, &tags, |tag, value| considered.push((tag, value)), |_, _, _| {});
-        let values = considered.iter().map(|(_, value)| value.as_ref());
-        self.order.latest(values).map(|index| considered[index].0)
+        let tags = tags.iter().copied();
+        match &self.filter {
+            None => self.order.latest(tags.map(|tag| (tag, Cow::Borrowed(tag)))),
+            Some(filter) => {
+                let mut extract = filter.extractor();
+                self.order.latest(tags.filter_map(|tag| Some((tag, extract(tag)?))))
+            }
+        }
     }
 
     /// The chosen tag, and what became of the others.
@@ -101,8 +106,7 @@ impl Policy {
                 |tag, value, verdict| rejected.push(Candidate { tag, value, verdict }),
             ),
         }
-        let winner = self.order.latest(considered.iter().map(|(_, value)| value.as_ref()));
-        let winner = winner.map(|index| considered[index].0);
+        let winner = self.latest(&tags);
         let (mut candidates, unfit) = self.ranked(considered);
         rejected.extend(unfit);
         rejected.sort_by(|one, other| other.tag.cmp(one.tag));
@@ -155,44 +159,48 @@ impl Policy {
     }
 
     /// Those that fit, best first, and those that do not.
-    fn ranked<'a>(&self, considered: Vec<(&'a str, Cow<'a, str>)>) -> (Vec<Candidate<'a>>, Vec<Candidate<'a>>) {
-        let mut verdicts = Vec::with_capacity(considered.len());
-        let mut places: Vec<usize> = (0..considered.len()).collect();
-        match &self.order {
+    fn ranked<'a>(&self, considered: Vec<Item<'a>>) -> (Vec<Candidate<'a>>, Vec<Candidate<'a>>) {
+        let mut verdicts = vec![Verdict::Accepted; considered.len()];
+        let places: Vec<usize> = match &self.order {
             Order::SemVer(range) => {
-                let versions: Vec<_> = considered.iter().map(|(_, value)| Version::tag(value)).collect();
-                verdicts.extend(versions.iter().map(|version| match version {
-                    Err(problem) => Verdict::NotAVersion(*problem),
-                    Ok(version) if range.matches(version) => Verdict::Accepted,
-                    Ok(_) => Verdict::OutOfRange,
-                }));
-                let key = |place: usize| versions[place].unwrap_or_default();
-                places.sort_by(|&one, &other| key(other).precedence(&key(one)));
+                let mut versions = Vec::with_capacity(considered.len());
+                for (place, (_, value)) in considered.iter().enumerate() {
+                    match Version::tag(value) {
+                        Err(problem) => verdicts[place] = Verdict::NotAVersion(problem),
+                        Ok(version) if range.matches(&version) => versions.push((version, place)),
+                        Ok(_) => verdicts[place] = Verdict::OutOfRange,
+                    }
+                }
+                versions.sort_unstable_by(|(one, at), (other, place)| other.precedence(one).then(at.cmp(place)));
+                versions.into_iter().map(|(_, place)| place).collect()
             }
             Order::Alphabetical(direction) => {
-                verdicts.resize(considered.len(), Verdict::Accepted);
+                let mut places: Vec<usize> = (0..considered.len()).collect();
                 places.sort_by(|&one, &other| ranked(*direction, considered[one].1.cmp(&considered[other].1)));
+                places
             }
             Order::Numerical(direction) => {
-                let numbers: Vec<_> = considered.iter().map(|(_, value)| Number::parse(value)).collect();
-                verdicts.extend(numbers.iter().map(|number| match number {
-                    Some(_) => Verdict::Accepted,
-                    None => Verdict::NotANumber,
-                }));
+                let mut numbers = Vec::with_capacity(considered.len());
+                for (place, (_, value)) in considered.iter().enumerate() {
+                    match Number::parse(value) {
+                        Some(number) => numbers.push((number, place)),
+                        None => verdicts[place] = Verdict::NotANumber,
+                    }
+                }
                 // Of equals the last wins, which is the least tag.
-                places.sort_by(|&one, &other| {
-                    let order =
-                        numbers[one].as_ref().zip(numbers[other].as_ref()).map(|(one, other)| one.compare(other));
-                    ranked(*direction, order.unwrap_or_else(|| numbers[one].is_some().cmp(&numbers[other].is_some())))
-                        .then(other.cmp(&one))
+                numbers.sort_unstable_by(|(one, at), (other, place)| {
+                    ranked(*direction, one.compare(other)).then(place.cmp(at))
                 });
+                numbers.into_iter().map(|(_, place)| place).collect()
             }
-        }
-        let candidate = |&place: &usize| {
-            let (tag, value) = &considered[place];
-            Candidate { tag, value: Some(value.clone()), verdict: verdicts[place] }
         };
-        places.iter().map(candidate).partition(|candidate| candidate.verdict == Verdict::Accepted)
+        let mut candidates: Vec<_> = considered
+            .into_iter()
+            .zip(verdicts)
+            .map(|((tag, value), verdict)| Some(Candidate { tag, value: Some(value), verdict }))
+            .collect();
+        let accepted = places.into_iter().filter_map(|place| candidates[place].take()).collect();
+        (accepted, candidates.into_iter().flatten().collect())
     }
 }
 
@@ -233,11 +241,11 @@ fn filtered<'a>(
     if !filter.extracts() {
         return values.into_iter().for_each(|(tag, value)| keep(tag, value));
     }
-    let mut owners = HashMap::with_capacity(values.len());
-    owners.extend(values.iter().map(|(tag, value)| (value.clone(), *tag)));
-    for (tag, value) in values {
-        match owners.get(&value) {
-            Some(&owner) if owner != tag => reject(tag, Some(value), Verdict::SameValue(owner)),
+    let owners: HashMap<&str, &'a str> = values.iter().map(|(tag, value)| (value.as_ref(), *tag)).collect();
+    let owners: Vec<_> = values.iter().map(|(_, value)| owners.get(value.as_ref()).copied()).collect();
+    for ((tag, value), owner) in values.into_iter().zip(owners) {
+        match owner {
+            Some(owner) if owner != tag => reject(tag, Some(value), Verdict::SameValue(owner)),
             _ => keep(tag, value),
         }
     }

@@ -42,7 +42,12 @@ impl Manifest {
             (None, _, Some(name)) => bail!("{path}: holds no ImagePolicy named {name}"),
             (None, _, None) => bail!("{path}: holds no ImagePolicy"),
         };
-        let spec = api::manifest::typed(&document.object["spec"]).map_err(|problem: String| {
+        let mut spec = document.object["spec"].clone();
+        if let Value::Object(fields) = &mut spec {
+            // The tags are given, so nobody asks which repository they come from.
+            fields.entry("imageRepositoryRef").or_insert_with(|| serde_json::json!({"name": ""}));
+        }
+        let spec = api::manifest::typed(&spec).map_err(|problem: String| {
             let field = problem.split(':').next().filter(|field| !field.contains(' ')).unwrap_or_default();
             let line = line_of(&text, document.line, &["spec"].into_iter().chain(field.split('.')).collect::<Vec<_>>());
             let dot = if field.is_empty() { ": " } else { "." };

@@ -49,8 +49,7 @@ impl Reconciler for Repositories {
             Decision::Wait(left) => Ok(rested(&object, left)),
             Decision::Scan(reason) => {
                 tracing::debug!(%reason, "scan is due");
-                let scanned = self.scan(&object, &repository).await;
-                scanned.map_err(|error| Failure::new("ReadOperationFailed", format!("scan failed: {error}")))
+                self.scan(&object, &repository).await.map_err(|error| unreadable(&error))
             }
         }
     }
@@ -61,6 +60,9 @@ impl Reconciler for Repositories {
     }
 }
 
+/// Bounds of a pause that a registry asks for: those of the back-off.
+const MIN_PAUSE: Duration = Duration::from_millis(750);
+const MAX_PAUSE: Duration = Duration::from_secs(900);
 /// Source: reference image-automation.md section 2.1.
 const WORKLOAD_IDENTITY: &str = "to use spec.serviceAccountName for provider authentication please enable the \
     ObjectLevelWorkloadIdentity feature gate in the controller";
@@ -113,6 +115,19 @@ impl Repositories {
             "observedExclusionList": list(&patterns),
         }));
         Ok(told(done, object.status.as_ref(), outcome, interval))
+    }
+}
+
+/// A scan that failed, tried again with back-off, or when the registry wants to be asked again.
+fn unreadable(error: &Error) -> Failure {
+    let failure = Failure::new("ReadOperationFailed", format!("scan failed: {error}"));
+    match error {
+        // Differs: Flux does not read `Retry-After`.
+        Error::Registry(registry) => match registry.retry_after() {
+            Some(wait) => failure.after(wait.clamp(MIN_PAUSE, MAX_PAUSE)),
+            None => failure,
+        },
+        _ => failure,
     }
 }
 
