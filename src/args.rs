@@ -1,6 +1,7 @@
 //! What was typed: clap structs only. What it means is decided in `commands/` and `config.rs`.
 
 pub mod canary;
+pub mod look;
 pub mod run;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -25,6 +26,14 @@ pub enum Verb {
     Semver(Semver),
     /// How an image name is read: registry, repository, scheme.
     Image(Image),
+    /// The tags of an image as its registry lists them now.
+    Scan(look::Scan),
+    /// Objects of a running system.
+    Get(look::Get),
+    /// What happened, oldest first.
+    Events(look::Events),
+    /// Ask a controller to act on an object now.
+    Reconcile(look::Reconcile),
     /// Which tag an ImagePolicy chooses, and why not the others.
     Choose(Choose),
     /// What a Canary would do: its routes, its queries, a rehearsal.

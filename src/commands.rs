@@ -2,9 +2,15 @@
 
 mod canary;
 mod choose;
+mod events;
+mod get;
 mod image;
+mod kinds;
+mod reconcile;
 mod run;
+mod scan;
 mod semver;
+mod table;
 
 use std::{
     io::{Read as _, Write as _},
@@ -22,6 +28,12 @@ pub enum Exit {
     No = 1,
     /// The input is wrong.
     Wrong = 2,
+    /// A registry, a server or the running slipway cannot be reached.
+    Unreachable = 3,
+    /// Refused because of the object's state.
+    Refused = 5,
+    /// Waited in vain.
+    TimedOut = 6,
 }
 
 impl From<Exit> for ExitCode {
@@ -37,6 +49,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Verb::Demo(args) => run::demo(&args),
         Verb::Semver(args) => semver::run(&args),
         Verb::Image(args) => image::run(&args),
+        Verb::Scan(args) => scan::run(&args),
+        Verb::Get(args) => get::run(&args),
+        Verb::Events(args) => events::run(&args),
+        Verb::Reconcile(args) => reconcile::run(&args),
         Verb::Choose(args) => choose::run(&args),
         Verb::Canary(verb) => canary::run(&verb),
     }
@@ -62,4 +78,9 @@ pub fn print(text: &str) {
 pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&(serde_json::to_string_pretty(value)? + "\n"));
     Ok(())
+}
+
+/// Runs what waits for others, on this thread.
+pub fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

@@ -6,5 +6,6 @@ mod cli;
 #[allow(dead_code, reason = "the demo's world is shared with the binary, which also prints")]
 #[path = "../src/demo.rs"]
 mod demo;
+mod look;
 mod pipeline;
 mod support;

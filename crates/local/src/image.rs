@@ -130,7 +130,7 @@ impl Images {
         if policy == PullPolicy::Never {
             return Err(Error::NotPresent { image: image.to_owned() });
         }
-        let credential = oci::helper::resolve(keychain, reference.name()).await.map_err(failed)?;
+        let credential = oci::credential_program::resolve(keychain, reference.name()).await.map_err(failed)?;
         let repository = self.client.repository(reference.name(), credential);
         let digest = match reference.digest() {
             Some(digest) => digest.clone(),

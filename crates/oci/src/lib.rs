@@ -3,9 +3,9 @@
 
 pub mod challenge;
 pub mod client;
+pub mod credential_program;
 pub mod credentials;
 pub mod digest;
-pub mod helper;
 pub mod image;
 pub mod link;
 pub mod manifest;

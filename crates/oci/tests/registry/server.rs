@@ -94,6 +94,7 @@ pub fn transport() -> Transport {
             }
             .boxed()
         },
-        |duration| tokio::time::sleep(duration).boxed(),
+        // An honest registry on this machine needs no second try.
+        |_| futures::future::ready(()).boxed(),
     )
 }

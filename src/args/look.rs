@@ -1,0 +1,113 @@
+//! Verbs that look at or steer a running system, as typed: `get`, `events`, `reconcile`; and `scan`.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::Output;
+
+/// Which running system, and where in it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Place {
+    /// The state file of the running slipway.
+    #[arg(long, value_name = "FILE", env = "SLIPWAY_STATE")]
+    pub state: PathBuf,
+    /// The namespace.
+    #[arg(short, long, default_value = "default", env = "SLIPWAY_NAMESPACE")]
+    pub namespace: String,
+}
+
+/// How objects are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For people, with more columns.
+    Wide,
+    /// The objects as JSON; a `List` unless one name is given.
+    Json,
+    /// The objects as YAML; a `List` unless one name is given.
+    Yaml,
+    /// `kind/name`, one a line.
+    Name,
+}
+
+/// `slipway get KIND [NAME…]`
+#[derive(Debug, clap::Args)]
+pub struct Get {
+    /// Kind and names: `canary`, `image policy podinfo`, `ip podinfo`, `canary/podinfo`, `all`.
+    #[arg(required = true, value_name = "KIND [NAME]")]
+    pub words: Vec<String>,
+    /// Which system.
+    #[command(flatten)]
+    pub place: Place,
+    /// All namespaces.
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Leave out the line of titles.
+    #[arg(long, alias = "no-header")]
+    pub no_headers: bool,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// `slipway events [--for KIND/NAME]`
+#[derive(Debug, clap::Args)]
+pub struct Events {
+    /// Only events of this object.
+    #[arg(long = "for", value_name = "KIND/NAME")]
+    pub object: Option<String>,
+    /// Which system.
+    #[command(flatten)]
+    pub place: Place,
+    /// All namespaces.
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Only these types: Normal, Warning.
+    #[arg(long, value_delimiter = ',', value_name = "TYPE")]
+    pub types: Vec<String>,
+    /// Only events seen this recently, such as 24h.
+    #[arg(long, value_name = "DURATION")]
+    pub since: Option<api::Duration>,
+    /// Leave out the line of titles.
+    #[arg(long, alias = "no-header")]
+    pub no_headers: bool,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// `slipway reconcile KIND NAME`
+#[derive(Debug, clap::Args)]
+pub struct Reconcile {
+    /// Kind and name: `image repository podinfo`, `ir podinfo`, `ir/podinfo`.
+    #[arg(required = true, value_name = "KIND NAME")]
+    pub words: Vec<String>,
+    /// Which system.
+    #[command(flatten)]
+    pub place: Place,
+    /// Whether to wait until the controller has acted.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub wait: bool,
+    /// How long to wait.
+    #[arg(long, default_value = "5m")]
+    pub timeout: api::Duration,
+}
+
+/// `slipway scan IMAGE`
+#[derive(Debug, clap::Args)]
+pub struct Scan {
+    /// The image, as in `spec.image`: a repository without scheme, tag or digest.
+    pub image: String,
+    /// Allow plain HTTP, as `spec.insecure` does.
+    #[arg(long)]
+    pub insecure: bool,
+    /// Folder of Docker's `config.json`, where logins are [default: $DOCKER_CONFIG, else ~/.docker]
+    #[arg(long, value_name = "DIR")]
+    pub config: Option<PathBuf>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}

@@ -1,0 +1,133 @@
+//! The columns of Canaries: where a rollout stands, in numbers.
+
+use api::flagger::{Analysis, Canary, Phase};
+use serde_json::Value;
+
+use super::{
+    Around,
+    columns::{Column, since, text},
+};
+use crate::commands::table::cell;
+
+/// The columns after the name.
+pub const COLUMNS: [Column; 7] = [
+    Column { title: "STATE", cell: |object, _| text(object, "/status/phase") },
+    Column { title: "WEIGHT", cell: |object, _| typed(object, |canary| format!("{}%", canary.status().canary_weight)) },
+    Column {
+        title: "STEP",
+        cell: |object, _| {
+            typed(object, |canary| step(&canary.analysis(), canary.status().canary_weight, canary.status().iterations))
+        },
+    },
+    Column {
+        title: "FAILED",
+        cell: |object, _| {
+            typed(object, |canary| format!("{}/{}", canary.status().failed_checks, canary.analysis().threshold()))
+        },
+    },
+    Column { title: "VERSION", cell: version },
+    Column { title: "SINCE", cell: |object, around| since(object, "/status/lastTransitionTime", around) },
+    Column { title: "MESSAGE", cell: |object, _| message(object) },
+];
+
+/// The columns that only `wide` shows.
+pub const WIDE: [Column; 1] = [Column { title: "PROVIDER", cell: |object, _| text(object, "/spec/provider") }];
+
+fn typed(object: &Value, cell: impl Fn(&Canary) -> String) -> String {
+    api::manifest::typed::<Canary>(object).map_or_else(|_| "-".into(), |canary| cell(&canary))
+}
+
+/// How far the analysis is: weights reached of all weights, or iterations done of all.
+fn step(analysis: &Analysis, weight: i64, iterations: i64) -> String {
+    let ladder: Vec<i64> = match (analysis.step_weights.as_slice(), analysis.step_weight) {
+        ([], Some(step @ 1..)) => {
+            (1..).map(|count| count * step).take_while(|weight| *weight <= analysis.max_weight()).collect()
+        }
+        (weights, _) => weights.to_vec(),
+    };
+    match (ladder.len(), analysis.iterations()) {
+        (0, 0) => "-".into(),
+        (0, all) => format!("{iterations}/{all}"),
+        (all, _) => format!("{}/{all}", ladder.iter().filter(|step| **step <= weight).count()),
+    }
+}
+
+/// `a > b`: going to b; `a < b`: returned to a; else what users get.
+fn version(object: &Value, around: &Around) -> String {
+    let target = text(object, "/spec/targetRef/name");
+    let namespace = text(object, "/metadata/namespace");
+    let image = |name: &str| {
+        let is_it = |workload: &&Value| {
+            workload.pointer("/metadata/name").is_some_and(|own| own == name)
+                && text(workload, "/metadata/namespace") == namespace
+        };
+        around
+            .workloads
+            .iter()
+            .find(is_it)
+            .map(|workload| tag(&text(workload, "/spec/template/spec/containers/0/image")))
+    };
+    let (primary, canary) = (image(&format!("{target}-primary")), image(&target));
+    match (primary, canary, text(object, "/status/phase").as_str()) {
+        (Some(primary), Some(canary), _) if primary == canary => primary,
+        (Some(primary), Some(canary), phase) if phase == Phase::Failed.as_str() => format!("{primary} < {canary}"),
+        (Some(primary), Some(canary), _) => format!("{primary} > {canary}"),
+        (primary, canary, _) => primary.or(canary).unwrap_or_else(|| "-".into()),
+    }
+}
+
+/// The tag of an image, the beginning of its digest without one.
+fn tag(image: &str) -> String {
+    match oci::Reference::parse(image) {
+        Ok(reference) => match (reference.tag(), reference.digest()) {
+            (Some(tag), _) => tag.to_owned(),
+            (None, Some(digest)) => digest.hex().chars().take(12).collect(),
+            (None, None) => "latest".into(),
+        },
+        Err(_) => image.to_owned(),
+    }
+}
+
+fn message(object: &Value) -> String {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let promoted = conditions.and_then(|all| all.iter().find(|condition| condition["type"] == api::flagger::PROMOTED));
+    promoted.map_or_else(|| "-".into(), |condition| cell(condition["message"].as_str().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn workload(name: &str, image: &str) -> Value {
+        json!({"metadata": {"name": name, "namespace": "apps"}, "spec": {"template": {"spec": {"containers": [{"image": image}]}}}})
+    }
+
+    #[test]
+    fn versions_say_where_they_go() {
+        for (phase, target, expected) in [
+            ("Progressing", "ghcr.io/a/app:1.1.0", "1.0.0 > 1.1.0"),
+            ("Failed", "ghcr.io/a/app:1.1.0", "1.0.0 < 1.1.0"),
+            ("Succeeded", "ghcr.io/a/app:1.0.0", "1.0.0"),
+        ] {
+            let workloads = vec![workload("app", target), workload("app-primary", "ghcr.io/a/app:1.0.0")];
+            let around = Around { now: jiff::Timestamp::UNIX_EPOCH, workloads, sent: Default::default() };
+            let canary = json!({"metadata": {"name": "x", "namespace": "apps"}, "spec": {"targetRef": {"name": "app"}}, "status": {"phase": phase}});
+            assert_eq!(version(&canary, &around), expected);
+        }
+    }
+
+    #[test]
+    fn steps_are_counted_on_the_ladder() {
+        let analysis = |value: Value| serde_json::from_value::<Analysis>(value).unwrap();
+        for (value, weight, iterations, expected) in [
+            (json!({"stepWeight": 10, "maxWeight": 50}), 30, 0, "3/5"),
+            (json!({"stepWeights": [1, 10, 80]}), 10, 0, "2/3"),
+            (json!({"iterations": 10}), 0, 4, "4/10"),
+            (json!({}), 0, 0, "-"),
+        ] {
+            assert_eq!(step(&analysis(value), weight, iterations), expected);
+        }
+    }
+}

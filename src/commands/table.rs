@@ -1,0 +1,85 @@
+//! Tables for people and pipes: aligned columns, no colour, no cutting; and times in two units.
+
+use jiff::Timestamp;
+
+/// Rows under titles, columns two blanks apart; the last column is not padded.
+pub fn render(titles: Option<&[&str]>, rows: &[Vec<String>]) -> String {
+    let header = titles.map(|titles| titles.iter().map(|title| (*title).to_owned()).collect());
+    let lines: Vec<&Vec<String>> = header.iter().chain(rows).collect();
+    let columns = lines.iter().map(|line| line.len()).max().unwrap_or(0);
+    let width =
+        |column: usize| lines.iter().filter_map(|line| Some(line.get(column)?.chars().count())).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let mut row = String::new();
+        for (cell, width) in line.iter().zip(&widths) {
+            row.push_str(&format!("{cell:<width$}  "));
+        }
+        text.push_str(row.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// One line of text for a cell: breaks become blanks, nothing becomes `-`.
+pub fn cell(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    if words.is_empty() { "-".into() } else { words.join(" ") }
+}
+
+/// How long ago, in two units: `4m12s`, `14d`.
+pub fn ago(then: Timestamp, now: Timestamp) -> String {
+    span(now.duration_since(then).as_secs().max(0).unsigned_abs())
+}
+
+/// A time span in two units; days stand alone from ten on.
+pub fn span(seconds: u64) -> String {
+    let (days, hours, minutes, rest) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let two = |big: u64, unit: char, small: u64, small_unit: char| match small {
+        0 => format!("{big}{unit}"),
+        small => format!("{big}{unit}{small}{small_unit}"),
+    };
+    match (days, hours, minutes) {
+        (10.., ..) => format!("{days}d"),
+        (1.., ..) => two(days, 'd', hours, 'h'),
+        (0, 1.., _) => two(hours, 'h', minutes, 'm'),
+        (0, 0, 1..) => two(minutes, 'm', rest, 's'),
+        (0, 0, 0) => format!("{rest}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_lines_end_without_blanks() {
+        let rows = [vec!["podinfo".to_owned(), "10%".to_owned()], vec!["a".to_owned(), String::new()]];
+        assert_eq!(render(Some(&["NAME", "WEIGHT"]), &rows), "NAME     WEIGHT\npodinfo  10%\na\n");
+        assert_eq!(render(None, &rows), "podinfo  10%\na\n");
+    }
+
+    #[test]
+    fn spans_have_two_units() {
+        for (seconds, expected) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (252, "4m12s"),
+            (3600, "1h"),
+            (3780, "1h3m"),
+            (86_400, "1d"),
+            (90_000, "1d1h"),
+            (14 * 86_400 + 5, "14d"),
+        ] {
+            assert_eq!(span(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn cells_are_one_line() {
+        assert_eq!(cell("a\n b"), "a b");
+        assert_eq!(cell(" \n"), "-");
+    }
+}

@@ -1,0 +1,265 @@
+//! The verbs that look at a running system, on a state file that this test writes, and `scan` on a real registry.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use api::meta::{ObjectReference, REQUESTED_AT};
+use oci::{Client, Name, image, manifest};
+use reconcile::{Directory, Event, Events, Http, Notice, Store};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    demo::transport,
+    support::{Run, slipway},
+};
+
+/// A state file with a Canary in a rollout, a policy, and an event.
+struct State {
+    folder: TempDir,
+    store: Store,
+}
+
+impl State {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = Directory::open(&folder.path().join("state.db"), Vec::new()).await.expect("the store opens");
+        let state = Self { folder, store: Store::Directory(directory) };
+        for (name, image) in [("podinfo", "ghcr.io/a/podinfo:6.7.1"), ("podinfo-primary", "ghcr.io/a/podinfo:6.7.0")] {
+            let pod = json!({"spec": {"containers": [{"name": "app", "image": image}]}});
+            state.apply("apps/v1", "Deployment", name, json!({"replicas": 1, "template": pod}), json!({})).await;
+        }
+        let spec = json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"}, "service": {"port": 80},
+            "analysis": {"interval": "10s", "threshold": 5, "stepWeight": 10, "maxWeight": 50}});
+        let status = json!({"phase": "Progressing", "canaryWeight": 30, "failedChecks": 1, "iterations": 0, "lastTransitionTime": "2026-01-01T00:00:00Z",
+            "conditions": [{"type": "Promoted", "status": "Unknown", "reason": "Progressing", "message": "New revision\ndetected",
+                "lastTransitionTime": "2026-01-01T00:00:00Z", "lastUpdateTime": "2026-01-01T00:00:00Z"}]});
+        let canary = state.apply("flagger.app/v1beta1", "Canary", "podinfo", spec, status).await;
+        let spec = json!({"imageRepositoryRef": {"name": "podinfo"}, "policy": {"semver": {"range": "6.x"}}});
+        let status = json!({"latestRef": {"name": "ghcr.io/a/podinfo", "tag": "6.7.1"},
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Succeeded", "message": "chosen", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+        state.apply("image.toolkit.fluxcd.io/v1", "ImagePolicy", "podinfo", spec, status).await;
+        let events = Events::new(state.store.clone(), "test");
+        events
+            .publish(&canary, "flagger", &Notice::error("Synced", "Halt podinfo.apps advancement"))
+            .await
+            .expect("an event");
+        state
+    }
+
+    async fn apply(&self, api_version: &str, kind: &str, name: &str, spec: Value, status: Value) -> Value {
+        let object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "apps"}, "spec": spec});
+        let stored = self.store.apply("user", &object).await.expect("the object is applied");
+        let id = ObjectReference::of(&stored).expect("an object has a name");
+        self.store.write_status(&id, "test", &status).await.expect("the status is written")
+    }
+
+    /// Runs a verb on the state file.
+    fn run(&self, arguments: &[&str]) -> Run {
+        let state = self.folder.path().join("state.db").display().to_string();
+        slipway(&[arguments, &["--state", &state]].concat())
+    }
+}
+
+fn words(line: Option<&str>) -> Vec<&str> {
+    line.unwrap_or_default().split_whitespace().collect()
+}
+
+#[tokio::test]
+async fn get_shows_where_a_rollout_stands() {
+    let state = State::new().await;
+    let run = state.run(&["get", "canary", "-n", "apps"]);
+    let mut lines = run.stdout.lines();
+    assert_eq!(words(lines.next()), ["NAME", "STATE", "WEIGHT", "STEP", "FAILED", "VERSION", "SINCE", "MESSAGE"]);
+    let row = words(lines.next());
+    assert_eq!(row[..8], ["podinfo", "Progressing", "30%", "3/5", "1/5", "6.7.0", ">", "6.7.1"]);
+    assert_eq!(row[9..], ["New", "revision", "detected"]);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    let everywhere = state.run(&["get", "rollouts", "-A"]);
+    assert_eq!(words(everywhere.stdout.lines().next())[..2], ["NAMESPACE", "NAME"]);
+    let policy = state.run(&["get", "image", "policy", "-n", "apps", "--no-headers"]);
+    let row = words(Some(policy.stdout.as_str()));
+    assert_eq!((&row[..4], row[5]), (["podinfo", "ghcr.io/a/podinfo", "6.7.1", "True"].as_slice(), "chosen"));
+    let all = state.run(&["get", "all", "-n", "apps"]);
+    assert!(all.stdout.contains("imagepolicy/podinfo ") && all.stdout.contains("canary/podinfo "), "{}", all.stdout);
+}
+
+#[tokio::test]
+async fn get_prints_objects_for_programs() {
+    let state = State::new().await;
+    let one = state.run(&["get", "canary/podinfo", "-n", "apps", "-o", "json"]).json();
+    assert_eq!((&one["kind"], &one["status"]["canaryWeight"]), (&json!("Canary"), &json!(30)));
+    let list = state.run(&["get", "canaries", "-n", "apps", "-o", "json"]).json();
+    assert_eq!((&list["kind"], list["items"].as_array().map(Vec::len)), (&json!("List"), Some(1)));
+    assert_eq!(state.run(&["get", "ks", "-o", "json"]).json()["items"], json!([]));
+    let yaml = state.run(&["get", "canary", "podinfo", "-n", "apps", "-o", "yaml"]);
+    assert_eq!(api::manifest::parse(&yaml.stdout).expect("it is YAML"), one);
+    assert_eq!(state.run(&["get", "cd", "-A", "-o", "name"]).stdout, "canary/podinfo\n");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_with_a_tip() {
+    let state = State::new().await;
+    let empty = state.run(&["get", "canary"]);
+    assert_eq!((empty.code, empty.stdout.as_str()), (0, ""));
+    assert_eq!(empty.stderr, "No canaries in namespace \"default\". Look everywhere: slipway get canary -A\n");
+    for (arguments, code, stderr) in [
+        (
+            ["get", "canary", "podifno", "-n", "apps"].as_slice(),
+            1,
+            "error: canary \"podifno\" not found in namespace \"apps\"\ntip: a similar name exists: podinfo\n",
+        ),
+        (
+            &["get", "canary", "podinfo"],
+            1,
+            "error: canary \"podinfo\" not found in namespace \"default\"\ntip: it exists in namespace \"apps\": add -n apps\n",
+        ),
+        (&["get", "canry"], 2, "error: no kind is called \"canry\"\ntip: a similar kind exists: canary\n"),
+        (&["reconcile", "canary"], 2, "error: say which canary: slipway reconcile canary NAME\n"),
+        (
+            &["reconcile", "ip", "podinf", "-n", "apps"],
+            1,
+            "error: image policy \"podinf\" not found in namespace \"apps\"\ntip: a similar name exists: podinfo\n",
+        ),
+    ] {
+        let run = state.run(arguments);
+        assert_eq!((run.code, run.stderr.as_str(), run.stdout.as_str()), (code, stderr, ""), "{arguments:?}");
+    }
+    let run = slipway(&["get", "canary", "--state", "/no/such/state.db"]);
+    assert_eq!(
+        (run.code, run.stderr.as_str()),
+        (2, "error: /no/such/state.db: no such state file\n  because: no such state file\n")
+    );
+}
+
+#[tokio::test]
+async fn events_are_listed_by_object_type_and_place() {
+    let state = State::new().await;
+    let run = state.run(&["events", "--for", "canary/podinfo", "-n", "apps"]);
+    let mut lines = run.stdout.lines();
+    assert_eq!(words(lines.next()), ["LAST-SEEN", "TYPE", "REASON", "OBJECT", "COUNT", "BY", "MESSAGE"]);
+    assert_eq!(
+        words(lines.next())[1..],
+        ["Warning", "Synced", "canary/podinfo", "1", "flagger", "Halt", "podinfo.apps", "advancement"]
+    );
+    let list = state.run(&["events", "-A", "-o", "json"]).json();
+    let event: Event = serde_json::from_value(list["items"][0].clone()).expect("an event");
+    assert_eq!(event.message, "Halt podinfo.apps advancement");
+    for (arguments, stderr) in [
+        (
+            ["events", "--for", "canary/podinfo"].as_slice(),
+            "No events for canary/podinfo in namespace \"default\". History is kept for 30d.\n",
+        ),
+        (
+            &["events", "-A", "--types", "normal", "--since", "24h"],
+            "No events in the last 1d. History is kept for 30d.\n",
+        ),
+    ] {
+        let run = state.run(arguments);
+        assert_eq!((run.code, run.stderr.as_str(), run.stdout.as_str()), (0, stderr, ""), "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reconcile_asks_and_waits_for_the_answer() {
+    let state = State::new().await;
+    let id = ObjectReference {
+        api_version: "image.toolkit.fluxcd.io/v1".into(),
+        kind: "ImagePolicy".into(),
+        namespace: "apps".into(),
+        name: "podinfo".into(),
+    };
+    let (store, asked) = (state.store.clone(), id.clone());
+    // In the place of the controller: acts on the request as soon as it is there.
+    let controller = tokio::spawn(async move {
+        loop {
+            let object = store.find(&asked).await.expect("the store answers").expect("the policy is there");
+            if let Some(request) = object["metadata"]["annotations"][REQUESTED_AT].as_str() {
+                return store
+                    .write_status(&asked, "test", &json!({"lastHandledReconcileAt": request}))
+                    .await
+                    .expect("the status is written");
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let run =
+        tokio::task::block_in_place(|| state.run(&["reconcile", "ip", "podinfo", "-n", "apps", "--timeout", "30s"]));
+    controller.await.expect("the controller ends");
+    assert_eq!((run.code, run.stderr.as_str()), (0, "► asking image policy apps/podinfo to reconcile now\n"));
+    assert!(run.stdout.starts_with("✔ chosen ("), "{}", run.stdout);
+    state.store.patch(&id, "user", &json!({"spec": {"suspend": true}})).await.expect("the policy is there");
+    let run = state.run(&["reconcile", "ip/podinfo", "-n", "apps"]);
+    assert_eq!((run.code, run.stderr.lines().next()), (5, Some("error: image policy apps/podinfo is suspended")));
+}
+
+#[tokio::test]
+async fn reconcile_gives_up_in_time() {
+    let state = State::new().await;
+    let run = state.run(&["reconcile", "ip", "podinfo", "-n", "apps", "--timeout", "50ms"]);
+    assert_eq!(run.code, 6);
+    assert!(
+        run.stderr
+            .contains("error: image policy \"podinfo\" was not reconciled within 50ms\nhint: is slipway running on "),
+        "{}",
+        run.stderr
+    );
+}
+
+/// A process that ends with the value.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An empty registry on a free port, and where it says it listens.
+fn start_registry(folder: &Path) -> (Process, String) {
+    let config = folder.join("registry.yaml");
+    let text = format!(
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}/data}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n",
+        folder.display()
+    );
+    std::fs::write(&config, text).expect("the file is written");
+    let mut command = Command::new("docker-registry");
+    command.arg("serve").arg(&config).stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut process = Process(command.spawn().expect("docker-registry starts (apt-get install docker-registry)"));
+    let mut log = BufReader::new(process.0.stderr.take().expect("stderr is piped")).lines().map_while(Result::ok);
+    let address = log.find_map(|line| Some(line.split("listening on ").nth(1)?.split(['"', ' ']).next()?.to_owned()));
+    std::thread::spawn(move || log.for_each(drop));
+    (process, address.expect("the registry says where it listens"))
+}
+
+#[tokio::test]
+async fn scan_lists_a_live_registry() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (registry, address) = start_registry(folder.path());
+    let name = Name::parse(&format!("{address}/team/app")).expect("a good name");
+    let repository = Client::new(transport(&Http::new("test"))).repository(&name, None);
+    let packed = image::pack(&[Vec::new()], manifest::Process::default()).expect("an image");
+    for tag in ["1.0.0", "1.1.0", "sha256-0.sig"] {
+        repository.push_image(tag, &packed).await.expect("the push succeeds");
+    }
+    let run = slipway(&["scan", &name.to_string(), "-o", "json"]);
+    let answer = run.json();
+    assert_eq!(
+        (run.code, &answer["tagCount"], &answer["tags"]),
+        (0, &json!(2), &json!(["1.1.0", "1.0.0"])),
+        "{}",
+        run.stderr
+    );
+    assert_eq!((&answer["image"], &answer["canonical"]), (&json!(name.to_string()), &json!(name.to_string())));
+    assert!(answer["revision"].as_str().is_some_and(|revision| revision.starts_with("sha256:")));
+    let run = slipway(&["scan", &format!("{address}/no/such"), "-o", "json"]);
+    assert_eq!((run.code, &run.json()["tags"]), (1, &json!([])));
+    assert!(run.stderr.contains("NAME_UNKNOWN"), "{}", run.stderr);
+    drop(registry);
+    assert_eq!(slipway(&["scan", "127.0.0.1:1/team/app"]).code, 3);
+    assert_eq!(slipway(&["scan", "https://ghcr.io/a/b"]).code, 2);
+}
