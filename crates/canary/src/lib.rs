@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod analysis;
 pub mod conditions;
+pub mod controller;
 pub mod events;
 pub mod hooks;
 pub mod machine;
@@ -13,6 +14,7 @@ pub mod metrics;
 pub mod router;
 pub mod schedule;
 pub mod simulate;
+pub mod validate;
 pub mod workload;
 pub mod world;
 

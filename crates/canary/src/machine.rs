@@ -87,7 +87,8 @@ pub struct Decision {
     pub outcome: Option<Outcome>,
     /// What would let the rollout go on, in one sentence for people; empty when nothing is awaited.
     pub waiting_for: String,
-    /// Whether the tick was a full one, that is, not cut short because the interval had not passed.
+    /// Whether the next step waits for a whole interval from now: not if the tick came early, or stopped at a problem that
+    /// may be gone in a moment.
     pub is_full: bool,
 }
 
@@ -176,6 +177,7 @@ struct Tick<'a> {
     effects: Vec<Effect>,
     is_changed: bool,
     is_full: bool,
+    is_early: bool,
     outcome: Option<Outcome>,
     waiting_for: String,
 }
@@ -193,6 +195,7 @@ impl<'a> Tick<'a> {
             effects: Vec::new(),
             is_changed: false,
             is_full: true,
+            is_early: false,
             outcome: None,
             waiting_for: String::new(),
         }
@@ -207,7 +210,7 @@ impl<'a> Tick<'a> {
         let target = self.target()?;
         self.adopt(&target);
         if self.is_early(&target) {
-            self.is_full = false;
+            (self.is_full, self.is_early) = (false, true);
             return self.hold("the next analysis");
         }
         self.prepare()?;
@@ -242,9 +245,9 @@ impl<'a> Tick<'a> {
             self.write_status();
         }
         let interval = self.analysis.interval(self.options.min_interval);
-        let next = match self.is_full {
-            true => interval,
-            false => schedule::wait(&self.canary.status(), self.options.last_tick, interval, self.now),
+        let next = match self.is_early {
+            false => interval,
+            true => schedule::wait(&self.canary.status(), self.options.last_tick, interval, self.now),
         };
         if self.waiting_for.is_empty() {
             self.waiting_for = match self.status.phase {
@@ -348,6 +351,7 @@ impl<'a> Tick<'a> {
     /// Ends the tick with a warning; nothing moves until the cause is gone.
     fn stop<T>(&mut self, problem: String) -> Flow<T> {
         self.waiting_for = format!("this to be resolved: {problem}");
+        self.is_full = false;
         self.event(Event::warning(problem));
         Err(Stop::Done)
     }

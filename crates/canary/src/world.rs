@@ -221,6 +221,37 @@ impl<'a> World<'a> {
         }
     }
 
+    /// What gives the target its replicas back when the Canary is deleted.
+    pub fn revert(&self) -> Result<Vec<Write>, String> {
+        let mut writes = self.patch_scaler(scaler::resume_patch);
+        let scaler = self.canary.spec.autoscaler_ref.as_ref();
+        let scaler = scaler.and_then(|reference| self.get(&reference.kind, &reference.name));
+        writes.extend(match Kind::of(self.canary) {
+            Kind::DaemonSet => self.patch_target(daemonset::scale_up_patch())?,
+            _ => {
+                let (target, primary) = (self.target_object()?, self.primary_object());
+                self.patch_target(deployment::revert_patch(self.canary, target, primary, scaler))?
+            }
+        });
+        Ok(writes)
+    }
+
+    /// What makes the apex service lead to the target again when the Canary is deleted.
+    ///
+    /// Differs: the original leaves a service that the Canary owns alone, and with it no way to the target until it is
+    /// garbage collected; here every apex service leads to the target again.
+    pub fn restore_apex(&self) -> Vec<Write> {
+        let live = self.get("Service", &service::name(self.canary, service::Role::Apex));
+        let selector = self
+            .target_object()
+            .ok()
+            .and_then(|target| workload::selector(self.canary, target, &self.options.workload).ok());
+        let id = live.and_then(ObjectReference::of);
+        let patch = |selector: Selector| json!({"spec": {"selector": {selector.label: selector.value}}});
+        let pair = id.zip(selector).filter(|_| !has_no_pods(self.canary));
+        pair.map(|(id, selector)| Write::Patch(id, patch(selector))).into_iter().collect()
+    }
+
     fn service(&self, role: service::Role) -> Result<Option<Write>, String> {
         let target = self.target_object()?;
         let selector =
@@ -357,6 +388,18 @@ fn written(change: router::Change) -> Vec<Write> {
     change.apply.into_iter().map(Write::Apply).chain(change.cookies.map(Write::Cookies)).collect()
 }
 
+/// The JSON merge patch that leads from one value to another; empty if they are equal.
+pub fn difference(before: &Value, after: &Value) -> Value {
+    let (Value::Object(old), Value::Object(new)) = (before, after) else { return after.clone() };
+    let gone = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let changed = new.iter().filter(|(key, value)| old.get(*key) != Some(value));
+    let changed = changed.map(|(key, value)| match old.get(key) {
+        Some(old) => (key.clone(), difference(old, value)),
+        None => (key.clone(), value.clone()),
+    });
+    Value::Object(gone.chain(changed).collect())
+}
+
 /// An object after a JSON merge patch (RFC 7386).
 pub fn patched(object: &Value, patch: &Value) -> Value {
     let Value::Object(members) = patch else { return patch.clone() };
@@ -371,4 +414,27 @@ pub fn patched(object: &Value, patch: &Value) -> Value {
         }
     }
     Value::Object(patched)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_difference_leads_from_one_value_to_the_other() {
+        let before = json!({"a": 1, "b": {"x": 1, "y": 2}, "c": [1], "same": {"z": 1}});
+        let after = json!({"b": {"y": 3}, "c": [], "d": "new", "same": {"z": 1}});
+        let patch = difference(&before, &after);
+        assert_eq!(patch, json!({"a": null, "b": {"x": null, "y": 3}, "c": [], "d": "new"}));
+        assert_eq!(patched(&before, &patch), after);
+        assert_eq!(difference(&after, &after), json!({}));
+    }
+
+    #[test]
+    fn the_copy_tells_what_it_was_copied_from() {
+        let configs = BTreeMap::from([("configmap/a".to_owned(), "1".to_owned())]);
+        assert_eq!(id("sw1-x", &configs), id("sw1-x", &configs));
+        assert_ne!(id("sw1-x", &configs), id("sw1-x", &BTreeMap::new()));
+        assert_eq!(id("sw1-x", &configs).len(), 36);
+    }
 }

@@ -1,0 +1,132 @@
+//! The shell of the canary stage: answers the machine's questions from the store, performs its decisions.
+
+mod facts;
+mod finalize;
+mod numbers;
+mod tell;
+mod tick;
+mod triggers;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use api::{flagger::Canary, meta::ObjectReference};
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::{DaemonSet, Deployment},
+    core::v1::{ConfigMap, Secret},
+};
+use reconcile::{Announce, Context, Controller, Done, Failure, Reconciler, Shutdown, Style};
+
+use self::numbers::Numbers;
+use crate::{events::SOURCE, machine, router, validate::References, world};
+
+/// What the command line may change. The defaults are Flagger's.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Prometheus of Canaries that name none (`--metrics-server`).
+    pub metrics_server: String,
+    /// Router of Canaries that name none (`--mesh-provider`).
+    pub mesh_provider: String,
+    /// Shortest interval between two steps (`--min-analysis-interval`).
+    pub min_analysis_interval: Duration,
+    /// Whether references may leave a Canary's namespace.
+    pub no_cross_namespace_refs: bool,
+    /// Name of the cluster, shown in alerts.
+    pub cluster: String,
+    /// Canaries worked on at the same time.
+    pub concurrency: u16,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            metrics_server: "http://prometheus:9090".into(),
+            mesh_provider: "istio".into(),
+            min_analysis_interval: api::flagger::MIN_INTERVAL,
+            no_cross_namespace_refs: false,
+            cluster: String::new(),
+            concurrency: 16,
+        }
+    }
+}
+
+/// Runs the loop until told to stop.
+pub async fn controllers(context: Context, options: Options, shutdown: Shutdown) {
+    let concurrency = options.concurrency;
+    let rollouts = Rollouts::new(context.clone(), options);
+    Controller::new(context, rollouts)
+        .concurrency(concurrency)
+        .watches::<Deployment>(triggers::deployment)
+        .watches::<DaemonSet>(triggers::daemonset)
+        .watches::<ConfigMap>(triggers::config_map)
+        .watches::<Secret>(triggers::secret)
+        .run(shutdown)
+        .await;
+}
+
+/// The reconciler of Canaries.
+struct Rollouts {
+    context: Context,
+    options: Options,
+    objects: world::Options,
+    numbers: Numbers,
+    /// When each Canary's last full tick was. Forgotten with the process: the status' time stands in then.
+    last_ticks: Mutex<HashMap<ObjectReference, Timestamp>>,
+}
+
+impl Rollouts {
+    fn new(context: Context, options: Options) -> Self {
+        let router = router::Options { mesh_provider: options.mesh_provider.clone(), ..Default::default() };
+        let numbers = Numbers::register(&context.metrics, &options.mesh_provider);
+        let objects = world::Options { router, ..Default::default() };
+        Self { context, options, objects, numbers, last_ticks: Mutex::default() }
+    }
+
+    fn machine_options(&self, id: &ObjectReference) -> machine::Options {
+        machine::Options {
+            mesh_provider: self.options.mesh_provider.clone(),
+            min_interval: self.options.min_analysis_interval,
+            cluster: self.options.cluster.clone(),
+            last_tick: self.last_ticks.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied(),
+        }
+    }
+
+    fn remember(&self, id: &ObjectReference, now: Timestamp) {
+        self.last_ticks.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), now);
+    }
+
+    const fn references(&self) -> References {
+        match self.options.no_cross_namespace_refs {
+            true => References::OwnNamespace,
+            false => References::Anywhere,
+        }
+    }
+}
+
+impl Reconciler for Rollouts {
+    type Kind = Canary;
+    const CONTROLLER: &'static str = SOURCE;
+    const STYLE: Style = Style::Own;
+    const ANNOUNCE: Announce = Announce::Never;
+
+    async fn reconcile(&self, object: Arc<Canary>) -> Result<Done, Failure> {
+        self.tick(&object).await
+    }
+
+    async fn finalize(&self, object: Arc<Canary>) -> Result<(), Failure> {
+        self.terminate(&object).await
+    }
+
+    fn removed(&self, canary: &Canary) {
+        let id = reconcile::object::reference(canary);
+        self.last_ticks.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.numbers.forget(canary);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! The loop over a directory store, with a real Prometheus. A task plays the Deployment controller: it reports rollouts as done.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+};
+
+use api::{flagger::Phase, meta::ObjectReference};
+use futures::StreamExt as _;
+use reconcile::{Directory, Events, Http, Metrics, Store, store::EventFilter, watcher::Event};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+
+const NAMESPACE: &str = "apps";
+
+/// A Prometheus that scrapes nothing, on a free port; it ends with the value.
+struct Prometheus {
+    address: String,
+    process: Child,
+    _folder: TempDir,
+}
+
+impl Prometheus {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("prometheus.yml"), "global: {scrape_interval: 1s}\n").expect("written");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+        let mut process = Command::new("prometheus")
+            .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("prometheus starts (apt-get install prometheus)");
+        let mut log = BufReader::new(process.stderr.take().expect("piped")).lines().map_while(Result::ok);
+        assert!(log.any(|line| line.contains("ready to receive web requests")), "prometheus is ready");
+        // The pipe must stay empty, or Prometheus blocks on its log.
+        std::thread::spawn(move || log.for_each(drop));
+        Self { address: format!("http://127.0.0.1:{port}"), process, _folder: folder }
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A store with the loop running over it.
+struct World {
+    store: Store,
+    metrics: Metrics,
+    shutdown: Shutdown,
+    running: tokio::task::JoinHandle<()>,
+    kubelet: tokio::task::JoinHandle<()>,
+    _folder: TempDir,
+}
+
+impl World {
+    async fn new(metrics_server: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = Directory::open(&folder.path().join("state.db"), Vec::new()).await.expect("a store");
+        let store = Store::Directory(directory);
+        let metrics = Metrics::default();
+        let context = Context {
+            store: store.clone(),
+            http: Http::new("test"),
+            events: Events::new(store.clone(), "test"),
+            metrics: metrics.clone(),
+        };
+        let shutdown = Shutdown::new();
+        let options = Options {
+            mesh_provider: "gatewayapi:v1".into(),
+            min_analysis_interval: Duration::from_millis(50),
+            metrics_server: metrics_server.into(),
+            ..Options::default()
+        };
+        let running = tokio::spawn(controllers(context, options, shutdown.clone()));
+        let kubelet = tokio::spawn(roll_out(store.clone()));
+        Self { store, metrics, shutdown, running, kubelet, _folder: folder }
+    }
+
+    async fn apply(&self, object: Value) {
+        self.store.apply("test", &object).await.expect("applied");
+    }
+
+    async fn deploy(&self, image: &str) {
+        self.apply(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app", "namespace": NAMESPACE},
+            "spec": {
+                "selector": {"matchLabels": {"app": "app"}},
+                "template": {
+                    "metadata": {"labels": {"app": "app"}},
+                    "spec": {"containers": [{"name": "app", "image": image}]},
+                },
+            },
+        }))
+        .await;
+    }
+
+    /// A Canary whose one metric is that PromQL, which must be at least 99.
+    async fn canary(&self, query: &str, more: Value) {
+        let spec = json!({
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"},
+            "service": {"port": 80, "gatewayRefs": [{"name": "gateway"}], "hosts": ["app.example"]},
+            "analysis": {
+                "interval": "100ms", "threshold": 2, "stepWeights": [20, 60],
+                "metrics": [{"name": "good", "query": query, "thresholdRange": {"min": 99}}],
+            },
+        });
+        let spec = world::patched(&spec, &more);
+        self.apply(json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+            "metadata": {"name": "app", "namespace": NAMESPACE}, "spec": spec}))
+            .await;
+    }
+
+    async fn get(&self, api_version: &str, kind: &str, name: &str) -> Value {
+        let id = ObjectReference {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: NAMESPACE.into(),
+            name: name.into(),
+        };
+        self.store.find(&id).await.expect("read").unwrap_or_default()
+    }
+
+    async fn deployment(&self, name: &str) -> (i64, String) {
+        let found = self.get("apps/v1", "Deployment", name).await;
+        let image = found.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str);
+        (found["spec"]["replicas"].as_i64().unwrap_or(-1), image.unwrap_or_default().to_owned())
+    }
+
+    async fn weights(&self) -> Vec<i64> {
+        let route = self.get("gateway.networking.k8s.io/v1", "HTTPRoute", "app").await;
+        let backends =
+            route.pointer("/spec/rules/0/backendRefs").and_then(Value::as_array).cloned().unwrap_or_default();
+        backends.iter().filter_map(|backend| backend["weight"].as_i64()).collect()
+    }
+
+    async fn events(&self) -> Vec<String> {
+        let filter = EventFilter { kind: Some("Canary".into()), ..EventFilter::default() };
+        self.store.events(&filter).await.expect("events").into_iter().map(|event| event.message).collect()
+    }
+
+    /// Waits until the Canary is in that phase; fails if it comes to one of the others before.
+    async fn until(&self, phase: Phase) {
+        let mut watch = self.store.watch::<Canary>();
+        let mut last = None::<api::flagger::CanaryStatus>;
+        let found = tokio::time::timeout(Duration::from_secs(30), async {
+            while let Some(event) = watch.next().await {
+                let (Event::Apply(canary) | Event::InitApply(canary)) = event.expect("a watch") else { continue };
+                last = canary.status.clone();
+                if canary.status().phase == phase {
+                    return;
+                }
+            }
+        });
+        let is_found = found.await.is_ok();
+        assert!(is_found, "no {phase}; the status stays {last:?}, events {:#?}", self.events().await);
+    }
+
+    async fn finish(self) {
+        self.shutdown.cancel();
+        self.running.await.expect("the loop ends");
+        self.kubelet.abort();
+    }
+}
+
+/// Reports every Deployment as rolled out.
+async fn roll_out(store: Store) {
+    let mut watch = store.watch::<Deployment>();
+    while let Some(event) = watch.next().await {
+        let Ok(Event::Apply(one) | Event::InitApply(one)) = event else { continue };
+        let replicas = one.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let status = json!({"observedGeneration": one.metadata.generation, "replicas": replicas,
+            "updatedReplicas": replicas, "availableReplicas": replicas, "readyReplicas": replicas});
+        let is_reported = serde_json::to_value(&one.status).is_ok_and(|now| now == status);
+        if !is_reported {
+            let _ = store.write_status(&reconcile::object::reference(&one), "test", &status).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_revision_is_promoted_and_a_bad_one_rolled_back() {
+    let prometheus = Prometheus::start();
+    let world = World::new(&prometheus.address).await;
+    world.deploy("app:1").await;
+    world.canary("vector(100)", json!({})).await;
+    world.until(Phase::Initialized).await;
+    assert_eq!(world.deployment("app").await, (0, "app:1".into()));
+    assert_eq!(world.deployment("app-primary").await, (1, "app:1".into()));
+    assert_eq!(world.weights().await, [100, 0]);
+
+    world.deploy("app:2").await;
+    world.until(Phase::Succeeded).await;
+    assert_eq!(world.deployment("app").await, (0, "app:2".into()));
+    assert_eq!(world.deployment("app-primary").await, (1, "app:2".into()));
+    assert_eq!(world.weights().await, [100, 0]);
+
+    world.canary("vector(50)", json!({})).await;
+    world.deploy("app:3").await;
+    world.until(Phase::Failed).await;
+    assert_eq!(world.deployment("app").await, (0, "app:3".into()));
+    assert_eq!(world.deployment("app-primary").await, (1, "app:2".into()));
+    assert_eq!(world.weights().await, [100, 0]);
+    let events = world.events().await;
+    for text in [
+        "Initialization done! app.apps",
+        "Advance app.apps canary weight 20",
+        "Advance app.apps canary weight 60",
+        "Copying app.apps template spec to app-primary.apps",
+        "Promotion completed! Scaling down app.apps",
+        "Halt app.apps advancement good 50.00 < 99",
+        "Canary failed! Scaling down app.apps",
+    ] {
+        assert!(events.iter().any(|event| event == text), "{text} is not in {events:#?}");
+    }
+    let numbers = world.metrics.text();
+    assert!(numbers.contains("flagger_canary_status{name=\"app\",namespace=\"apps\"} 2"), "{numbers}");
+    assert!(numbers.contains("flagger_canary_successes_total{name=\"app\",namespace=\"apps\",deployment_strategy=\"canary\",analysis_status=\"completed\"} 1"), "{numbers}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_server_never_advances() {
+    let world = World::new("http://127.0.0.1:1").await;
+    world.deploy("app:1").await;
+    world.canary("vector(100)", json!({})).await;
+    world.until(Phase::Initialized).await;
+    world.deploy("app:2").await;
+    world.until(Phase::Failed).await;
+    assert_eq!(world.deployment("app-primary").await.1, "app:1");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_canary_gives_the_workload_back() {
+    let world = World::new("http://127.0.0.1:1").await;
+    world.deploy("app:1").await;
+    world.canary("vector(1)", json!({"revertOnDeletion": true})).await;
+    world.until(Phase::Initialized).await;
+    let id = reconcile::object::named::<Canary>(NAMESPACE, "app");
+    world.store.delete(&id).await.expect("deleted");
+    let mut watch = world.store.watch::<Canary>();
+    let gone = tokio::time::timeout(Duration::from_secs(30), async {
+        while world.store.find(&id).await.expect("read").is_some() {
+            watch.next().await;
+        }
+    });
+    assert!(gone.await.is_ok(), "the canary stays: {:#?}", world.events().await);
+    assert_eq!(world.deployment("app").await.0, 1);
+    world.finish().await;
+}

@@ -1,0 +1,227 @@
+//! One tick: ask until the machine decides, then do what it decided, in its order.
+
+use api::{
+    flagger::{Canary, FINALIZER},
+    meta::ObjectReference,
+};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use reconcile::{Done, Failure, clock, object};
+use serde_json::{Value, json};
+
+use super::Rollouts;
+use crate::{
+    events::{Event, Names, SOURCE},
+    machine::{self, Answers, Decision, Effect, Question, Step},
+    validate::validate,
+    world::{self, World, Write},
+};
+
+/// The Canary and the objects around it, as read at the beginning of the tick and changed by its own writes since.
+pub(super) struct Scene {
+    pub id: ObjectReference,
+    pub canary: Canary,
+    pub objects: Vec<Value>,
+    pub now: Timestamp,
+    pub random: u64,
+}
+
+impl Scene {
+    pub fn world<'a>(&'a self, options: &'a world::Options) -> World<'a> {
+        World { canary: &self.canary, options, objects: &self.objects, random: self.random, now: self.now }
+    }
+
+    /// Takes a written object into the picture.
+    fn put(&mut self, object: Value) {
+        let Some(id) = ObjectReference::of(&object) else { return };
+        let is_same = |known: &&mut Value| {
+            ObjectReference::of(known).is_some_and(|known| {
+                known.kind == id.kind
+                    && known.group() == id.group()
+                    && known.namespace == id.namespace
+                    && known.name == id.name
+            })
+        };
+        match self.objects.iter_mut().find(is_same) {
+            Some(known) => *known = object,
+            None => self.objects.push(object),
+        }
+    }
+}
+
+impl Rollouts {
+    pub(super) async fn tick(&self, canary: &Canary) -> Result<Done, Failure> {
+        let start = clock::instant();
+        let id = object::reference(canary);
+        if let Err(problem) = validate(canary, self.references()) {
+            self.tell(canary, &Event::warning(problem.clone())).await?;
+            return Err(Failure::terminal("Invalid", problem));
+        }
+        self.keep_finalizer(&id, canary).await?;
+        let mut scene = self.look(id.clone(), canary.clone()).await?;
+        let options = self.machine_options(&id);
+        let mut answers = Answers::default();
+        let decision = loop {
+            match machine::step(&scene.canary, &options, &answers, scene.now) {
+                Step::Ask(question) => self.answer(&mut scene, question, &mut answers).await?,
+                Step::Done(decision) => break decision,
+            }
+        };
+        self.perform(&mut scene, &decision).await?;
+        if decision.is_full {
+            self.remember(&id, scene.now);
+        }
+        self.numbers.note(&scene.canary, &answers, &decision, start.elapsed());
+        Ok(Done::new(decision.waiting_for).requeue(decision.next))
+    }
+
+    /// Reads what the tick may need.
+    pub(super) async fn look(&self, id: ObjectReference, canary: Canary) -> Result<Scene, Failure> {
+        let mut objects = Vec::new();
+        let wanted = match world::references(&canary, &self.objects) {
+            Ok(wanted) => wanted,
+            Err(problem) => {
+                self.tell(&canary, &Event::warning(problem.clone())).await?;
+                return Err(Failure::terminal("Unsupported", problem));
+            }
+        };
+        for found in futures::future::join_all(wanted.iter().map(|id| self.context.store.find(id))).await {
+            objects.extend(found?);
+        }
+        let target = &canary.spec.target_ref;
+        let is_target = |one: &&Value| one["kind"] == target.kind && one["metadata"]["name"] == target.name;
+        let configs = objects.iter().find(is_target).map(|target| world::configs(&canary, target)).unwrap_or_default();
+        for found in futures::future::join_all(configs.iter().map(|id| self.context.store.find(id))).await {
+            objects.extend(found?);
+        }
+        Ok(Scene { id, canary, objects, now: clock::now(), random: clock::random() })
+    }
+
+    async fn answer(&self, scene: &mut Scene, question: Question, answers: &mut Answers) -> Result<(), Failure> {
+        match question {
+            Question::Target => answers.target = Some(scene.world(&self.objects).target()),
+            Question::Ready(role) => {
+                let ready = scene.world(&self.objects).ready(role);
+                answers.ready.insert(role, ready);
+            }
+            Question::Weights => answers.weights = Some(scene.world(&self.objects).weights()),
+            Question::Ensure(part) => {
+                let wanted = scene.world(&self.objects).ensure(part);
+                let outcome = match wanted {
+                    Ok(writes) => self.write(scene, writes).await.map_err(|error| error.to_string()),
+                    Err(problem) => Err(problem),
+                };
+                answers.ensured.insert(part, outcome);
+            }
+            Question::MetricsOnline => answers.online = Some(self.online(&scene.canary).await),
+            Question::Hook(index, phase) => {
+                let status = scene.canary.status().into_owned();
+                let outcome = self.call(&scene.canary, &status, index, phase).await;
+                answers.hooks.insert(index, outcome);
+            }
+            Question::Metric(index) => {
+                let measured = self.measure(&scene.canary, index).await;
+                answers.metrics.insert(index, measured);
+            }
+        }
+        Ok(())
+    }
+
+    /// From first to last; the first failure ends it, and the next tick begins afresh.
+    async fn perform(&self, scene: &mut Scene, decision: &Decision) -> Result<(), Failure> {
+        for effect in &decision.effects {
+            match effect {
+                Effect::WriteStatus => self.write_status(scene, decision).await?,
+                Effect::Event(event) => self.tell(&scene.canary, event).await?,
+                Effect::Alert(alert) => self.alert(&scene.canary, alert).await,
+                Effect::CallHook(index, phase) => {
+                    let name = scene.canary.analysis().webhooks[*index].name.clone();
+                    let names = Names::of(&scene.canary);
+                    let event = match self.call(&scene.canary, &decision.status, *index, *phase).await {
+                        Ok(()) => names.hook_passed("Post-rollout", &name),
+                        Err(problem) => names.post_rollout_failed(&name, &problem),
+                    };
+                    self.tell(&scene.canary, &event).await?;
+                }
+                effect => self.act(scene, effect).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn act(&self, scene: &mut Scene, effect: &Effect) -> Result<(), Failure> {
+        let outcome = match scene.world(&self.objects).act(effect) {
+            Ok(writes) => self.write(scene, writes).await.map_err(|error| error.to_string()),
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = outcome {
+            self.tell(&scene.canary, &Event::warning(problem.clone())).await?;
+            return Err(Failure::new("Failed", problem));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn write(&self, scene: &mut Scene, writes: Vec<Write>) -> Result<(), reconcile::Error> {
+        for write in writes {
+            match write {
+                Write::Apply(ours) => {
+                    let written = self.context.store.apply(SOURCE, &ours).await?;
+                    scene.put(written);
+                }
+                Write::Patch(id, patch) => {
+                    let written = self.context.store.patch(&id, SOURCE, &patch).await?;
+                    scene.put(written);
+                }
+                Write::Cookies(cookies) => {
+                    let before = scene.canary.status().into_owned();
+                    let mut status = before.clone();
+                    status.session_affinity_cookie = cookies.session_affinity_cookie;
+                    status.primary_session_affinity_cookie = cookies.primary_session_affinity_cookie;
+                    status.previous_session_affinity_cookie = cookies.previous_session_affinity_cookie;
+                    if status != before {
+                        self.put_status(scene, status).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The decided status; the cookies are the router's and stay.
+    async fn write_status(&self, scene: &mut Scene, decision: &Decision) -> Result<(), Failure> {
+        let now = scene.canary.status().into_owned();
+        let status = api::flagger::CanaryStatus {
+            session_affinity_cookie: now.session_affinity_cookie,
+            primary_session_affinity_cookie: now.primary_session_affinity_cookie,
+            previous_session_affinity_cookie: now.previous_session_affinity_cookie,
+            ..decision.status.clone()
+        };
+        Ok(self.put_status(scene, status).await?)
+    }
+
+    pub(super) async fn put_status(
+        &self,
+        scene: &mut Scene,
+        status: api::flagger::CanaryStatus,
+    ) -> Result<(), reconcile::Error> {
+        let value = |status: &api::flagger::CanaryStatus| serde_json::to_value(status).unwrap_or_default();
+        let before = scene.canary.status.as_ref().map_or_else(|| json!({}), value);
+        let patch = world::difference(&before, &value(&status));
+        self.context.store.write_status(&scene.id, SOURCE, &patch).await?;
+        scene.canary.status = Some(status);
+        Ok(())
+    }
+
+    /// The finalizer is there exactly while `revertOnDeletion` is.
+    async fn keep_finalizer(&self, id: &ObjectReference, canary: &Canary) -> Result<(), Failure> {
+        let has = canary.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+        if has == canary.spec.revert_on_deletion {
+            return Ok(());
+        }
+        let others = canary.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).map(String::as_str);
+        let ours = canary.spec.revert_on_deletion.then_some(FINALIZER);
+        let finalizers: Vec<_> = others.chain(ours).collect();
+        self.context.store.patch(id, SOURCE, &json!({"metadata": {"finalizers": finalizers}})).await?;
+        Ok(())
+    }
+}

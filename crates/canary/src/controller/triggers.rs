@@ -1,0 +1,130 @@
+//! Which Canaries a change of another object concerns.
+
+use std::sync::Arc;
+
+use api::flagger::{Canary, Phase};
+use k8s_openapi::api::{
+    apps::v1::{DaemonSet, Deployment},
+    core::v1::{ConfigMap, Secret},
+};
+use kube::ResourceExt as _;
+use reconcile::{Object, ObjectRef};
+
+/// Canaries whose target or primary the Deployment is.
+pub(super) fn deployment(
+    before: Option<&Deployment>,
+    after: Option<&Deployment>,
+    canaries: &[Arc<Canary>],
+) -> Vec<ObjectRef<Canary>> {
+    let spec = |one: &Deployment| one.spec.clone();
+    let health = |one: &Deployment| {
+        let status = one.status.clone().unwrap_or_default();
+        let reasons: Vec<_> = status
+            .conditions
+            .into_iter()
+            .flatten()
+            .map(|condition| (condition.type_, condition.status, condition.reason))
+            .collect();
+        (status.observed_generation, status.replicas, status.updated_replicas, status.available_replicas, reasons)
+    };
+    workload(
+        "Deployment",
+        before,
+        after,
+        canaries,
+        Seen { spec: before.map(spec) != after.map(spec), health: before.map(health) != after.map(health) },
+    )
+}
+
+/// Canaries whose target or primary the DaemonSet is.
+pub(super) fn daemonset(
+    before: Option<&DaemonSet>,
+    after: Option<&DaemonSet>,
+    canaries: &[Arc<Canary>],
+) -> Vec<ObjectRef<Canary>> {
+    let spec = |one: &DaemonSet| one.spec.clone();
+    let health = |one: &DaemonSet| one.status.clone();
+    workload(
+        "DaemonSet",
+        before,
+        after,
+        canaries,
+        Seen { spec: before.map(spec) != after.map(spec), health: before.map(health) != after.map(health) },
+    )
+}
+
+/// Canaries that track the ConfigMap.
+pub(super) fn config_map(
+    before: Option<&ConfigMap>,
+    after: Option<&ConfigMap>,
+    canaries: &[Arc<Canary>],
+) -> Vec<ObjectRef<Canary>> {
+    let content = |one: &ConfigMap| (one.data.clone(), one.binary_data.clone());
+    match before.map(content) == after.map(content) {
+        true => Vec::new(),
+        false => config("configmap", before, after, canaries),
+    }
+}
+
+/// Canaries that track the Secret.
+pub(super) fn secret(
+    before: Option<&Secret>,
+    after: Option<&Secret>,
+    canaries: &[Arc<Canary>],
+) -> Vec<ObjectRef<Canary>> {
+    let content = |one: &Secret| (one.data.clone(), one.string_data.clone());
+    match before.map(content) == after.map(content) {
+        true => Vec::new(),
+        false => config("secret", before, after, canaries),
+    }
+}
+
+/// What of a workload changed.
+struct Seen {
+    spec: bool,
+    health: bool,
+}
+
+/// A changed spec concerns everybody; changed health only those who wait for it.
+fn workload<K: Object>(
+    kind: &str,
+    before: Option<&K>,
+    after: Option<&K>,
+    canaries: &[Arc<Canary>],
+    seen: Seen,
+) -> Vec<ObjectRef<Canary>> {
+    let Some(one) = after.or(before) else { return Vec::new() };
+    let (namespace, name) = (one.namespace().unwrap_or_default(), one.name_any());
+    let concerns = |canary: &&Arc<Canary>| {
+        let target = &canary.spec.target_ref;
+        let is_ours = canary.namespace() == namespace
+            && target.kind == kind
+            && (target.name == name || canary.primary_name() == name);
+        is_ours && (seen.spec || (seen.health && waits(canary)))
+    };
+    canaries.iter().filter(concerns).map(|canary| ObjectRef::from_obj(&**canary)).collect()
+}
+
+fn waits(canary: &Canary) -> bool {
+    let phase = canary.status().phase;
+    !matches!(phase, Phase::Initialized | Phase::Succeeded | Phase::Failed | Phase::Waiting)
+}
+
+fn config<K: Object>(
+    kind: &str,
+    before: Option<&K>,
+    after: Option<&K>,
+    canaries: &[Arc<Canary>],
+) -> Vec<ObjectRef<Canary>> {
+    let Some(one) = after.or(before) else { return Vec::new() };
+    let key = format!("{kind}/{}", one.name_any());
+    let namespace = one.namespace().unwrap_or_default();
+    let concerns = |canary: &&Arc<Canary>| {
+        let status = canary.status();
+        // Before the first status nobody knows what is tracked; a config that was missing may have come.
+        let tracks =
+            status.tracked_configs.contains_key(&key) || matches!(status.phase, Phase::Unset | Phase::Initializing);
+        canary.namespace() == namespace && tracks
+    };
+    canaries.iter().filter(concerns).map(|canary| ObjectRef::from_obj(&**canary)).collect()
+}
