@@ -59,7 +59,7 @@ pub async fn controllers(context: Context, options: Options, shutdown: Shutdown)
 
 /// The policies that a change of a repository concerns: its creation, its end, a scan that found another tag set.
 ///
-/// Differs: a changed image name or access list too, which Flux notices only by retrying.
+/// Differs: a scan of another image and a changed access list too, which Flux notices only by retrying.
 /// Source: reference image-automation.md section 2.4.
 fn affected(
     before: Option<&ImageRepository>,
@@ -70,7 +70,7 @@ fn affected(
     let is_news = match (before, after) {
         (Some(before), Some(after)) => {
             let facts = |one: &ImageRepository| {
-                (revision(one).to_owned(), one.spec.image.clone(), one.spec.access_from.clone())
+                (revision(one).to_owned(), scanned_image(one).to_owned(), one.spec.access_from.clone())
             };
             facts(before) != facts(after) && !revision(after).is_empty()
         }
@@ -92,6 +92,11 @@ fn affected(
 fn revision(repository: &ImageRepository) -> &str {
     let result = repository.status.as_ref().and_then(|status| status.last_scan_result.as_ref());
     result.map_or("", |result| result.revision.as_str())
+}
+
+/// Canonical name of the image that the kept tags are of; empty before the first scan.
+fn scanned_image(repository: &ImageRepository) -> &str {
+    repository.status.as_ref().map_or("", |status| status.canonical_image_name.as_str())
 }
 
 #[cfg(test)]

@@ -10,10 +10,9 @@ use tokio::sync::broadcast;
 
 use crate::Listing;
 
-/// One tag a line, greatest first in byte order.
-const TAGS: &str = "tags";
-/// Number of tags and revision: the small record that tells whether the large one need be read or written.
-const REVISIONS: &str = "tag-revisions";
+/// One record for each repository: number of tags and revision in the first line, then one tag a line, greatest first in
+/// byte order. One record, so that no cut can part them.
+const BUCKET: &str = "tags";
 /// Keys kept for those who wait; who misses one looks again.
 const BUS_CAPACITY: usize = 1024;
 
@@ -24,14 +23,19 @@ pub struct Tags {
     stored: broadcast::Sender<String>,
 }
 
-/// The tags of one repository.
+/// The tags of one repository, as they are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored(String);
 
 impl Stored {
     /// The tags, greatest first in byte order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.lines()
+        self.0.lines().skip(1)
+    }
+
+    /// Number of tags and revision.
+    fn head(&self) -> &str {
+        self.0.lines().next().unwrap_or_default()
     }
 }
 
@@ -45,11 +49,10 @@ impl Tags {
     pub async fn put(&self, namespace: &str, name: &str, listing: &Listing) -> reconcile::Result<String> {
         let key = key(namespace, name);
         let revision = listing.revision();
-        let record = format!("{} {revision}", listing.tags().len());
-        if self.database.read(REVISIONS, &key).await?.as_deref() != Some(record.as_bytes()) {
-            // Tags first: cut between the two writes, the next scan finds the old revision and writes both again.
-            self.database.put(TAGS, &key, listing.tags().join("\n").as_bytes()).await?;
-            self.database.put(REVISIONS, &key, record.as_bytes()).await?;
+        let head = format!("{} {revision}", listing.tags().len());
+        if self.record(&key).await?.head() != head {
+            let record = format!("{head}\n{}", listing.tags().join("\n"));
+            self.database.put(BUCKET, &key, record.as_bytes()).await?;
         }
         // Nobody waiting is fine.
         let _ = self.stored.send(key);
@@ -58,15 +61,13 @@ impl Tags {
 
     /// How many tags are kept.
     pub async fn count(&self, namespace: &str, name: &str) -> reconcile::Result<usize> {
-        let record = self.database.read(REVISIONS, &key(namespace, name)).await?.unwrap_or_default();
-        let count = String::from_utf8_lossy(&record).split(' ').next().and_then(|count| count.parse().ok());
-        Ok(count.unwrap_or(0))
+        let stored = self.record(&key(namespace, name)).await?;
+        Ok(stored.head().split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0))
     }
 
     /// The tags that are kept; none if the repository was never scanned.
     pub async fn read(&self, namespace: &str, name: &str) -> reconcile::Result<Stored> {
-        let bytes = self.database.read(TAGS, &key(namespace, name)).await?.unwrap_or_default();
-        Ok(Stored(String::from_utf8_lossy(&bytes).into_owned()))
+        self.record(&key(namespace, name)).await
     }
 
     /// Waits until a scan of the repository ends, at most this long.
@@ -94,9 +95,13 @@ impl Tags {
 
     /// Forgets the tags of a repository.
     pub async fn remove(&self, namespace: &str, name: &str) -> reconcile::Result<()> {
-        let key = key(namespace, name);
-        self.database.remove(REVISIONS, &key).await?;
-        self.database.remove(TAGS, &key).await
+        self.database.remove(BUCKET, &key(namespace, name)).await
+    }
+
+    /// The record under a key.
+    async fn record(&self, key: &str) -> reconcile::Result<Stored> {
+        let bytes = self.database.read(BUCKET, key).await?.unwrap_or_default();
+        Ok(Stored(String::from_utf8(bytes).unwrap_or_default()))
     }
 }
 

@@ -12,7 +12,7 @@ use kube::ResourceExt as _;
 use reconcile::{Done, Failure, Reconciler, Store};
 use serde_json::{Value, json};
 
-use super::{CONTROLLER, Options, Registries, repository, revision};
+use super::{CONTROLLER, Options, Registries, repository, revision, scanned_image};
 use crate::{
     Error, Tags,
     access::{self, Denied},
@@ -140,7 +140,7 @@ impl Policies {
         }
         let stored = self.tags.read(&namespace, &name).await?;
         let tags: Vec<&str> = stored.iter().collect();
-        if tags.is_empty() {
+        if tags.is_empty() || is_of_another_image(repository) {
             let wait = self.options.requeue_dependency;
             let text = format!("retrying in {} error: no tags in database", api::Duration(wait));
             return Err(Failure::new("DependencyNotReady", text).after(wait));
@@ -182,6 +182,15 @@ impl Policies {
 fn awaits_first_scan(repository: &ImageRepository) -> bool {
     let ready = repository.status.as_ref().and_then(|status| conditions::find(&status.conditions, READY));
     revision(repository).is_empty() && !repository.spec.suspend && ready.is_none_or(|ready| ready.status != "False")
+}
+
+/// Whether the kept tags are those of an image that the repository named before.
+///
+/// Differs: Flux chooses among them for a moment, and reflects an image that may not exist.
+fn is_of_another_image(repository: &ImageRepository) -> bool {
+    let named = repository::name(repository).map(|name| name.to_string()).unwrap_or_default();
+    let scanned = scanned_image(repository);
+    !scanned.is_empty() && scanned != named
 }
 
 /// An image as a merge patch: a digest that is gone is taken away.

@@ -276,6 +276,27 @@ async fn digests_are_reflected_and_removed_again() {
 }
 
 #[tokio::test]
+async fn tags_of_the_image_before_are_not_chosen_among() {
+    let registry = Registry::start("");
+    registry.push(None, &["1.0.0"]).await;
+    let world = World::new().await;
+    world.repository(&registry.image(), json!({})).await;
+    world.policy("apps/app", "*").await;
+    world.until::<ImagePolicy>("apps/app", is_ready).await;
+    // Nothing has been pushed under this name, so that it cannot be scanned.
+    let other = format!("{}/team/other", registry.address);
+    world.repository(&other, json!({})).await;
+    world.until::<ImageRepository>("apps/app", |object| failed(object, "ReadOperationFailed")).await;
+    world.policy("apps/app", ">0").await;
+    let policy = world.until::<ImagePolicy>("apps/app", |object| failed(object, "DependencyNotReady")).await;
+    assert_eq!(policy["status"]["latestRef"]["name"], registry.image());
+    world.repository(&registry.image(), json!({})).await;
+    world.policy("apps/app", ">=1").await;
+    world.until::<ImagePolicy>("apps/app", is_ready).await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_mended_by_waiting_is_stalled() {
     let world = World::new().await;
     world.repository("example.com/app:1.0.0", json!({})).await;
