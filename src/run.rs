@@ -116,7 +116,17 @@ fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> Vec<B
                 let settings = notification::controller::Settings::default();
                 running.push(notification::controller::Notification::new(context, settings).run(shutdown).boxed());
             }
-            Stage::Delivery | Stage::Canary | Stage::Local => {}
+            Stage::Canary => {
+                let options = canary::controller::Options {
+                    metrics_server: config.metrics_server.clone(),
+                    mesh_provider: config.mesh_provider.clone(),
+                    min_analysis_interval: config.min_analysis_interval,
+                    no_cross_namespace_refs: config.no_cross_namespace_refs,
+                    ..Default::default()
+                };
+                running.push(canary::controller::controllers(context, options, shutdown).boxed());
+            }
+            Stage::Delivery | Stage::Local => {}
         }
     }
     running

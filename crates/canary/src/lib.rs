@@ -11,6 +11,7 @@ pub mod events;
 pub mod hooks;
 pub mod machine;
 pub mod metrics;
+pub mod patch;
 pub mod router;
 pub mod schedule;
 pub mod simulate;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::patch;
 
 const NAMESPACE: &str = "apps";
 
@@ -113,7 +114,7 @@ impl World {
                 "metrics": [{"name": "good", "query": query, "thresholdRange": {"min": 99}}],
             },
         });
-        let spec = world::patched(&spec, &more);
+        let spec = patch::patched(&spec, &more);
         self.apply(json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
             "metadata": {"name": "app", "namespace": NAMESPACE}, "spec": spec}))
             .await;

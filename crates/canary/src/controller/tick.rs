@@ -13,6 +13,7 @@ use super::Rollouts;
 use crate::{
     events::{Event, Names, SOURCE},
     machine::{self, Answers, Decision, Effect, Question, Step},
+    patch,
     validate::validate,
     world::{self, World, Write},
 };
@@ -206,7 +207,7 @@ impl Rollouts {
     ) -> Result<(), reconcile::Error> {
         let value = |status: &api::flagger::CanaryStatus| serde_json::to_value(status).unwrap_or_default();
         let before = scene.canary.status.as_ref().map_or_else(|| json!({}), value);
-        let patch = world::difference(&before, &value(&status));
+        let patch = patch::difference(&before, &value(&status));
         self.context.store.write_status(&scene.id, SOURCE, &patch).await?;
         scene.canary.status = Some(status);
         Ok(())

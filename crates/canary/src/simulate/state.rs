@@ -13,6 +13,7 @@ use super::scenario::{Health, Readiness, Scenario, Step};
 use crate::{
     machine::{Effect, Part},
     metrics::Observer,
+    patch,
     router::{self, Provider, Weights},
     world::{self, World, Write},
 };
@@ -91,6 +92,18 @@ impl State {
                 "spec": {"rules": [{"http": {"paths": paths}}]},
             }));
         }
+        if let Some(ingress) = self.canary.spec.ingress_ref.clone()
+            && self.find(&ingress.kind, &ingress.name).is_none()
+        {
+            let service =
+                json!({"name": self.canary.service_name(), "port": {"number": self.canary.spec.service.port}});
+            let path = json!({"path": "/", "pathType": "Prefix", "backend": {"service": service}});
+            self.objects.push(json!({
+                "apiVersion": ingress.api_version, "kind": ingress.kind,
+                "metadata": {"name": ingress.name, "namespace": self.canary.namespace()},
+                "spec": {"rules": [{"host": "app.example.com", "http": {"paths": [path]}}]},
+            }));
+        }
         for config in configs {
             let (kind, name) = config_parts(config);
             if self.find(kind, name).is_none() {
@@ -134,7 +147,7 @@ impl State {
     /// A patch that makes the Canary unreadable changes nothing: an API server would have refused it.
     fn patch_canary(&mut self, patch: &Value) {
         let Ok(canary) = serde_json::to_value(&self.canary) else { return };
-        if let Ok(canary) = api::manifest::typed(&world::patched(&canary, patch)) {
+        if let Ok(canary) = api::manifest::typed(&patch::patched(&canary, patch)) {
             self.canary = canary;
         }
     }
@@ -278,7 +291,7 @@ impl State {
                 Write::Apply(ours) => self.put(router::applied(&self.objects, &ours)),
                 Write::Patch(id, patch) => {
                     if let Some(object) = self.find_mut(&id.kind, &id.name) {
-                        *object = world::patched(object, &patch);
+                        *object = patch::patched(object, &patch);
                     }
                 }
                 Write::Cookies(cookies) => {
