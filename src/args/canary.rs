@@ -17,6 +17,20 @@ pub enum Canary {
     Simulate(Simulate),
 }
 
+/// The controller's options about routing, under Flagger's names.
+#[derive(Debug, clap::Args)]
+pub struct Router {
+    /// Provider of Canaries that name none.
+    #[arg(long, default_value = "istio", env = "SLIPWAY_MESH_PROVIDER")]
+    pub mesh_provider: String,
+    /// `ingressClassName` of the routing objects that have one.
+    #[arg(long, value_name = "CLASS", default_value = "")]
+    pub ingress_class: String,
+    /// Prefix of ingress-nginx's annotations.
+    #[arg(long, value_name = "PREFIX", default_value = "nginx.ingress.kubernetes.io")]
+    pub ingress_annotations_prefix: String,
+}
+
 /// `slipway canary render -f CANARY.yaml --weights 90,10`
 #[derive(Debug, clap::Args)]
 pub struct Render {
@@ -32,9 +46,9 @@ pub struct Render {
     /// Manifests with the routing objects as they are now.
     #[arg(long, value_name = "FILE")]
     pub existing: Vec<String>,
-    /// Provider of Canaries that name none.
-    #[arg(long, default_value = "istio", env = "SLIPWAY_MESH_PROVIDER")]
-    pub mesh_provider: String,
+    /// The controller's options about routing.
+    #[command(flatten)]
+    pub router: Router,
     /// YAML for people (`table`), or a JSON list.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -49,9 +63,9 @@ pub struct Weights {
     /// Manifests with the routing objects as they are now.
     #[arg(long, value_name = "FILE")]
     pub existing: Vec<String>,
-    /// Provider of Canaries that name none.
-    #[arg(long, default_value = "istio", env = "SLIPWAY_MESH_PROVIDER")]
-    pub mesh_provider: String,
+    /// The controller's options about routing.
+    #[command(flatten)]
+    pub router: Router,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,

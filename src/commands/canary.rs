@@ -5,11 +5,15 @@ mod render;
 mod simulate;
 mod weights;
 
+use ::canary::router::Options;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use super::Exit;
-use crate::args::{Output, canary::Canary};
+use crate::args::{
+    Output,
+    canary::{Canary, Router},
+};
 
 /// Runs the verb.
 pub fn run(verb: &Canary) -> anyhow::Result<Exit> {
@@ -48,6 +52,16 @@ pub fn manifests(files: &[String]) -> anyhow::Result<Manifests> {
     }
     let canary = canary.with_context(|| format!("no Canary in {}", files.join(", ")))?;
     Ok(Manifests { canary, others })
+}
+
+/// What the options about routing mean.
+pub fn options(args: &Router) -> Options {
+    Options {
+        mesh_provider: args.mesh_provider.clone(),
+        ingress_class: args.ingress_class.clone(),
+        ingress_annotations_prefix: args.ingress_annotations_prefix.clone(),
+        ..Options::default()
+    }
 }
 
 /// The objects of manifests, whatever their kinds.

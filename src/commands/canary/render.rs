@@ -1,6 +1,6 @@
 //! `slipway canary render`: the routing objects for given weights.
 
-use canary::router::{self, Options, Weights};
+use canary::router::{self, Weights};
 use serde_json::Value;
 
 use crate::{
@@ -31,7 +31,7 @@ fn rendered(args: &Render) -> anyhow::Result<Vec<Value>> {
     let manifests = super::manifests(&args.files)?;
     let current: Vec<Value> = super::objects(&args.existing)?.into_iter().chain(manifests.others).collect();
     let (primary, canary) = args.weights;
-    let options = Options { mesh_provider: args.mesh_provider.clone(), ..Options::default() };
+    let options = super::options(&args.router);
     let weights = Weights { primary, canary, mirrored: args.mirror };
     let random = reconcile::clock::random();
     let change = router::routes(&manifests.canary, &options, weights, &current, random)?;

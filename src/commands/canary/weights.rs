@@ -1,6 +1,6 @@
 //! `slipway canary weights`: the weights that routing objects give.
 
-use canary::router::{self, Options};
+use canary::router;
 use serde_json::Value;
 
 use crate::{
@@ -24,6 +24,6 @@ pub fn run(args: &Weights) -> anyhow::Result<Exit> {
 fn read(args: &Weights) -> anyhow::Result<router::Weights> {
     let manifests = super::manifests(&args.files)?;
     let current: Vec<Value> = super::objects(&args.existing)?.into_iter().chain(manifests.others).collect();
-    let options = Options { mesh_provider: args.mesh_provider.clone(), ..Options::default() };
+    let options = super::options(&args.router);
     Ok(router::weights(&manifests.canary, &options, &current)?)
 }
