@@ -5,7 +5,10 @@
 
 mod translate;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
+
+/// How deep groups may be nested, as in Go.
+const MAX_DEPTH: u32 = 1000;
 
 /// A compiled pattern.
 #[derive(Clone, Debug)]
@@ -27,13 +30,14 @@ impl Pattern {
     /// Compiles a pattern as Go's `regexp.Compile` would.
     pub fn new(text: &str) -> Result<Self, InvalidPattern> {
         let translated = translate::translate(text)?;
-        let regex = Regex::new(&translated.text).map_err(|error| InvalidPattern {
-            problem: match error {
-                regex::Error::CompiledTooBig(_) => "expression too large",
-                _ => "invalid character class range",
-            },
-            at: text.to_owned(),
-        })?;
+        let regex =
+            RegexBuilder::new(&translated.text).nest_limit(MAX_DEPTH).build().map_err(|error| InvalidPattern {
+                problem: match error {
+                    regex::Error::CompiledTooBig(_) => "expression too large",
+                    _ => "invalid character class range",
+                },
+                at: text.to_owned(),
+            })?;
         Ok(Self { regex, names: translated.names })
     }
 

@@ -55,6 +55,8 @@ fn what_go_refuses_is_refused_in_its_words() {
         ("*", "missing argument to repetition operator: `*`"),
         ("(|+a)", "missing argument to repetition operator: `+`"),
         ("a{1001}", "invalid repeat count: `{1001}`"),
+        ("(a{100}){11}", "invalid repeat count: `{11}`"),
+        ("((a{40}b){5}|c){6}", "invalid repeat count: `{6}`"),
         ("a{2,1}", "invalid repeat count: `{2,1}`"),
         ("[a--c]", "invalid character class range: `a--`"),
         ("[z-a]", "invalid character class range: `z-a`"),
@@ -67,6 +69,31 @@ fn what_go_refuses_is_refused_in_its_words() {
     ] {
         let message = Pattern::new(pattern).map_err(|error| error.to_string()).expect_err(pattern);
         assert_eq!(message, format!("error parsing regexp: {error}"), "{pattern}");
+    }
+}
+
+#[test]
+fn repetitions_side_by_side_do_not_multiply() {
+    for pattern in ["(a{100}){10}", "a{900}b{900}", "(a{900}|b{900}){1}", "(a{900}){0}", "((a{900})(b{2}))"] {
+        assert!(Pattern::new(pattern).is_ok(), "{pattern}");
+    }
+}
+
+#[test]
+fn groups_nest_as_deep_as_in_go() {
+    let pattern = "(".repeat(990) + "a" + &")".repeat(990);
+    assert!(Pattern::new(&pattern).expect("a pattern").is_match("a"));
+}
+
+#[test]
+fn monstrous_patterns_are_refused_quickly() {
+    for pattern in [
+        "(".repeat(100_000),
+        "[".repeat(100_000),
+        "(a|b)".repeat(20_000) + &"{9}".repeat(1000),
+        "((a{30}){30}|".repeat(500),
+    ] {
+        assert!(Pattern::new(&pattern).is_err());
     }
 }
 

@@ -26,14 +26,16 @@ pub(super) fn translate(pattern: &str) -> Result<Translated, InvalidPattern> {
         at: 0,
         out: String::new(),
         names: vec![None],
-        depth: 0,
+        outer: Vec::new(),
+        repeats: 1,
+        last: 1,
         can_repeat: false,
         repetition: None,
     };
     while state.at < pattern.len() {
         state.token()?;
     }
-    match state.depth {
+    match state.outer.len() {
         0 => Ok(Translated { text: state.out, names: state.names }),
         _ => Err(state.error("missing closing )", 0, pattern.len())),
     }
@@ -45,7 +47,12 @@ struct Translator<'a> {
     at: usize,
     out: String,
     names: Vec<Option<String>>,
-    depth: usize,
+    /// For every open group, how often the group around it repeats something at most.
+    outer: Vec<u32>,
+    /// How often something in this group is repeated at most, repetitions of repetitions multiplied.
+    repeats: u32,
+    /// The same for what stands last.
+    last: u32,
     /// Whether something stands before that a repetition could refer to.
     can_repeat: bool,
     /// Start of the repetition that was the last token, if it was one.
@@ -72,10 +79,13 @@ impl Translator<'_> {
         let was_repetition = self.repetition.take();
         match char {
             '(' => return self.open(),
-            ')' if self.depth == 0 => return Err(self.error("unexpected )", 0, self.pattern.len())),
+            ')' if self.outer.is_empty() => return Err(self.error("unexpected )", 0, self.pattern.len())),
             ')' => {
-                self.depth -= 1;
+                self.last = std::mem::replace(&mut self.repeats, self.outer.pop().unwrap_or(1));
+                self.repeats = self.repeats.max(self.last);
                 self.copy(1);
+                self.can_repeat = true;
+                return Ok(());
             }
             '|' => {
                 self.copy(1);
@@ -84,7 +94,10 @@ impl Translator<'_> {
             }
             '*' | '+' | '?' => return self.repeat(start, was_repetition, 1),
             '{' => match self.counts()? {
-                Some(length) => return self.repeat(start, was_repetition, length),
+                Some((length, count)) => {
+                    self.multiply(count, length)?;
+                    return self.repeat(start, was_repetition, length);
+                }
                 None => self.literal_at(1, '{'),
             },
             '[' => self.class()?,
@@ -93,6 +106,7 @@ impl Translator<'_> {
             char => self.literal_at(char.len_utf8(), char),
         }
         self.can_repeat = true;
+        self.last = 1;
         Ok(())
     }
 
@@ -126,8 +140,20 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// Length of the `{n}`, `{n,}` or `{n,m}` that begins here; `None` if the brace stands for itself.
-    fn counts(&self) -> Result<Option<usize>, InvalidPattern> {
+    /// Counts the repetition of what stands last.
+    fn multiply(&mut self, count: u32, length: usize) -> Result<(), InvalidPattern> {
+        // Nothing is repeated zero times, whatever is in it.
+        let product = if count == 0 { 1 } else { self.last.saturating_mul(count) };
+        if product > MAX_REPEAT {
+            return Err(self.error("invalid repeat count", self.at, self.at + length));
+        }
+        self.last = product;
+        self.repeats = self.repeats.max(product);
+        Ok(())
+    }
+
+    /// Length and highest count of the `{n}`, `{n,}` or `{n,m}` that begins here; `None` if the brace stands for itself.
+    fn counts(&self) -> Result<Option<(usize, u32)>, InvalidPattern> {
         let Some(end) = self.rest().find('}') else { return Ok(None) };
         let inner = &self.rest()[1..end];
         let (min, max) = inner.split_once(',').map_or((inner, None), |(min, max)| (min, Some(max)));
@@ -142,8 +168,8 @@ impl Translator<'_> {
         }
         let count = |text: &str| text.parse::<u32>().ok().filter(|&count| count <= MAX_REPEAT);
         match (count(min), max.map(count)) {
-            (Some(_), None) => Ok(Some(end + 1)),
-            (Some(min), Some(Some(max))) if min <= max => Ok(Some(end + 1)),
+            (Some(min), None) => Ok(Some((end + 1, min))),
+            (Some(min), Some(Some(max))) if min <= max => Ok(Some((end + 1, max))),
             _ => Err(self.error("invalid repeat count", self.at, self.at + end + 1)),
         }
     }
@@ -158,7 +184,7 @@ impl Translator<'_> {
         } else if self.flags()? {
             return Ok(());
         }
-        self.depth += 1;
+        self.outer.push(std::mem::replace(&mut self.repeats, 1));
         self.can_repeat = false;
         Ok(())
     }
