@@ -3,6 +3,8 @@
 //! An event is put into the outbox before anything is sent, and marked there afterwards. What happened while we were
 //! away is read from the store's kept events, so a restart loses nothing; keys that stay the same keep it from repeating.
 
+mod records;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -24,19 +26,17 @@ use reconcile::{Context, Event, Notice, Severity, Shutdown, clock, object, store
 use serde_json::Value;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
+use records::Records;
+
+pub use records::OUTBOX;
+
 use crate::{
     CONTROLLER, Error,
     alert::{needs_labels, outgoing, verdict},
-    outbox::{Entry, KEPT, Seen, State, identity, repeats},
+    outbox::{Entry, State},
     provider::{self, Secrets, Service},
 };
 
-/// Records of notifications, by [`Entry::key`].
-pub const OUTBOX: &str = "notification.outbox";
-/// [`Seen`] by identity of the event, and by object and severity.
-const SEEN: &str = "notification.seen";
-/// The time up to which events were looked at.
-const CURSOR: &str = "notification.cursor";
 /// Events may come in another order than their times say.
 const OVERLAP: Duration = Duration::from_secs(10);
 /// Older events are no news after a restart.
@@ -64,6 +64,7 @@ impl Default for Settings {
 /// The controller of Alerts and Providers.
 pub struct Notification {
     context: Context,
+    records: Records,
     settings: Settings,
     bus: Receiver<Event>,
     pending: BTreeMap<String, Entry>,
@@ -71,6 +72,8 @@ pub struct Notification {
     busy: BTreeSet<(String, String)>,
     /// When the kept events are read again after a failure.
     catch_up_at: Option<jiff::Timestamp>,
+    /// When old records are dropped.
+    tidy_at: jiff::Timestamp,
 }
 
 /// A try that ended.
@@ -86,7 +89,17 @@ impl Notification {
     /// A controller that hears every event published from now on.
     pub fn new(context: Context, settings: Settings) -> Self {
         let bus = context.events.subscribe();
-        Self { context, settings, bus, pending: BTreeMap::new(), busy: BTreeSet::new(), catch_up_at: None }
+        let records = Records(context.store.database().clone());
+        Self {
+            context,
+            records,
+            settings,
+            bus,
+            pending: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            catch_up_at: None,
+            tidy_at: clock::now(),
+        }
     }
 
     /// Runs until the shutdown; then finishes what is being sent.
@@ -125,8 +138,12 @@ impl Notification {
             },
             Some(change) = providers.next() => self.look_at(change).await,
             () = clock::sleep(wait) => {
-                if self.catch_up_at.is_some_and(|at| at <= clock::now()) {
+                let now = clock::now();
+                if self.catch_up_at.is_some_and(|at| at <= now) {
                     self.catch_up().await;
+                }
+                if self.tidy_at <= now {
+                    self.tidy(now).await;
                 }
             }
         }
@@ -135,8 +152,8 @@ impl Notification {
     /// Time until something is due.
     fn wait(&self) -> Duration {
         let idle = self.pending.values().filter(|entry| !self.busy.contains(&destination(entry)));
-        let next = idle.map(|entry| entry.due).chain(self.catch_up_at).min();
-        next.map_or(NEWS, |due| due.duration_since(clock::now()).try_into().unwrap_or_default())
+        let next = idle.map(|entry| entry.due).chain(self.catch_up_at).fold(self.tidy_at, std::cmp::min);
+        next.duration_since(clock::now()).try_into().unwrap_or_default()
     }
 
     /// Starts the first due entry of each Provider that is not being talked to.
@@ -164,7 +181,7 @@ impl Notification {
             Ok(()) => entry.sent(now),
             Err(error) => entry.failed(error.is_transient(), now),
         };
-        if let Err(error) = self.keep(&key, &entry).await {
+        if let Err(error) = self.records.keep(&key, &entry).await {
             tracing::warn!(%error, "the outcome of a notification is not kept");
         }
         match entry.state {
@@ -183,6 +200,13 @@ impl Notification {
         }
     }
 
+    async fn tidy(&mut self, now: jiff::Timestamp) {
+        self.tidy_at = now + NEWS;
+        if let Err(error) = self.records.tidy(now).await {
+            tracing::warn!(%error, "old notifications are not dropped");
+        }
+    }
+
     /// Reads the outbox and the events that were kept since it was last looked at. A failure is taken up again later.
     async fn catch_up(&mut self) {
         self.catch_up_at = None;
@@ -193,20 +217,13 @@ impl Notification {
     }
 
     async fn try_catch_up(&mut self) -> Result<(), Error> {
-        let now = clock::now();
-        let database = self.context.store.database().clone();
-        for (key, value) in database.scan(OUTBOX, "").await? {
-            match serde_json::from_slice::<Entry>(&value) {
-                Ok(entry) if entry.state == State::Pending => drop(self.pending.entry(key).or_insert(entry)),
-                Ok(entry) if now.duration_since(entry.created) < KEPT => {}
-                // Old, or of another version of ours.
-                _ => database.remove(OUTBOX, &key).await?,
-            }
+        for (key, entry) in self.records.pending().await? {
+            self.pending.entry(key).or_insert(entry);
         }
-        let cursor = database.read(CURSOR, "").await?.and_then(|at| String::from_utf8(at).ok()?.parse().ok());
-        let Some(cursor) = cursor else {
+        let now = clock::now();
+        let Some(cursor) = self.records.cursor().await? else {
             // The first start: what happened before was nobody's to tell.
-            return self.move_cursor(now).await;
+            return self.records.move_cursor(now).await;
         };
         let since = std::cmp::max(cursor, now - NEWS) - OVERLAP;
         for event in self.context.store.events(&EventFilter::default()).await? {
@@ -252,15 +269,15 @@ impl Notification {
                 taken.push(alert);
             }
         }
-        if taken.is_empty() || self.is_repetition(event).await? {
+        if taken.is_empty() || self.records.is_repetition(event, self.settings.rate_limit).await? {
             return Ok(());
         }
         for alert in taken {
             let annotations = annotations(self.about(&mut about, event).await?);
             self.put(&alert, event, &annotations).await?;
         }
-        self.remember(event).await?;
-        self.move_cursor(event.timestamp).await
+        self.records.remember(event).await?;
+        self.records.move_cursor(event.timestamp).await
     }
 
     async fn put(&mut self, alert: &Alert, event: &Event, annotations: &BTreeMap<String, String>) -> Result<(), Error> {
@@ -269,7 +286,7 @@ impl Notification {
         let entry =
             Entry::new(&namespace, &alert.name_any(), &alert.spec.provider_ref.name, outgoing.event, clock::now());
         let key = entry.key();
-        if self.pending.contains_key(&key) || self.context.store.database().read(OUTBOX, &key).await?.is_some() {
+        if self.pending.contains_key(&key) || self.records.knows(&key).await? {
             return Ok(());
         }
         if !outgoing.conflicts.is_empty() {
@@ -277,7 +294,7 @@ impl Notification {
                 format!("metadata keys set twice, the stronger value is sent: {}", outgoing.conflicts.join(", "));
             self.warn(&object::to_value(alert), "MetadataAppendFailed", message).await;
         }
-        self.keep(&key, &entry).await?;
+        self.records.keep(&key, &entry).await?;
         self.pending.insert(key, entry);
         Ok(())
     }
@@ -288,34 +305,6 @@ impl Notification {
             *known = Some(self.context.store.find(&event.involved_object.reference).await?.unwrap_or_default());
         }
         Ok(known.get_or_insert(Value::Null))
-    }
-
-    async fn is_repetition(&self, event: &Event) -> Result<bool, Error> {
-        let same = self.seen(&identity(event)).await?;
-        let opposite = if event.severity == Severity::Error { Severity::Info } else { Severity::Error };
-        let other = self.seen(&object_key(event, opposite)).await?;
-        Ok(repeats(event, same.as_ref(), other.as_ref(), self.settings.rate_limit))
-    }
-
-    async fn seen(&self, key: &str) -> Result<Option<Seen>, Error> {
-        let read = self.context.store.database().read(SEEN, key).await?;
-        Ok(read.and_then(|value| serde_json::from_slice(&value).ok()))
-    }
-
-    async fn remember(&self, event: &Event) -> Result<(), Error> {
-        let seen = serde_json::to_vec(&Seen { at: event.timestamp, severity: event.severity }).unwrap_or_default();
-        let database = self.context.store.database();
-        database.put(SEEN, &object_key(event, event.severity), &seen).await?;
-        Ok(database.put(SEEN, &identity(event), &seen).await?)
-    }
-
-    async fn move_cursor(&self, to: jiff::Timestamp) -> Result<(), Error> {
-        Ok(self.context.store.database().put(CURSOR, "", to.to_string().as_bytes()).await?)
-    }
-
-    async fn keep(&self, key: &str, entry: &Entry) -> Result<(), Error> {
-        let value = serde_json::to_vec(entry).unwrap_or_default();
-        Ok(self.context.store.database().put(OUTBOX, key, &value).await?)
     }
 
     /// Tells of a Provider whose type we cannot speak, when it appears and not only when something is to be sent.
@@ -371,10 +360,6 @@ async fn secret(
 
 fn destination(entry: &Entry) -> (String, String) {
     (entry.namespace.clone(), entry.provider.clone())
-}
-
-fn object_key(event: &Event, severity: Severity) -> String {
-    format!("{} {}", event.involved_object.reference, if severity == Severity::Error { "error" } else { "info" })
 }
 
 fn texts(object: &Value, pointer: &str) -> BTreeMap<String, String> {

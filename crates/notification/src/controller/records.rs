@@ -1,0 +1,118 @@
+//! The records that outlive the process: the outbox, what was seen, and up to when.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reconcile::{Database, Event, Severity};
+
+use crate::{
+    Error,
+    outbox::{Entry, KEPT, Seen, State, identity, repeats},
+};
+
+/// Records of notifications, by [`Entry::key`].
+pub const OUTBOX: &str = "notification.outbox";
+/// [`Seen`] by identity of the event, and by object and severity.
+const SEEN: &str = "notification.seen";
+/// The time up to which events were looked at.
+const CURSOR: &str = "notification.cursor";
+
+/// The records in the embedded database.
+#[derive(Clone, Debug)]
+pub(super) struct Records(pub(super) Database);
+
+impl Records {
+    /// The notifications that are still to be sent.
+    pub(super) async fn pending(&self) -> Result<Vec<(String, Entry)>, Error> {
+        let all = self.0.scan(OUTBOX, "").await?.into_iter();
+        let read = all.filter_map(|(key, value)| Some((key, serde_json::from_slice::<Entry>(&value).ok()?)));
+        Ok(read.filter(|(_, entry)| entry.state == State::Pending).collect())
+    }
+
+    pub(super) async fn knows(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.0.read(OUTBOX, key).await?.is_some())
+    }
+
+    pub(super) async fn keep(&self, key: &str, entry: &Entry) -> Result<(), Error> {
+        let value = serde_json::to_vec(entry).unwrap_or_default();
+        Ok(self.0.put(OUTBOX, key, &value).await?)
+    }
+
+    /// Whether the event says again what was just said.
+    pub(super) async fn is_repetition(&self, event: &Event, interval: Duration) -> Result<bool, Error> {
+        let same = self.seen(&identity(event)).await?;
+        let opposite = if event.severity == Severity::Error { Severity::Info } else { Severity::Error };
+        let other = self.seen(&object_key(event, opposite)).await?;
+        Ok(repeats(event, same.as_ref(), other.as_ref(), interval))
+    }
+
+    pub(super) async fn remember(&self, event: &Event) -> Result<(), Error> {
+        let seen = serde_json::to_vec(&Seen { at: event.timestamp, severity: event.severity }).unwrap_or_default();
+        self.0.put(SEEN, &object_key(event, event.severity), &seen).await?;
+        Ok(self.0.put(SEEN, &identity(event), &seen).await?)
+    }
+
+    async fn seen(&self, key: &str) -> Result<Option<Seen>, Error> {
+        let read = self.0.read(SEEN, key).await?;
+        Ok(read.and_then(|value| serde_json::from_slice(&value).ok()))
+    }
+
+    /// The time up to which events were looked at; none before the first start.
+    pub(super) async fn cursor(&self) -> Result<Option<Timestamp>, Error> {
+        let read = self.0.read(CURSOR, "").await?;
+        Ok(read.and_then(|at| String::from_utf8(at).ok()?.parse().ok()))
+    }
+
+    pub(super) async fn move_cursor(&self, to: Timestamp) -> Result<(), Error> {
+        Ok(self.0.put(CURSOR, "", to.to_string().as_bytes()).await?)
+    }
+
+    /// Drops what is old, or of another version of ours.
+    pub(super) async fn tidy(&self, now: Timestamp) -> Result<(), Error> {
+        let is_recent = |at: Timestamp| now.duration_since(at) < KEPT;
+        for (key, value) in self.0.scan(OUTBOX, "").await? {
+            let entry = serde_json::from_slice::<Entry>(&value);
+            if !entry.is_ok_and(|entry| entry.state == State::Pending || is_recent(entry.created)) {
+                self.0.remove(OUTBOX, &key).await?;
+            }
+        }
+        for (key, value) in self.0.scan(SEEN, "").await? {
+            let seen = serde_json::from_slice::<Seen>(&value);
+            if !seen.is_ok_and(|seen| is_recent(seen.at)) {
+                self.0.remove(SEEN, &key).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn object_key(event: &Event, severity: Severity) -> String {
+    let severity = if severity == Severity::Error { "error" } else { "info" };
+    format!("{} {severity}", event.involved_object.reference)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::tests::event;
+
+    #[tokio::test]
+    async fn old_records_are_dropped_and_what_is_pending_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records(Database::open(&folder.path().join("state.db")).unwrap());
+        let now = event().timestamp;
+        let pending = Entry::new("apps", "pending", "chat", event(), now);
+        for entry in [pending.clone(), Entry::new("apps", "sent", "chat", event(), now).sent(now)] {
+            records.keep(&entry.key(), &entry).await.unwrap();
+        }
+        records.remember(&event()).await.unwrap();
+        records.tidy(now).await.unwrap();
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        assert!(records.is_repetition(&event(), minutes(5)).await.unwrap());
+        assert_eq!(records.0.scan(OUTBOX, "").await.unwrap().len(), 2);
+        records.tidy(now + KEPT).await.unwrap();
+        assert_eq!(records.pending().await.unwrap(), [(pending.key(), pending)]);
+        assert_eq!(records.0.scan(OUTBOX, "").await.unwrap().len(), 1);
+        assert!(!records.is_repetition(&event(), minutes(5)).await.unwrap());
+    }
+}
