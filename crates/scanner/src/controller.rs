@@ -2,6 +2,7 @@
 //!
 //! They meet in the store and in the kept tags: a scan that finds another tag set runs the policies that refer to it.
 
+mod login;
 mod policy;
 mod registry;
 mod repository;

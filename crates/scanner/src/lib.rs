@@ -1,9 +1,10 @@
 //! The scanner stage: tags read from registries and kept, and for every policy the tag that is wanted now.
 //!
-//! Pure: [`schedule`], [`result`], [`access`], [`reflection`]. Shells: [`tags`], [`controller`].
+//! Pure: [`schedule`], [`result`], [`access`], [`reflection`], [`login`]. Shells: [`tags`], [`controller`].
 
 pub mod access;
 pub mod controller;
+pub mod login;
 pub mod reflection;
 pub mod result;
 pub mod schedule;
@@ -39,11 +40,16 @@ pub enum Error {
         /// What is wrong; never what is in it.
         problem: String,
     },
-    /// Credentials of a cloud provider are asked for.
-    ///
-    /// Differs: Flux logs in to ECR, ACR and Artifact Registry by itself; here a pull secret is needed so far.
-    #[error("provider '{0}' is not supported yet; use provider 'generic' with a pull secret")]
-    Provider(&'static str),
+    /// A cloud provider gave no login.
+    #[error("login with provider '{provider}' for {registry}: {problem}")]
+    Login {
+        /// `aws`, `azure` or `gcp`.
+        provider: &'static str,
+        /// Host of the registry.
+        registry: String,
+        /// What is wrong; never a token.
+        problem: String,
+    },
     /// An entry of the exclusion list cannot be read.
     #[error("failed to compile regex {pattern}: {source}")]
     Exclusion {

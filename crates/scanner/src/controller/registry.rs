@@ -16,6 +16,7 @@ use oci::{Client, Credential, Keychain, Name, Transport, TransportError, credent
 use reconcile::{Context, Endpoint, Http, HttpError, Object, Store, clock};
 use url::Url;
 
+use super::login::Logins;
 use crate::Error;
 
 /// Limit for one request; the whole scan has its own.
@@ -30,20 +31,31 @@ const MAX_ADDRESS: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Registries {
     context: Context,
+    logins: Logins,
     clients: Mutex<HashMap<Endpoint, Client>>,
 }
 
 impl Registries {
     pub(super) fn new(context: Context) -> Self {
-        Self { context, clients: Mutex::default() }
+        let environment = |name: &str| std::env::var(name).ok();
+        let logins = Logins::new(context.http.clone(), Box::new(environment));
+        Self { context, logins, clients: Mutex::default() }
     }
 
     /// The repository of an object, ready to be read.
     pub(super) async fn open(&self, object: &ImageRepository, name: &Name) -> Result<oci::Repository, Error> {
-        if object.spec.provider != ImageProvider::Generic {
-            return Err(Error::Provider(object.spec.provider.as_str()));
-        }
-        let credential = self.credential(object, name).await?;
+        let credential = match object.spec.provider {
+            ImageProvider::Generic => self.credential(object, name).await?,
+            // Differs: Flux can log in as the object's own account; our own identity in its place would give away too much.
+            provider if object.spec.service_account_name.is_some() => {
+                return Err(Error::Login {
+                    provider: provider.as_str(),
+                    registry: name.registry().to_owned(),
+                    problem: "spec.serviceAccountName is not supported yet with this provider".into(),
+                });
+            }
+            provider => Some(self.logins.credential(provider, name.registry()).await?),
+        };
         let endpoint = self.endpoint(object).await?;
         Ok(self.client(endpoint).repository(name, credential))
     }
