@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The updater: what policies chose, written into Git. Setters, messages and branches are pure; `controller` is the shell.
+
+pub mod branches;
+pub mod controller;
+pub mod message;
+pub mod selector;
+pub mod setters;
+
+use reconcile::Fault;
+
+/// What can go wrong between an automation and its repository.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A Git step failed.
+    #[error(transparent)]
+    Git(#[from] git::Error),
+    /// The process ends while the step is under way.
+    #[error("slipway is shutting down")]
+    Interrupted,
+    /// A test plan made the step fail.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl Error {
+    /// The error with its causes in one line, each said once.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let line = error.to_string();
+            if !text.contains(&line) {
+                text = format!("{text}: {line}");
+            }
+            cause = error.source();
+        }
+        text
+    }
+}

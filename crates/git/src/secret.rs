@@ -1,0 +1,87 @@
+//! What the Secrets of a GitRepository say about its remote. Pure.
+//! Source: reference image-automation.md section 6.2.
+
+use std::collections::BTreeMap;
+
+use crate::{Credentials, Remote};
+
+/// A Secret that does not fit the URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidSecret(String);
+
+impl Remote {
+    /// The remote with the credentials and certificates of a Secret: `username` and `password`, or `bearerToken`, which
+    /// wins; `tls.crt` and `tls.key`; `ca.crt`, or the older `caFile`.
+    ///
+    /// # Errors
+    /// When there is a password without a user name.
+    pub fn with_secret(mut self, data: &BTreeMap<String, Vec<u8>>) -> Result<Self, InvalidSecret> {
+        let text = |key: &str| {
+            let value = data.get(key).map(|value| String::from_utf8_lossy(value).trim_end().to_owned());
+            value.filter(|value| !value.is_empty())
+        };
+        self.credentials = match (text("bearerToken"), text("username"), text("password")) {
+            (Some(token), _, _) => Credentials::Bearer(token),
+            (None, None, Some(_)) => {
+                let scheme = self.url.split("://").next().unwrap_or_default();
+                let problem = format!("invalid '{scheme}' auth option: 'password' requires 'username' to be set");
+                return Err(InvalidSecret(problem));
+            }
+            (None, Some(username), password) => Credentials::Basic { username, password: password.unwrap_or_default() },
+            (None, None, None) => self.credentials,
+        };
+        self.ca = data.get("ca.crt").or_else(|| data.get("caFile")).cloned().or(self.ca);
+        if let (Some(certificate), Some(key)) = (data.get("tls.crt"), data.get("tls.key")) {
+            self.identity = Some([certificate.as_slice(), b"\n", key].concat());
+        }
+        Ok(self)
+    }
+
+    /// The remote behind the proxy of a Secret: `address`, and `username` and `password` if it wants them.
+    ///
+    /// # Errors
+    /// When the address is missing or is no URL.
+    pub fn with_proxy(mut self, data: &BTreeMap<String, Vec<u8>>) -> Result<Self, InvalidSecret> {
+        let text = |key: &str| data.get(key).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
+        let Some((scheme, rest)) = text("address").and_then(|address| address.split_once("://")) else {
+            return Err(InvalidSecret("the key 'address' is missing, or is no URL".into()));
+        };
+        self.proxy = Some(match text("username") {
+            Some(username) => format!("{scheme}://{username}:{}@{rest}", text("password").unwrap_or_default()),
+            None => format!("{scheme}://{rest}"),
+        });
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(pairs: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect()
+    }
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Credentials, InvalidSecret> {
+        Remote::new("https://example.com").with_secret(&data(pairs)).map(|remote| remote.credentials)
+    }
+
+    #[test]
+    fn a_bearer_token_wins_and_a_password_needs_a_user() {
+        let basic = Credentials::Basic { username: "u".into(), password: "p".into() };
+        assert_eq!(read(&[("username", "u"), ("password", "p\n")]), Ok(basic));
+        let all = [("username", "u"), ("password", "p"), ("bearerToken", "t")];
+        assert_eq!(read(&all), Ok(Credentials::Bearer("t".into())));
+        let error = read(&[("password", "p")]).unwrap_err().to_string();
+        assert_eq!(error, "invalid 'https' auth option: 'password' requires 'username' to be set");
+    }
+
+    #[test]
+    fn a_proxy_carries_its_login() {
+        let login = data(&[("address", "http://proxy:3128"), ("username", "u"), ("password", "p")]);
+        let remote = Remote::new("https://example.com").with_proxy(&login).unwrap();
+        assert_eq!(remote.proxy.as_deref(), Some("http://u:p@proxy:3128"));
+        assert!(Remote::new("https://example.com").with_proxy(&data(&[])).is_err());
+    }
+}

@@ -1,0 +1,283 @@
+//! The shell: ImageUpdateAutomations in, commits out.
+//! Source: reference image-automation.md sections 2 and 6.
+
+mod push;
+mod source;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use api::{
+    Time,
+    image::{GitSpec, ImagePolicy, ImageRef, ImageUpdateAutomation, SETTERS},
+    source::GitRepository,
+};
+use git::{Commit, Id, Mirrors};
+use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
+use reconcile::{Announce, Context, Controller, Done, Failure, Notice, Reconciler, Shutdown, clock};
+use serde_json::json;
+
+use crate::{
+    branches::{self, Branches},
+    selector,
+};
+use push::Outcome;
+
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder of the Git mirrors, shared with delivery.
+    pub mirrors: PathBuf,
+    /// Whether automations may only refer to GitRepositories of their own namespace.
+    pub no_cross_namespace_refs: bool,
+}
+
+/// Runs the loop until told to stop.
+pub async fn controllers(context: Context, options: Options, shutdown: Shutdown) {
+    let automations = Automations {
+        context: context.clone(),
+        mirrors: Mirrors::new(&options.mirrors),
+        options,
+        unmarked: Arc::default(),
+    };
+    Controller::new(context, automations)
+        .watches::<ImagePolicy>(chosen_anew)
+        .watches::<GitRepository>(source_changed)
+        .run(shutdown)
+        .await;
+}
+
+/// All automations of a policy's namespace, when the policy has chosen another image.
+fn chosen_anew(
+    before: Option<&ImagePolicy>,
+    after: Option<&ImagePolicy>,
+    automations: &[Arc<ImageUpdateAutomation>],
+) -> Vec<ObjectRef<ImageUpdateAutomation>> {
+    let (Some(before), Some(after)) = (before, after) else { return Vec::new() };
+    let latest = |policy: &ImagePolicy| policy.status.as_ref().and_then(|status| status.latest_ref.clone());
+    if latest(after).is_none() || latest(after) == latest(before) {
+        return Vec::new();
+    }
+    let concerned = automations.iter().filter(|automation| automation.namespace() == after.namespace());
+    concerned.map(|automation| ObjectRef::from_obj(&**automation)).collect()
+}
+
+/// The automations that work on a GitRepository whose spec changed.
+fn source_changed(
+    before: Option<&GitRepository>,
+    after: Option<&GitRepository>,
+    automations: &[Arc<ImageUpdateAutomation>],
+) -> Vec<ObjectRef<ImageUpdateAutomation>> {
+    let (Some(before), Some(after)) = (before, after) else { return Vec::new() };
+    if before.metadata.generation == after.metadata.generation {
+        return Vec::new();
+    }
+    let concerned = automations.iter().filter(|automation| {
+        let source = &automation.spec.source_ref;
+        source.name == after.name_any()
+            && source.namespace.clone().or_else(|| automation.namespace()) == after.namespace()
+    });
+    concerned.map(|automation| ObjectRef::from_obj(&**automation)).collect()
+}
+
+struct Automations {
+    context: Context,
+    options: Options,
+    mirrors: Mirrors,
+    /// Blobs that hold no marker: they need not be read again.
+    unmarked: Arc<Mutex<HashSet<Id>>>,
+}
+
+/// The images that an automation may write, by policy name.
+type Chosen = BTreeMap<String, ImageRef>;
+
+/// One run, after its fields were checked.
+struct Run<'a> {
+    automation: &'a ImageUpdateAutomation,
+    namespace: String,
+    git: &'a GitSpec,
+    repository: GitRepository,
+    branches: Branches,
+    chosen: Chosen,
+}
+
+impl Reconciler for Automations {
+    type Kind = ImageUpdateAutomation;
+    const CONTROLLER: &'static str = "image-automation-controller";
+    const ANNOUNCE: Announce = Announce::BecameReady;
+
+    fn suspended(&self, automation: &ImageUpdateAutomation) -> bool {
+        automation.spec.suspend
+    }
+
+    async fn reconcile(&self, automation: Arc<ImageUpdateAutomation>) -> Result<Done, Failure> {
+        let started = json!({ "lastAutomationRunTime": Time(clock::now()) });
+        match self.run(&automation).await {
+            Ok(mut done) => {
+                done.status["lastAutomationRunTime"] = started["lastAutomationRunTime"].clone();
+                Ok(done.requeue(automation.spec.interval.get()))
+            }
+            Err(failure) => Err(failure.status(started)),
+        }
+    }
+}
+
+impl Automations {
+    async fn run(&self, automation: &ImageUpdateAutomation) -> Result<Done, Failure> {
+        let git = check(automation)?;
+        let namespace = automation.namespace().unwrap_or_default();
+        let chosen = self.chosen(automation, &namespace).await?;
+        let repository = self.repository(automation, &namespace).await?;
+        let push = git.push.as_ref();
+        let branches = branches::configure(git.checkout.as_ref(), push, repository.spec.reference.as_ref())
+            .map_err(|problem| source_failure(problem))?;
+        let run = Run { automation, namespace, git, repository, branches, chosen };
+        let remote = source::remote(&self.context.store, &run.repository).await?;
+        let mirror = source::open(&self.mirrors, remote).await?;
+        if self.is_unchanged(&run, &mirror).await? {
+            let done = Done::new("repository up-to-date").status(json!({}));
+            return Ok(done.notice(Notice::trace("Succeeded", "no change since last reconciliation")));
+        }
+        let outcome = push::update(&run, mirror, &self.unmarked).await?;
+        self.done(&run, outcome).await
+    }
+
+    /// The policies of the namespace that the selector takes, with what they chose. Whether they are Ready does not matter.
+    async fn chosen(&self, automation: &ImageUpdateAutomation, namespace: &str) -> Result<Chosen, Failure> {
+        let selector = automation.spec.policy_selector.as_ref();
+        let policies = self.context.store.list::<ImagePolicy>(Some(namespace)).await?;
+        let mut chosen = Chosen::new();
+        for policy in policies {
+            let selected = selector::selects(selector, policy.metadata.labels.as_ref()).map_err(|problem| {
+                Failure::terminal("InvalidPolicySelector", format!("failed to parse policy selector: {problem}"))
+            })?;
+            if let (true, Some(latest)) =
+                (selected, policy.status.as_ref().and_then(|status| status.latest_ref.clone()))
+            {
+                chosen.insert(policy.name_any(), latest);
+            }
+        }
+        Ok(chosen)
+    }
+
+    async fn repository(&self, automation: &ImageUpdateAutomation, own: &str) -> Result<GitRepository, Failure> {
+        let source = &automation.spec.source_ref;
+        let namespace = source.namespace.as_deref().unwrap_or(own);
+        if self.options.no_cross_namespace_refs && namespace != own {
+            let problem = format!(
+                "can't access 'GitRepository/{namespace}/{}', cross-namespace references have been blocked",
+                source.name
+            );
+            return Err(Failure::terminal("AccessDenied", problem));
+        }
+        let found = self.context.store.get::<GitRepository>(namespace, &source.name).await?;
+        found.ok_or_else(|| {
+            let what = format!("GitRepository.source.toolkit.fluxcd.io {:?} not found", source.name);
+            source_failure(&format!("referenced git repository does not exist: {what}"))
+        })
+    }
+
+    /// Whether nothing can have changed: same policies, same spec, same commit at the server.
+    ///
+    /// Differs: a new generation is a reason for a full run. Source: reference image-automation.md section 6.5.
+    async fn is_unchanged(&self, run: &Run<'_>, mirror: &Arc<git::Mirror>) -> Result<bool, Failure> {
+        let status = run.automation.status.clone().unwrap_or_default();
+        let same_spec = run.automation.metadata.generation == Some(status.observed_generation);
+        if run.branches.switches || !same_spec || status.observed_policies != run.chosen {
+            return Ok(false);
+        }
+        let head = source::head(mirror, &run.branches.checkout).await;
+        let head = head.map_err(|error| failed_checkout(&error))?;
+        Ok(head.revision() == status.observed_source_revision)
+    }
+
+    async fn done(&self, run: &Run<'_>, outcome: Outcome) -> Result<Done, Failure> {
+        let mut status = json!({ "observedPolicies": null });
+        let mut done = Done::new("repository up-to-date");
+        for warning in &outcome.warnings {
+            done = done.notice(Notice::error("MarkerIgnored", warning.clone()));
+        }
+        match &outcome.pushed {
+            None => status["observedSourceRevision"] = outcome.base.revision().into(),
+            Some(pushed) => {
+                let commit = pushed.commit.id.to_string();
+                status["lastPushCommit"] = commit.clone().into();
+                status["lastPushTime"] = json!(Time(clock::now()));
+                let observed = if run.branches.switches { &outcome.base } else { &pushed.commit };
+                status["observedSourceRevision"] = observed.revision().into();
+                let told = branches::summary(&commit, &run.branches.push, &[], &pushed.message);
+                let revision = format!("{}@sha1:{commit}", run.branches.push);
+                done = done.notice(Notice::info("Succeeded", told).with("revision", revision));
+                self.poke(run).await;
+            }
+        }
+        // A merge patch keeps what it does not name: policies that are gone are taken out by name.
+        let before = run.automation.status.as_ref().map(|status| status.observed_policies.clone()).unwrap_or_default();
+        let mut observed = serde_json::Map::new();
+        for name in before.keys().filter(|name| !run.chosen.contains_key(*name)) {
+            observed.insert(name.clone(), serde_json::Value::Null);
+        }
+        for (name, image) in &run.chosen {
+            observed.insert(name.clone(), json!({"name": image.name, "tag": image.tag, "digest": image.digest}));
+        }
+        status["observedPolicies"] = observed.into();
+        Ok(done.status(status))
+    }
+
+    /// Asks delivery to act on our commit at once. If that fails it acts at its interval.
+    async fn poke(&self, run: &Run<'_>) {
+        let id = reconcile::object::reference(&run.repository);
+        let patch = json!({"metadata": {"annotations": {api::meta::REQUESTED_AT: clock::now().to_string()}}});
+        if let Err(error) = self.context.store.patch(&id, Self::CONTROLLER, &patch).await {
+            tracing::warn!(%error, "the GitRepository could not be asked to reconcile");
+        }
+    }
+}
+
+/// What was pushed.
+struct Pushed {
+    commit: Commit,
+    message: String,
+}
+
+/// Checks the fields that no store and no server is needed for.
+fn check(automation: &ImageUpdateAutomation) -> Result<&GitSpec, Failure> {
+    const INVALID: &str = "InvalidSourceConfiguration";
+    let spec = &automation.spec;
+    let kind = &spec.source_ref.kind;
+    if kind != "GitRepository" {
+        let problem = format!("source kind '{kind}' not supported: invalid source configuration");
+        return Err(Failure::terminal(INVALID, problem));
+    }
+    let Some(git) = &spec.git else {
+        let problem = format!("source kind '{kind}' necessitates field .spec.git: invalid source configuration");
+        return Err(Failure::terminal(INVALID, problem));
+    };
+    let update = spec.update();
+    match update.strategy.as_str() {
+        SETTERS => {}
+        "" => return Err(Failure::terminal("InvalidUpdateStrategy", "no update strategy")),
+        other => {
+            return Err(Failure::terminal("InvalidUpdateStrategy", format!("unsupported update strategy: {other}")));
+        }
+    }
+    // Said plainly rather than left out silently: STATUS.md lists them.
+    if git.commit.signing_key.is_some() {
+        return Err(Failure::terminal(INVALID, "spec.git.commit.signingKey: signed commits are not supported yet"));
+    }
+    if git.push.as_ref().is_some_and(|push| !push.refspec.is_empty()) {
+        return Err(Failure::terminal(INVALID, "spec.git.push.refspec: a second push is not supported yet"));
+    }
+    Ok(git)
+}
+
+fn source_failure(problem: &str) -> Failure {
+    Failure::new("SourceManagerFailed", format!("failed configuring source manager: {problem}"))
+}
+
+fn failed_checkout(error: &crate::Error) -> Failure {
+    Failure::new("GitOperationFailed", format!("failed to checkout source: {}", error.chain()))
+}

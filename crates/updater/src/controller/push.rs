@@ -1,0 +1,228 @@
+//! One update: edit on the last known head, commit, push; when somebody was faster, fetch, edit again, push again.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::{Component, Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use api::source::GitRepositoryRef;
+use git::{Author, Commit, Expected, Id, Mirror, Mode};
+use reconcile::{Failure, clock};
+
+use super::{Pushed, Run, failed_checkout, source};
+use crate::{Error, message, setters};
+
+/// Pushes tried within one run before it is left to the next.
+const TRIES: usize = 3;
+/// Blobs remembered as free of markers; beyond it the memory begins anew.
+const REMEMBERED: usize = 200_000;
+
+/// How an update ended.
+pub(super) struct Outcome {
+    /// The commit worked on.
+    pub(super) base: Commit,
+    /// What was pushed; none if nothing was due.
+    pub(super) pushed: Option<Pushed>,
+    /// Markers and files that could not be used, in words.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Where the work stands on.
+struct Base {
+    commit: Commit,
+    expected: Expected,
+    /// Whether the server said so in this run.
+    fresh: bool,
+}
+
+/// Brings the branch in line with what the policies chose.
+pub(super) async fn update(
+    run: &Run<'_>,
+    mirror: Arc<Mirror>,
+    unmarked: &Arc<Mutex<HashSet<Id>>>,
+) -> Result<Outcome, Failure> {
+    let mut base = match known(run, &mirror).await? {
+        Some(base) => base,
+        None => fresh(run, &mirror).await?,
+    };
+    for _ in 0..TRIES {
+        let edited = edit(run, &mirror, &base.commit, unmarked).await?;
+        if edited.files.is_empty() && !base.fresh {
+            base = fresh(run, &mirror).await?;
+            continue;
+        }
+        if edited.files.is_empty() {
+            return Ok(Outcome { base: base.commit, pushed: None, warnings: edited.warnings });
+        }
+        match commit_and_push(run, &mirror, &base, &edited).await {
+            Ok(pushed) => return Ok(Outcome { base: base.commit, pushed, warnings: edited.warnings }),
+            Err(Stop::Rejected) => base = fresh(run, &mirror).await?,
+            Err(Stop::Failed(failure)) => return Err(failure),
+        }
+    }
+    let problem = format!("failed to update source: the branch '{}' moved {TRIES} times meanwhile", run.branches.push);
+    Err(Failure::new("GitOperationFailed", problem))
+}
+
+/// The head as it was last seen. To build on it is safe: if it moved, the push is refused.
+async fn known(run: &Run<'_>, mirror: &Arc<Mirror>) -> Result<Option<Base>, Failure> {
+    if run.branches.switches {
+        return Ok(None);
+    }
+    let last = source::last(mirror, &run.branches.checkout).await.map_err(|error| failed_checkout(&error))?;
+    Ok(last.map(|commit| Base { expected: Expected::At(commit.id), commit, fresh: false }))
+}
+
+/// The head as the server has it now: of the push branch if it is there, else of the checkout.
+/// Source: reference image-automation.md section 6.4, step 3.
+async fn fresh(run: &Run<'_>, mirror: &Arc<Mirror>) -> Result<Base, Failure> {
+    let failed = |error: Error| failed_checkout(&error);
+    if run.branches.switches {
+        let target = GitRepositoryRef { branch: Some(run.branches.push.clone()), ..GitRepositoryRef::default() };
+        match source::fetch(mirror, &target).await {
+            Ok(commit) => return Ok(Base { commit, expected: Expected::Anything, fresh: true }),
+            Err(Error::Git(git::Error::ReferenceNotFound { .. })) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let commit = source::fetch(mirror, &run.branches.checkout).await.map_err(failed)?;
+        return Ok(Base { commit, expected: Expected::Absent, fresh: true });
+    }
+    let commit = source::fetch(mirror, &run.branches.checkout).await.map_err(failed)?;
+    Ok(Base { expected: Expected::At(commit.id), commit, fresh: true })
+}
+
+/// What the setters changed.
+struct Edited {
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    changes: Vec<setters::Change>,
+    warnings: Vec<String>,
+}
+
+async fn edit(
+    run: &Run<'_>,
+    mirror: &Arc<Mirror>,
+    commit: &Commit,
+    unmarked: &Arc<Mutex<HashSet<Id>>>,
+) -> Result<Edited, Failure> {
+    let root = below_root(&run.automation.spec.update().path);
+    let policies = setters::Policies::new(
+        run.chosen.iter().map(|(name, image)| (format!("{}:{name}", run.namespace), image.clone())),
+    );
+    let (mirror, commit, unmarked, path) = (Arc::clone(mirror), commit.clone(), Arc::clone(unmarked), root.clone());
+    let read = source::step("read", move || marked(&mirror, &commit, &path, &unmarked)).await;
+    let contents =
+        read.map_err(|error| Failure::new("UpdateFailed", format!("failed to apply policies: {}", error.chain())))?;
+    let mut edited = Edited { files: BTreeMap::new(), changes: Vec::new(), warnings: Vec::new() };
+    for (path, content) in contents {
+        // Templates name files relative to update.path.
+        let name = path.strip_prefix(&root).ok().filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(&path);
+        let result = setters::edit(&name.display().to_string(), &content, &policies);
+        edited.warnings.extend(result.warnings.iter().map(ToString::to_string));
+        if let Some(content) = result.content {
+            edited.changes.extend(result.changes);
+            edited.files.insert(path, content);
+        }
+    }
+    Ok(edited)
+}
+
+/// The files below a path that may hold markers, read from the mirror; those known to hold none are left out.
+fn marked(
+    mirror: &Mirror,
+    commit: &Commit,
+    path: &Path,
+    unmarked: &Mutex<HashSet<Id>>,
+) -> Result<Vec<(PathBuf, Vec<u8>)>, git::Error> {
+    let files = mirror.files(commit, path)?;
+    let mut unmarked = unmarked.lock().unwrap_or_else(PoisonError::into_inner);
+    if unmarked.len() > REMEMBERED {
+        unmarked.clear();
+    }
+    let plain = files.into_iter().filter(|file| matches!(file.mode, Mode::File | Mode::Executable));
+    let due: Vec<_> =
+        plain.filter(|file| setters::is_candidate(&file.path) && !unmarked.contains(&file.blob)).collect();
+    let blobs = mirror.blobs(&due.iter().map(|file| file.blob).collect::<Vec<_>>())?;
+    let mut found = Vec::new();
+    for (file, content) in due.into_iter().zip(blobs) {
+        if setters::has_marker(&content) {
+            found.push((file.path, content));
+        } else {
+            unmarked.insert(file.blob);
+        }
+    }
+    Ok(found)
+}
+
+enum Stop {
+    Rejected,
+    Failed(Failure),
+}
+
+async fn commit_and_push(
+    run: &Run<'_>,
+    mirror: &Arc<Mirror>,
+    base: &Base,
+    edited: &Edited,
+) -> Result<Option<Pushed>, Stop> {
+    let message =
+        message::render(run.automation, &edited.changes).map_err(|error| Stop::Failed(message_failure(&error)))?;
+    let failed = |error: Error| match error {
+        Error::Git(error) if error.is_rejected() => Stop::Rejected,
+        error => {
+            Stop::Failed(Failure::new("GitOperationFailed", format!("failed to update source: {}", error.chain())))
+        }
+    };
+    let author = &run.git.commit.author;
+    let author = Author { name: author.name.clone(), email: author.email.clone() };
+    let (at, text, now) = (Arc::clone(mirror), message.clone(), clock::now());
+    let (parent, files) = (base.commit.clone(), edited.files.clone());
+    let made = source::step("commit", move || at.commit(Some(&parent), &files, &author, &text, now));
+    let Some(commit) = made.await.map_err(failed)? else { return Ok(None) };
+    let (at, new, expected) = (Arc::clone(mirror), commit.clone(), base.expected);
+    let reference = format!("refs/heads/{}", run.branches.push);
+    let options = run.git.push.as_ref().map(|push| push.options.clone()).unwrap_or_default();
+    let options: Vec<String> = options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    source::step("push", move || at.push(&new, &reference, expected, &options)).await.map_err(failed)?;
+    let mut commit = commit.commit;
+    commit.reference = format!("refs/heads/{}", run.branches.push);
+    Ok(Some(Pushed { commit, message }))
+}
+
+/// Source: reference image-automation.md section 7.4.
+fn message_failure(error: &message::Error) -> Failure {
+    let text = format!("failed to update source: {error}");
+    match error.is_removed_field() {
+        true => Failure::terminal("RemovedTemplateField", error.to_string()),
+        false => Failure::new("GitOperationFailed", text),
+    }
+}
+
+/// `update.path` joined to the root so that it cannot escape.
+fn below_root(path: &str) -> PathBuf {
+    let mut joined = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(name) => joined.push(name),
+            Component::ParentDir => {
+                joined.pop();
+            }
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_update_path_cannot_escape() {
+        for (path, expected) in
+            [("./deploy", "deploy"), ("/a/b", "a/b"), ("../../etc", "etc"), ("a/../..", ""), ("", "")]
+        {
+            assert_eq!(below_root(path), Path::new(expected), "{path}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Tables for what the sample trees do not show, and the two properties that hold for any text.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn policies() -> Policies {
+    let image =
+        |name: &str, tag: &str, digest: &str| ImageRef { name: name.into(), tag: tag.into(), digest: digest.into() };
+    Policies::new([
+        ("ns:p".to_owned(), image("a.io/i", "2.0.0", "")),
+        ("ns:d".to_owned(), image("a.io/d", "1", "sha256:ab")),
+    ])
+}
+
+/// The text after editing, and the warnings.
+fn edited(text: &str) -> (String, Vec<String>) {
+    let result = edit("a.yaml", text.as_bytes(), &policies());
+    let content = result.content.map_or_else(|| text.to_owned(), |content| String::from_utf8(content).unwrap());
+    (content, result.warnings.iter().map(ToString::to_string).collect())
+}
+
+fn becomes(text: &str, expected: &str) {
+    assert_eq!(edited(text), (expected.to_owned(), Vec::new()), "{text}");
+}
+
+fn is_refused(text: &str, why: &str) {
+    let (content, warnings) = edited(text);
+    assert_eq!(content, text);
+    assert!(warnings.len() == 1 && warnings[0].contains(why), "{text}: {warnings:?}");
+}
+
+const M: &str = r#"# {"$imagepolicy": "ns:p"}"#;
+
+#[test]
+fn every_style_keeps_its_form() {
+    for (old, new) in [
+        ("a.io/i:1.0.0", "a.io/i:2.0.0"),
+        ("'a.io/i:1.0.0'", "'a.io/i:2.0.0'"),
+        ("\"a.io/i:1.0.0\"", "\"a.io/i:2.0.0\""),
+        ("&x a.io/i:1.0.0", "&x a.io/i:2.0.0"),
+        ("!!str a.io/i:1.0.0", "!!str a.io/i:2.0.0"),
+        ("\"\"", "\"a.io/i:2.0.0\""),
+    ] {
+        becomes(&format!("image: {old}   {M}\nb:  1\n"), &format!("image: {new}   {M}\nb:  1\n"));
+    }
+    is_refused(&format!("l:\n  - {M}\n"), "no value before it");
+}
+
+#[test]
+fn block_scalars_keep_header_indent_and_end() {
+    becomes(&format!("a: |- {M}\n    a.io/i:1\n\nb: 1\n"), &format!("a: |- {M}\n    a.io/i:2.0.0\n\nb: 1\n"));
+    becomes(&format!("a: > {M}\n  a.io/i:2.0.0\n"), &format!("a: > {M}\n  a.io/i:2.0.0\n"));
+    let inside = format!("a: |\n  image: x {M}\n");
+    becomes(&inside, &inside);
+}
+
+#[test]
+fn line_endings_marks_and_other_documents_stay() {
+    let text = |tag: &str| format!("\u{feff}---\r\nimage: a.io/i:{tag} {M}\r\n...\r\n# between\r\n---\r\nlast: x");
+    becomes(&text("1.0.0"), &text("2.0.0"));
+}
+
+#[test]
+fn list_entries_are_marked_beside_or_above() {
+    becomes(&format!("l:\n- x:1 {M}\n- y\n"), &format!("l:\n- a.io/i:2.0.0 {M}\n- y\n"));
+    becomes(&format!("l:\n  {M}\n  - x:1\n  - y\n"), &format!("l:\n  {M}\n  - a.io/i:2.0.0\n  - y\n"));
+    becomes(&format!("- x:1 {M}\n"), &format!("- a.io/i:2.0.0 {M}\n"));
+}
+
+#[test]
+fn flow_collections_take_a_marker_on_the_line_of_one_value() {
+    becomes(&format!("l: [\n  x:1, {M}\n  y]\n"), &format!("l: [\n  a.io/i:2.0.0, {M}\n  y]\n"));
+    is_refused(&format!("m: {{image: x}} {M}\n"), "end of a flow collection");
+    is_refused(&format!("l: [x, y, {M}\n  z]\n"), "several values");
+}
+
+#[test]
+fn misplaced_and_malformed_markers_are_told_with_their_line() {
+    is_refused(&format!("a: 1\nimage: {M}\n  x:1\n"), "a.yaml:2: marker is ignored");
+    is_refused(&format!("m:\n  {M}\n  image: x:1\n"), "on a line of its own");
+    is_refused(&format!("a: &x v\nb: *x {M}\n"), "alias");
+    is_refused("image: x # {\"$imagepolicy\": \"ns:unknown\"}\n", "no policy \"ns:unknown\"");
+    is_refused("image: x # {\"$imagepolicy\": \"ns/p\"}\n", "names no policy");
+    is_refused(&format!("a: [1\nimage: x {M}\n"), "cannot be read as YAML");
+}
+
+#[test]
+fn parts_and_digests_are_written_and_quoted_where_needed() {
+    let marker = |part: &str| format!("# {{\"$imagepolicy\": \"ns:{part}\"}}");
+    for (part, new) in [
+        ("d", "a.io/d:1@sha256:ab"),
+        ("d:tag", "\"1\""),
+        ("d:name", "a.io/d"),
+        ("d:digest", "sha256:ab"),
+        ("p:digest", "\"\""),
+    ] {
+        becomes(&format!("v: x {}\n", marker(part)), &format!("v: {new} {}\n", marker(part)));
+    }
+}
+
+#[test]
+fn changes_name_the_object_of_their_document() {
+    let text = format!(
+        "apiVersion: v1\nkind: A\nmetadata: {{name: one}}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: two\n  \
+         namespace: apps\nspec:\n  kind: not-this\n  image: x:1 {M}\n"
+    );
+    let change = edit("a.yaml", text.as_bytes(), &policies()).changes.remove(0);
+    let identity = (change.api_version, change.kind, change.namespace, change.name, change.old, change.new);
+    let expected = ("apps/v1", "Deployment", "apps", "two", "x:1", "a.io/i:2.0.0");
+    let (a, b, c, d, e, f) = expected;
+    assert_eq!(identity, (a.into(), b.into(), c.into(), d.into(), e.into(), f.into()));
+}
+
+/// Text that looks like YAML more often than not, with markers in it.
+fn yamlish() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("a: ".to_owned()),
+        Just("- ".to_owned()),
+        Just("\n".to_owned()),
+        Just("\r\n".to_owned()),
+        Just("  ".to_owned()),
+        Just("---\n".to_owned()),
+        Just("'q'".to_owned()),
+        Just("\"d\"".to_owned()),
+        Just("| ".to_owned()),
+        Just("[x, ".to_owned()),
+        Just("]".to_owned()),
+        Just("{k: v}".to_owned()),
+        Just("&n ".to_owned()),
+        Just("*n ".to_owned()),
+        Just("é😀".to_owned()),
+        Just(format!(" {M}\n")),
+        Just(" # {\"$imagepolicy\": \"ns:d:tag\"}\n".to_owned()),
+        "[a-z:.0-9]{1,6}",
+        "\\PC{0,4}",
+    ];
+    proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn a_text_without_marker_is_left_alone(text in "(\\PC|\n){0,200}") {
+        prop_assume!(!text.contains("\"$imagepolicy\""));
+        prop_assert_eq!(edit("a.yaml", text.as_bytes(), &policies()), Edited::default());
+    }
+
+    #[test]
+    fn only_marked_scalars_change(text in yamlish()) {
+        let result = edit("a.yaml", text.as_bytes(), &policies());
+        if let Some(content) = result.content {
+            let after = String::from_utf8(content).unwrap();
+            // Putting the old values back gives the old text: nothing beside them has changed.
+            let again = edit("a.yaml", after.as_bytes(), &policies());
+            prop_assert_eq!(again.content, None, "editing twice is editing once: {:?}", after);
+            prop_assert_eq!(text.matches(M).count(), after.matches(M).count());
+            prop_assert!(!result.changes.is_empty());
+        } else {
+            prop_assert!(result.changes.is_empty());
+        }
+    }
+}

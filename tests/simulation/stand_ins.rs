@@ -1,0 +1,115 @@
+//! A registry and a Prometheus in memory, and a machine whose Deployments are ready at once, each with the test that
+//! the real thing answers the same.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use k8s_openapi::api::apps::v1::Deployment;
+use reconcile::{Context, Controller, Done, Failure, Http, HttpError, Reconciler, Shutdown, Style};
+use serde_json::{Value, json};
+
+/// Address under which the registry is known; nothing listens there.
+pub const REGISTRY: &str = "127.0.0.1:1";
+/// Address under which Prometheus is known; nothing listens there.
+pub const PROMETHEUS: &str = "127.0.0.1:2";
+/// Address under which the receiver of alerts is known; nothing listens there.
+pub const SINK: &str = "127.0.0.1:3";
+
+/// Tags of the one repository.
+pub type Tags = Arc<Mutex<Vec<String>>>;
+
+/// The network: three servers.
+pub fn network(tags: Tags) -> Http {
+    Http::to_handler(move |request| {
+        let answer = answer(&request, &tags.lock().unwrap_or_else(PoisonError::into_inner));
+        async move { answer }
+    })
+}
+
+fn answer(request: &Request<Bytes>, tags: &[String]) -> Result<Response<Bytes>, HttpError> {
+    let place = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+    match (place.as_str(), request.uri().scheme_str()) {
+        // As a registry without TLS answers a client that begins with it.
+        (REGISTRY, Some("https")) => Err(HttpError::Unreachable("no TLS here".into())),
+        (REGISTRY, _) => Ok(registry(request.uri().path(), tags)),
+        (PROMETHEUS, _) => Ok(prometheus(request.uri().path())),
+        (SINK, _) => Ok(Response::new(Bytes::new())),
+        _ => Err(HttpError::Unreachable(format!("nobody listens at {place}"))),
+    }
+}
+
+fn registry(path: &str, tags: &[String]) -> Response<Bytes> {
+    match path {
+        "/v2/" => reply(&json!({})),
+        "/v2/demo/app/tags/list" => reply(&json!({"name": "demo/app", "tags": tags})),
+        _ => missing(),
+    }
+}
+
+fn prometheus(path: &str) -> Response<Bytes> {
+    match path {
+        // Good for both builtin metrics: 100 % of requests succeed, in 100 ms.
+        "/api/v1/query" => reply(&json!({"status": "success", "data": {"resultType": "vector",
+            "result": [{"metric": {}, "value": [1_700_000_000, "100"]}]}})),
+        _ => missing(),
+    }
+}
+
+fn reply(body: &Value) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}
+
+fn missing() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
+/// A machine on which every Deployment is ready as soon as it is seen.
+pub struct Machine {
+    context: Context,
+}
+
+impl Machine {
+    /// Runs until told to stop.
+    pub async fn run(context: Context, shutdown: Shutdown) {
+        Controller::new(context.clone(), Self { context }).run(shutdown).await;
+    }
+}
+
+impl Reconciler for Machine {
+    type Kind = Deployment;
+    const CONTROLLER: &'static str = "stand-in";
+    const STYLE: Style = Style::Own;
+
+    async fn reconcile(&self, deployment: Arc<Deployment>) -> Result<Done, Failure> {
+        let id = reconcile::object::reference(&*deployment);
+        let status = ready_status(&deployment);
+        self.context.store.write_status(&id, Self::CONTROLLER, &status).await.map_err(Failure::from)?;
+        Ok(Done::new("ready"))
+    }
+}
+
+/// The status of a Deployment that is rolled out.
+pub fn ready_status(deployment: &Deployment) -> Value {
+    let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    json!({
+        "observedGeneration": deployment.metadata.generation,
+        "replicas": replicas,
+        "updatedReplicas": replicas,
+        "readyReplicas": replicas,
+        "availableReplicas": replicas,
+        "unavailableReplicas": null,
+        "conditions": [
+            {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable",
+                "message": "Deployment has minimum availability.",
+                "lastTransitionTime": "2026-01-01T00:00:00Z", "lastUpdateTime": "2026-01-01T00:00:00Z"},
+            {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable",
+                "message": "ReplicaSet has successfully progressed.",
+                "lastTransitionTime": "2026-01-01T00:00:00Z", "lastUpdateTime": "2026-01-01T00:00:00Z"},
+        ],
+    })
+}
