@@ -3,6 +3,7 @@
 pub mod canary;
 pub mod look;
 pub mod run;
+pub mod update;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -36,6 +37,10 @@ pub enum Verb {
     Reconcile(look::Reconcile),
     /// Which tag an ImagePolicy chooses, and why not the others.
     Choose(Choose),
+    /// What the next commit would change in files here, and the change.
+    Set(update::Set),
+    /// The commit message that an automation would write.
+    Message(update::Message),
     /// What a Canary would do: its routes, its queries, a rehearsal.
     #[command(subcommand)]
     Canary(canary::Canary),

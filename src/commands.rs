@@ -6,10 +6,13 @@ mod events;
 mod get;
 mod image;
 mod kinds;
+mod message;
+mod objects;
 mod reconcile;
 mod run;
 mod scan;
 mod semver;
+mod set;
 mod table;
 
 use std::{
@@ -54,6 +57,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Verb::Events(args) => events::run(&args),
         Verb::Reconcile(args) => reconcile::run(&args),
         Verb::Choose(args) => choose::run(&args),
+        Verb::Set(args) => set::run(&args),
+        Verb::Message(args) => message::run(&args),
         Verb::Canary(verb) => canary::run(&verb),
     }
 }

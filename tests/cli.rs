@@ -17,7 +17,7 @@ fn complains(run: &Run, texts: &[&str]) {
 
 #[test]
 fn a_wrong_flag_is_named_with_a_tip() {
-    complains(&slipway(&["semver", "--outptu", "json", "1.x"]), &["--outptu", "--output"]);
+    complains(&slipway(&["image", "--outptu", "json", "a.io/b"]), &["--outptu", "--output"]);
     complains(&slipway(&["semvre"]), &["semvre", "semver"]);
 }
 

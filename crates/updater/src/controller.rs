@@ -133,7 +133,7 @@ impl Automations {
         let repository = self.repository(automation, &namespace).await?;
         let push = git.push.as_ref();
         let branches = branches::configure(git.checkout.as_ref(), push, repository.spec.reference.as_ref())
-            .map_err(|problem| source_failure(problem))?;
+            .map_err(source_failure)?;
         let run = Run { automation, namespace, git, repository, branches, chosen };
         let remote = source::remote(&self.context.store, &run.repository).await?;
         let mirror = source::open(&self.mirrors, remote).await?;

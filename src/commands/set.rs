@@ -1,0 +1,116 @@
+//! `slipway set`: what the updater would change in files here, and, unless told otherwise, the change.
+
+mod diff;
+mod files;
+
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use api::image::{ImagePolicy, ImageUpdateAutomation};
+use kube::ResourceExt as _;
+use serde::Serialize;
+use updater::{
+    message, selector,
+    setters::{self, Change, Policies},
+};
+
+use super::{Exit, objects};
+use crate::args::{Output, update::Set};
+
+/// The answer. Field names are part of the command contract.
+#[derive(Debug, Default, Serialize)]
+struct Answer {
+    changes: Vec<Change>,
+    warnings: Vec<String>,
+    message: String,
+}
+
+/// Runs the verb. Input that cannot be read is an error, and with JSON an answer without changes too.
+pub fn run(args: &Set) -> anyhow::Result<Exit> {
+    let outcome = set(args);
+    if let (Err(error), Output::Json) = (&outcome, args.output) {
+        super::print_json(&Answer { warnings: vec![format!("{error:#}")], ..Answer::default() })?;
+    }
+    outcome
+}
+
+fn set(args: &Set) -> anyhow::Result<Exit> {
+    let automation: Option<ImageUpdateAutomation> = args.automation.as_deref().map(objects::one).transpose()?;
+    let policies = policies(&args.file, automation.as_ref())?;
+    ensure!(args.path.exists(), "{}: no such file or folder", args.path.display());
+    let below = automation.as_ref().map(|automation| automation.spec.update().path).unwrap_or_default();
+    let root = beneath(&args.path, &below);
+    ensure!(root.exists(), "{}: no such file or folder (spec.update.path)", root.display());
+    let mut answer = Answer::default();
+    let mut diffs = String::new();
+    for found in files::below(&root, &mut answer.warnings)? {
+        let content = std::fs::read(&found.path).with_context(|| format!("cannot read {}", found.path.display()))?;
+        let edited = setters::edit(&found.name, &content, &policies);
+        answer.changes.extend(edited.changes);
+        answer.warnings.extend(edited.warnings.iter().map(ToString::to_string));
+        let Some(new) = edited.content else { continue };
+        if args.diff {
+            diffs.push_str(&diff::lines(&found.name, &content, &new));
+        }
+        if !args.dry_run {
+            files::replace(&found.path, &new)?;
+        }
+    }
+    if !answer.changes.is_empty() {
+        // Without an automation the message is the one that Flux writes where nothing is said.
+        let silent = || ImageUpdateAutomation::new("", api::image::ImageUpdateAutomationSpec::default());
+        answer.message = message::render(&automation.unwrap_or_else(silent), &answer.changes)
+            .map_err(|error| anyhow::anyhow!("{}: {error}", args.automation.as_deref().unwrap_or("message")))?;
+    }
+    match args.output {
+        Output::Json => super::print_json(&answer)?,
+        Output::Table => super::print(&table(&answer, &diffs, args)),
+    }
+    Ok(Exit::Done)
+}
+
+/// The chosen images of the policies in the files; with an automation only those that it would follow.
+fn policies(files: &[String], automation: Option<&ImageUpdateAutomation>) -> anyhow::Result<Policies> {
+    let mut chosen = Vec::new();
+    for file in files {
+        for policy in objects::all::<ImagePolicy>(file)? {
+            let namespace = policy.namespace().unwrap_or_else(|| "default".into());
+            if let Some(automation) = automation {
+                let selected =
+                    selector::selects(automation.spec.policy_selector.as_ref(), policy.metadata.labels.as_ref())
+                        .map_err(|problem| anyhow::anyhow!("failed to parse policy selector: {problem}"))?;
+                if !selected || automation.namespace().is_some_and(|own| own != namespace) {
+                    continue;
+                }
+            }
+            if let Some(latest) = policy.status.as_ref().and_then(|status| status.latest_ref.clone()) {
+                chosen.push((format!("{namespace}:{}", policy.name_any()), latest));
+            }
+        }
+    }
+    Ok(Policies::new(chosen))
+}
+
+/// `update.path` joined so that it cannot escape.
+fn beneath(root: &Path, path: &str) -> PathBuf {
+    let parts = Path::new(path).components().filter(|part| matches!(part, Component::Normal(_)));
+    parts.fold(root.to_owned(), |joined, part| joined.join(part))
+}
+
+/// The answer for people.
+fn table(answer: &Answer, diffs: &str, args: &Set) -> String {
+    let mut text = diffs.to_owned();
+    for change in &answer.changes {
+        text.push_str(&format!("{}: {} -> {} ({})\n", change.file, change.old, change.new, change.setter));
+    }
+    for warning in &answer.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    let files: std::collections::BTreeSet<_> = answer.changes.iter().map(|change| &change.file).collect();
+    text.push_str(&match (answer.changes.len(), args.dry_run) {
+        (0, _) => "No commit needed: the markers already name the chosen tags.\n".to_owned(),
+        (changes, true) => format!("Would change {changes} markers in {} files.\n", files.len()),
+        (changes, false) => format!("Changed {changes} markers in {} files.\n", files.len()),
+    });
+    text
+}

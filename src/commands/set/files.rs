@@ -1,0 +1,72 @@
+//! The files that may hold markers, and how one is replaced without a moment in which it is half written.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use updater::setters;
+
+/// A file that may hold markers.
+#[derive(Debug)]
+pub struct Found {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How it is called in answers: relative to the root.
+    pub name: String,
+}
+
+/// The files at or below a root, by name. A link to a file is followed only within the root; links to folders never.
+pub fn below(root: &Path, warnings: &mut Vec<String>) -> anyhow::Result<Vec<Found>> {
+    if root.is_file() {
+        let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        return Ok(vec![Found { path: root.to_owned(), name }]);
+    }
+    let real = root.canonicalize().with_context(|| format!("cannot read {}", root.display()))?;
+    let (mut found, mut folders) = (Vec::new(), vec![root.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        for entry in entries {
+            let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+            if kind.is_dir() {
+                if entry.file_name() != ".git" {
+                    folders.push(path);
+                }
+            } else if !setters::is_candidate(&path) {
+            } else if kind.is_file() {
+                found.push(Found { path, name });
+            } else if let Some(target) = linked_file(&path) {
+                match target.starts_with(&real) {
+                    // A target that is a candidate itself is edited under its own name.
+                    true if setters::is_candidate(&target) => {}
+                    true => found.push(Found { path: target, name }),
+                    false => warnings.push(format!("{name}: link is not followed, it leads out of the tree")),
+                }
+            }
+        }
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+/// The file that a link leads to; none if it leads to a folder or nowhere.
+fn linked_file(link: &Path) -> Option<PathBuf> {
+    link.canonicalize().ok().filter(|target| target.is_file())
+}
+
+/// Puts new content in the place of a file's, keeping its mode: written beside it, then renamed.
+pub fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mode = fs::metadata(path).with_context(failed)?.permissions();
+    let mut file = tempfile::Builder::new().prefix(".slipway-").tempfile_in(folder).with_context(failed)?;
+    file.write_all(content).with_context(failed)?;
+    file.as_file().set_permissions(mode).with_context(failed)?;
+    file.as_file().sync_all().with_context(failed)?;
+    file.persist(path).with_context(failed)?;
+    Ok(())
+}
