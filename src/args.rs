@@ -1,6 +1,7 @@
 //! What was typed: clap structs only. What it means is decided in `commands/` and `config.rs`.
 
 pub mod canary;
+pub mod child;
 pub mod look;
 pub mod run;
 pub mod update;
@@ -44,6 +45,12 @@ pub enum Verb {
     /// What a Canary would do: its routes, its queries, a rehearsal.
     #[command(subcommand)]
     Canary(canary::Canary),
+    /// Become a command that ends when whoever started it ends.
+    #[command(hide = true)]
+    PodProcess(child::PodProcess),
+    /// The demo's web application.
+    #[command(hide = true)]
+    DemoApp,
 }
 
 /// How the answer is printed.

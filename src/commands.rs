@@ -1,6 +1,7 @@
 //! One file per verb; this one picks it.
 
 mod canary;
+mod child;
 mod choose;
 mod events;
 mod get;
@@ -60,6 +61,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Verb::Set(args) => set::run(&args),
         Verb::Message(args) => message::run(&args),
         Verb::Canary(verb) => canary::run(&verb),
+        Verb::PodProcess(args) => child::pod_process(&args),
+        Verb::DemoApp => child::demo_app(),
     }
 }
 

@@ -4,6 +4,8 @@ mod args;
 mod commands;
 mod config;
 mod demo;
+#[path = "demo/app.rs"]
+mod demo_app;
 mod run;
 mod serve;
 

@@ -9,6 +9,7 @@ pub mod matching;
 pub mod metrics;
 pub mod proxy;
 pub mod read;
+pub mod status;
 pub mod table;
 
 pub use proxy::{server::Server, upstream};

@@ -1,10 +1,19 @@
 //! One machine as a cluster: runs Deployments as processes and serves HTTPRoutes, so that the same manifests work without
 //! Kubernetes. For trial, CI and single hosts; processes are **not** isolated from each other or from the machine.
 
+pub mod container;
+pub mod controller;
+pub mod endpoints;
 pub mod gateway;
+pub mod guard;
 pub mod image;
 pub mod layers;
+pub mod pods;
+pub mod rollout;
 pub mod selector;
+pub mod supervisor;
+
+pub use controller::{Options, controllers};
 
 use std::{io, path::Path};
 
@@ -48,6 +57,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A process could not be started, or what it needs could not be had.
+    #[error("cannot {act}: {source}")]
+    Process {
+        /// What was to be done.
+        act: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A test plan made the effect fail.
     #[error(transparent)]
     Fault(#[from] reconcile::Fault),
@@ -66,7 +84,7 @@ impl Error {
             Self::Pull { .. } => "ErrImagePull",
             Self::NotPresent { .. } => "ErrImageNeverPull",
             Self::Layer { .. } => "ErrImageInvalid",
-            Self::File { .. } | Self::Fault(_) => "Failed",
+            Self::File { .. } | Self::Process { .. } | Self::Fault(_) => "Failed",
         }
     }
 }

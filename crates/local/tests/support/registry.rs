@@ -9,7 +9,8 @@ use std::{
 /// The process ends with the value.
 pub struct Registry {
     pub address: String,
-    pub folder: tempfile::TempDir,
+    #[allow(dead_code, reason = "removed with the value")]
+    folder: tempfile::TempDir,
     process: Child,
 }
 
@@ -39,6 +40,7 @@ impl Registry {
         Self { address: listening.expect("the registry says where it listens"), folder, process }
     }
 
+    #[allow(dead_code, reason = "not every test that includes this file tampers with blobs")]
     /// The file in which the registry keeps a blob.
     pub fn blob(&self, digest: &oci::Digest) -> PathBuf {
         let hex = digest.hex();

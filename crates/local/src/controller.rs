@@ -1,0 +1,140 @@
+//! The shell: Deployments become processes, Gateways and HTTPRoutes a proxy, Services the endpoints between them.
+
+mod deployment;
+mod network;
+
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use api::gateway::{Gateway, HttpRoute};
+use futures::{FutureExt as _, future::BoxFuture};
+use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt as _;
+use reconcile::{Context, Controller, ObjectRef, Shutdown};
+
+use self::{
+    deployment::Deployments,
+    network::{Gateways, Network, Routes, Services},
+};
+use crate::{
+    Result,
+    gateway::{Server, metrics::Clusters},
+    supervisor::{Supervisor, refresh::Refresh},
+};
+
+/// Longest time for requests that are under way when slipway ends.
+const DRAIN: Duration = Duration::from_secs(4);
+/// Longest time for processes to end after that.
+const END: Duration = Duration::from_secs(3);
+
+/// Where and how this machine is a cluster.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder for images and logs.
+    pub folder: PathBuf,
+    /// Address that the gateway listens on.
+    pub address: IpAddr,
+    /// Command line in front of that of each pod, which becomes it by [`crate::guard::become_command`].
+    pub guard: Vec<String>,
+}
+
+impl Options {
+    /// Listens on 127.0.0.1 and guards processes with this program's own `pod-process`.
+    pub fn new(folder: PathBuf) -> Self {
+        // By this name the program is found even when its file has been replaced.
+        let guard = vec!["/proc/self/exe".to_owned(), "pod-process".to_owned()];
+        Self { folder, address: IpAddr::from([127, 0, 0, 1]), guard }
+    }
+}
+
+/// The controllers of this machine, each a task that ends after `shutdown`: by then requests are answered and processes
+/// have ended. Must be called inside the runtime.
+pub fn controllers(context: &Context, options: Options, shutdown: &Shutdown) -> Result<Vec<BoxFuture<'static, ()>>> {
+    let refresh = Arc::new(Refresh::default());
+    let server = Server::new(options.address, Clusters::default());
+    let page = server.clone();
+    context.metrics.add_page(move || page.exposition());
+    let supervisor = Supervisor::open(context.clone(), options.folder, options.guard, refresh.clone())?;
+    let network = Network::new(context.store.clone(), server.clone(), supervisor.clone(), refresh);
+    let deployments = Deployments::new(context.clone(), supervisor.clone());
+
+    let serving = network.clone().run(shutdown.clone());
+    let ending = end(shutdown.clone(), server, supervisor);
+    let deployments = Controller::new(context.clone(), deployments).run(shutdown.clone());
+    let services = Controller::new(context.clone(), Services(network.clone())).run(shutdown.clone());
+    let gateways = Controller::new(context.clone(), Gateways(network.clone()))
+        .watches::<HttpRoute>(parents_of)
+        .run(shutdown.clone());
+    let routes = Controller::new(context.clone(), Routes(network))
+        .watches::<Gateway>(routes_of)
+        .watches::<Service>(routes_to)
+        .run(shutdown.clone());
+    Ok(vec![serving.boxed(), ending.boxed(), deployments.boxed(), services.boxed(), gateways.boxed(), routes.boxed()])
+}
+
+/// Waits for the end; then finishes requests, then ends processes.
+async fn end(shutdown: Shutdown, server: Server, supervisor: Supervisor) {
+    shutdown.cancelled().await;
+    server.shut_down(DRAIN).await;
+    supervisor.shut_down(END).await;
+}
+
+/// Gateways that a route names, before or after a change.
+fn parents_of(
+    before: Option<&HttpRoute>,
+    after: Option<&HttpRoute>,
+    gateways: &[Arc<Gateway>],
+) -> Vec<ObjectRef<Gateway>> {
+    let names = |route: &HttpRoute, gateway: &Gateway| {
+        let namespace = route.namespace().unwrap_or_default();
+        let (own, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
+        route.spec.parent_refs.iter().any(|parent| parent.is_gateway(&namespace, &own, &name))
+    };
+    // Their status counts routes; a change of weights changes no count.
+    let same = before.is_some_and(|before| {
+        after.is_some_and(|after| {
+            (&before.spec.parent_refs, &before.spec.hostnames) == (&after.spec.parent_refs, &after.spec.hostnames)
+        })
+    });
+    gateways
+        .iter()
+        .filter(|gateway| !same && [before, after].into_iter().flatten().any(|route| names(route, gateway)))
+        .map(|gateway| ObjectRef::from_obj(gateway.as_ref()))
+        .collect()
+}
+
+/// Routes that name a Gateway.
+fn routes_of(
+    before: Option<&Gateway>,
+    after: Option<&Gateway>,
+    routes: &[Arc<HttpRoute>],
+) -> Vec<ObjectRef<HttpRoute>> {
+    if before.zip(after).is_some_and(|(before, after)| before.spec == after.spec) {
+        return Vec::new();
+    }
+    let Some(gateway) = after.or(before) else { return Vec::new() };
+    let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
+    let names = |route: &&Arc<HttpRoute>| {
+        let own = route.namespace().unwrap_or_default();
+        route.spec.parent_refs.iter().any(|parent| parent.is_gateway(&own, &namespace, &name))
+    };
+    routes.iter().filter(names).map(|route| ObjectRef::from_obj(route.as_ref())).collect()
+}
+
+/// Routes that send to a Service which came or went or changed its ports.
+fn routes_to(
+    before: Option<&Service>,
+    after: Option<&Service>,
+    routes: &[Arc<HttpRoute>],
+) -> Vec<ObjectRef<HttpRoute>> {
+    if before.zip(after).is_some_and(|(before, after)| before.spec == after.spec) {
+        return Vec::new();
+    }
+    let Some(service) = after.or(before) else { return Vec::new() };
+    let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
+    let sends = |route: &&Arc<HttpRoute>| {
+        let own = route.namespace().unwrap_or_default();
+        let mut backends = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
+        backends.any(|backend| backend.name == name && backend.namespace.as_deref().unwrap_or(&own) == namespace)
+    };
+    routes.iter().filter(sends).map(|route| ObjectRef::from_obj(route.as_ref())).collect()
+}
