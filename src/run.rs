@@ -32,7 +32,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let shutdown = Shutdown::new();
     let mut tasks = JoinSet::new();
-    for controller in controllers(&config, &context, &shutdown) {
+    for controller in controllers(&config, &context, &shutdown)? {
         tasks.spawn(controller);
     }
     let serving = tokio::spawn(server.run(shutdown.clone()));
@@ -100,7 +100,7 @@ fn follow(store: &Store) -> Vec<tokio::task::AbortHandle> {
 }
 
 /// The controllers that the configuration asks for, each a task.
-fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> Vec<BoxFuture<'static, ()>> {
+fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyhow::Result<Vec<BoxFuture<'static, ()>>> {
     let mut running: Vec<BoxFuture<'static, ()>> = Vec::new();
     for stage in &config.stages {
         let (context, shutdown) = (context.clone(), shutdown.clone());
@@ -126,10 +126,14 @@ fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> Vec<B
                 };
                 running.push(canary::controller::controllers(context, options, shutdown).boxed());
             }
-            Stage::Delivery | Stage::Local => {}
+            Stage::Local => {
+                let options = local::Options::new(config.storage.join("local"));
+                running.extend(local::controllers(&context, options, &shutdown)?);
+            }
+            Stage::Delivery => {}
         }
     }
-    running
+    Ok(running)
 }
 
 fn start_log(config: &Config) -> anyhow::Result<()> {

@@ -105,6 +105,7 @@ struct Inner {
     pods: Mutex<BTreeMap<String, Pod>>,
     refresh: Arc<Refresh>,
     tasks: TaskTracker,
+    closing: CancellationToken,
 }
 
 impl Supervisor {
@@ -118,6 +119,7 @@ impl Supervisor {
             addresses: Addresses::new(clock::random()),
             pods: Mutex::default(),
             tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
             context,
             folder,
             refresh,
@@ -145,8 +147,16 @@ impl Supervisor {
         (views.collect(), problem)
     }
 
+    /// Cancelled when slipway ends: from then on no pod starts.
+    pub fn closing(&self) -> &CancellationToken {
+        &self.inner.closing
+    }
+
     /// Starts a pod in the background.
     pub fn start(&self, order: &Order) -> Result<()> {
+        if self.inner.closing.is_cancelled() {
+            return Ok(());
+        }
         let (address, lease) = self.inner.addresses.take()?;
         let pod = self.pod(order, address);
         tracing::info!(pod = pod.identity.name, %address, "starting pod");
@@ -225,6 +235,7 @@ impl Supervisor {
 
     /// Stops all pods at once and waits for their end, at most that long; what is left is killed with us.
     pub async fn shut_down(&self, limit: Duration) {
+        self.inner.closing.cancel();
         for pod in self.lock().values_mut() {
             pod.stopping = true;
             pod.stop.cancel();

@@ -113,6 +113,9 @@ impl Rollout {
             let deployment = spec.borrow_and_update().clone();
             let wait = self.step(&deployment).await;
             tokio::select! {
+                biased;
+                // The status stays as it was: the next run goes on from it.
+                () = self.supervisor.closing().cancelled() => return,
                 changed = spec.changed() => if changed.is_err() { break },
                 () = self.wake.notified() => {}
                 () = clock::sleep(wait) => {}
