@@ -213,19 +213,22 @@ impl<'a> Tick<'a> {
             (self.is_full, self.is_early) = (false, true);
             return self.hold("the next analysis");
         }
-        self.prepare()?;
+        self.prepare(&target)?;
         if self.is_initializing() {
             return self.initialized(&target);
+        }
+        if self.is_recovering(&target) {
+            return self.recover(&target);
         }
         if self.status.phase.is_settled() && !self.is_new(&target) {
             return self.settled(&target);
         }
-        self.primary_ready()?;
+        self.primary_ready(&target)?;
         let weights = self.weights()?;
         match self.status.phase {
             Phase::Promoting | Phase::Finalising => {}
-            Phase::Progressing | Phase::WaitingPromotion if self.is_reverted(&target) => return self.cancel(),
             Phase::Progressing | Phase::WaitingPromotion if self.is_new(&target) => return self.restart(&target),
+            Phase::Progressing | Phase::WaitingPromotion if self.is_reverted(&target) => return self.cancel(),
             Phase::Progressing | Phase::WaitingPromotion => {}
             _ => return self.begin(&target, weights),
         }
@@ -235,7 +238,7 @@ impl<'a> Tick<'a> {
         }
         match self.status.phase {
             Phase::Promoting => self.shift(&target, weights),
-            Phase::Finalising => self.finalise(),
+            Phase::Finalising => self.finalise(weights),
             _ => self.progress(weights),
         }
     }
@@ -392,3 +395,6 @@ impl<'a> Tick<'a> {
         (self.status.canary_weight, self.status.failed_checks, self.status.iterations) = (0, 0, 0);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ pub const UNMANAGED: [(&str, &str); 2] =
     [("helm.toolkit.fluxcd.io/driftDetection", "disabled"), ("kustomize.toolkit.fluxcd.io/reconcile", "disabled")];
 
 /// Shares of requests in percent, and whether the canary also gets a copy of each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
 pub struct Weights {
     /// To the primary.
     pub primary: u32,

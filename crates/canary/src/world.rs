@@ -148,6 +148,8 @@ impl<'a> World<'a> {
             equals_primary: primary
                 .is_some_and(|primary| revision::same_as_primary(target, primary, copying.copied(self))),
             is_applied_to_primary: found == Some(&applied),
+            is_at_zero: patched(target, &scale_down_patch(self.canary)) == *target,
+            is_primary_outdated: primary.is_some() && found != Some(&copying.id),
         })
     }
 
@@ -200,10 +202,7 @@ impl<'a> World<'a> {
                 let change = router::routes(self.canary, &self.options.router, *weights, self.objects, self.random);
                 change.map(written).map_err(|error| error.to_string())
             }
-            Effect::ScaleToZero => self.patch_target(match Kind::of(self.canary) {
-                Kind::DaemonSet => daemonset::scale_down_patch(),
-                _ => deployment::scale_down_patch(),
-            }),
+            Effect::ScaleToZero => self.patch_target(scale_down_patch(self.canary)),
             Effect::ScaleUp => {
                 let target = self.target_object()?;
                 let scaler = self.canary.spec.autoscaler_ref.as_ref();
@@ -364,6 +363,13 @@ impl<'a> World<'a> {
 enum NewOnly {
     Yes,
     No,
+}
+
+fn scale_down_patch(canary: &Canary) -> Value {
+    match Kind::of(canary) {
+        Kind::DaemonSet => daemonset::scale_down_patch(),
+        _ => deployment::scale_down_patch(),
+    }
 }
 
 fn has_no_pods(canary: &Canary) -> bool {

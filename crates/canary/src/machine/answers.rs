@@ -56,10 +56,14 @@ pub struct Target {
     pub revision: String,
     /// Checksums of tracked configuration.
     pub configs: BTreeMap<String, String>,
+    /// Whether the target has no replicas.
+    pub is_at_zero: bool,
     /// Whether the primary's template is the target's, the renaming aside.
     pub equals_primary: bool,
     /// Whether the primary was copied from the revision and configuration in the Canary's status.
     pub is_applied_to_primary: bool,
+    /// Whether there is a primary that was copied from another revision or configuration than the target's.
+    pub is_primary_outdated: bool,
 }
 
 /// Whether a workload's pods are as they should be. The texts are complete messages.

@@ -7,12 +7,15 @@ use crate::{alerts, events::Event, router::Weights};
 
 impl Tick<'_> {
     /// Whether the target or its configuration differs from what was last seen. Going back to the promoted revision is not
-    /// new. Source: B.2.
+    /// new, as long as the primary runs it. Source: B.2.
     pub(super) fn is_new(&self, target: &Target) -> bool {
         let status = &self.status;
-        let spec = status.last_applied_spec.is_empty()
-            || (target.revision != status.last_promoted_spec && target.revision != status.last_applied_spec);
-        spec || target.configs != status.tracked_configs
+        let is_seen = match target.revision {
+            _ if status.last_applied_spec.is_empty() => false,
+            ref revision if *revision == status.last_applied_spec => true,
+            ref revision => *revision == status.last_promoted_spec && target.equals_primary,
+        };
+        !is_seen || target.configs != status.tracked_configs
     }
 
     /// Whether the target was put back to the promoted revision in the middle of a run.
@@ -23,8 +26,13 @@ impl Tick<'_> {
             && target.configs == status.tracked_configs
     }
 
+    /// Whether all traffic is on the target because a promotion failed, and the target is the promoted revision again.
+    pub(super) fn is_recovering(&self, target: &Target) -> bool {
+        self.status.phase == Phase::Failed && self.status.canary_weight == 100 && self.is_reverted(target)
+    }
+
     /// Goes on only if the primary is ready, unless nothing is judged anyway.
-    pub(super) fn primary_ready(&mut self) -> Flow {
+    pub(super) fn primary_ready(&mut self, target: &Target) -> Flow {
         if self.canary.skip_analysis() {
             return Ok(());
         }
@@ -32,7 +40,7 @@ impl Tick<'_> {
             Readiness::Ready => Ok(()),
             Readiness::Waiting(problem) => self.stop(problem),
             Readiness::Failed(problem) => match self.status.phase {
-                Phase::Promoting | Phase::Finalising => self.promotion_failed(&problem),
+                Phase::Promoting | Phase::Finalising => self.promotion_failed(target, problem),
                 Phase::Progressing | Phase::WaitingPromotion => {
                     self.event(Event::warning(problem));
                     self.rollback()
@@ -49,6 +57,14 @@ impl Tick<'_> {
         if self.status.phase == Phase::Finalising {
             // All traffic is on the primary: how the target fares no longer matters.
             return Ok(());
+        }
+        if target.is_at_zero && self.status.phase != Phase::Promoting {
+            // A rollback was cut short, or somebody took the pods away. For the original a target without pods is ready.
+            if self.status.failed_checks >= self.analysis.threshold() {
+                return self.rollback();
+            }
+            self.effect(Effect::ScaleUp);
+            return self.hold("the target's pods");
         }
         match self.ready(Role::Canary)? {
             Readiness::Ready => Ok(()),
@@ -68,7 +84,7 @@ impl Tick<'_> {
     pub(super) fn begin(&mut self, target: &Target, weights: Weights) -> Flow {
         if self.status.phase == Phase::Waiting {
             if !self.is_new(target) {
-                return self.call_off(target);
+                return self.call_off(target, weights);
             }
             // Differs: the original asks rollback hooks only once the run has begun (B.8 defect 6).
             if self.wants_rollback(Phase::Waiting)? {
@@ -79,10 +95,7 @@ impl Tick<'_> {
             }
         }
         self.confirm_rollout()?;
-        if weights.canary > 0 && !self.is_kubernetes() {
-            // After a failed promotion all traffic is on the target, which is about to change; the primary is ready again.
-            self.effect(Effect::SetWeights(Weights::PRIMARY));
-        }
+        self.return_traffic(weights);
         self.effect(Effect::ResumeScaler);
         self.effect(Effect::ScaleUp);
         self.note(target);
@@ -92,6 +105,13 @@ impl Tick<'_> {
         let alert = alerts::new_revision(self.canary);
         self.alert(alert);
         Err(Stop::Done)
+    }
+
+    /// After a failed promotion all traffic is on the target; the primary, which was just found ready, takes it back.
+    pub(super) fn return_traffic(&mut self, weights: Weights) {
+        if weights.canary > 0 && !self.is_kubernetes() {
+            self.effect(Effect::SetWeights(Weights::PRIMARY));
+        }
     }
 
     /// Waits until every confirm-rollout hook agrees.
@@ -153,10 +173,20 @@ impl Tick<'_> {
         Err(Stop::Done)
     }
 
+    /// The primary that did not come up gets the revision that it had before.
+    ///
+    /// Differs: the original leaves all traffic on the target.
+    pub(super) fn recover(&mut self, target: &Target) -> Flow {
+        self.note(target);
+        self.status.canary_weight = 100;
+        self.promote()
+    }
+
     /// The revision went away while a gate held it back: everything is as it was before.
-    fn call_off(&mut self, target: &Target) -> Flow {
-        let is_promoted = target.revision == self.status.last_promoted_spec;
+    fn call_off(&mut self, target: &Target, weights: Weights) -> Flow {
+        let is_promoted = target.revision == self.status.last_promoted_spec && target.equals_primary;
         self.event(self.names.reverted());
+        self.return_traffic(weights);
         self.effect(Effect::ScaleToZero);
         self.status.last_applied_spec.clone_from(&target.revision);
         self.reset_counters();

@@ -6,7 +6,7 @@ use super::{Effect, Flow, Part, Question, Readiness, Role, Stop, Target, Tick};
 
 impl Tick<'_> {
     /// Keeps services, primary, scaler and route in place; while initializing, waits for the primary.
-    pub(super) fn prepare(&mut self) -> Flow {
+    pub(super) fn prepare(&mut self, target: &Target) -> Flow {
         if self.status.phase == Phase::Unset || self.status.conditions.is_empty() && self.is_initializing() {
             self.enter(Phase::Initializing);
         }
@@ -16,6 +16,12 @@ impl Tick<'_> {
             self.check_metrics()?;
         }
         self.ensure(Part::Primary)?;
+        if self.is_initializing() && target.is_primary_outdated {
+            // Differs: the original notes the newer revision as promoted, though the primary runs the older one.
+            self.effect(Effect::CopyToPrimary);
+            self.event(self.names.copying());
+            return self.hold("the primary to run the target's present revision");
+        }
         if awaits {
             // The original rolls back here too when the primary missed its deadline. Differs: there is nothing to go back
             // to, and the target still serves; it is left alone.

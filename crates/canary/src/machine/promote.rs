@@ -59,7 +59,8 @@ impl Tick<'_> {
     }
 
     /// All traffic is on the primary: the target is no longer needed.
-    pub(super) fn finalise(&mut self) -> Flow {
+    pub(super) fn finalise(&mut self, weights: Weights) -> Flow {
+        self.return_traffic(weights);
         self.effect(Effect::PauseScaler);
         self.effect(Effect::ScaleToZero);
         self.succeeded(Outcome::Promoted);

@@ -2,7 +2,7 @@
 
 use api::flagger::Phase;
 
-use super::{Effect, Flow, Outcome, Stop, Tick};
+use super::{Effect, Flow, Outcome, Readiness, Role, Stop, Target, Tick};
 use crate::{alerts, router::Weights};
 
 impl Tick<'_> {
@@ -24,11 +24,20 @@ impl Tick<'_> {
     }
 
     /// The primary does not come up with the new revision: the canary, which was judged good, is the only healthy copy.
-    pub(super) fn promotion_failed(&mut self, problem: &str) -> Flow {
-        self.event(self.names.promotion_failed(problem));
+    ///
+    /// Differs: the original does not look whether it still is.
+    pub(super) fn promotion_failed(&mut self, target: &Target, problem: String) -> Flow {
+        if target.is_at_zero {
+            self.effect(Effect::ScaleUp);
+            return self.stop(problem);
+        }
+        if self.ready(Role::Canary)? != Readiness::Ready {
+            return self.stop(problem);
+        }
+        self.event(self.names.promotion_failed(&problem));
         self.effect(Effect::SetWeights(Weights { primary: 0, canary: 100, mirrored: false }));
         self.fail(100);
-        self.alert(alerts::promotion_failed(problem));
+        self.alert(alerts::promotion_failed(&problem));
         Err(Stop::Done)
     }
 
