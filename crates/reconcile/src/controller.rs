@@ -121,12 +121,14 @@ pub struct Failure {
     pub retry: Retry,
     /// Merge patch of `.status`, without what the loop writes; null for nothing.
     pub status: Value,
+    /// What is told; none tells the message as an error. Waiting for another object is no error.
+    pub notices: Option<Vec<Notice>>,
 }
 
 impl Failure {
     /// A failure that is tried again with back-off.
     pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry: Retry::Backoff, status: Value::Null }
+        Self { reason, message: message.into(), retry: Retry::Backoff, status: Value::Null, notices: None }
     }
 
     /// A failure that only a change of the object can mend.
@@ -145,6 +147,13 @@ impl Failure {
     #[must_use]
     pub fn status(mut self, status: Value) -> Self {
         self.status = status;
+        self
+    }
+
+    /// With these notices in place of the error that is told otherwise.
+    #[must_use]
+    pub fn telling(mut self, notices: Vec<Notice>) -> Self {
+        self.notices = Some(notices);
         self
     }
 }

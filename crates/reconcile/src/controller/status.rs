@@ -101,7 +101,10 @@ pub(super) fn notices(
 ) -> Vec<Notice> {
     let done = match outcome {
         Ok(done) => done,
-        Err(failure) => return vec![Notice::error(failure.reason, failure.message.clone())],
+        Err(failure) => {
+            let own = || vec![Notice::error(failure.reason, failure.message.clone())];
+            return failure.notices.clone().unwrap_or_else(own);
+        }
     };
     let list = current(before);
     let ready = conditions::find(&list, READY).filter(|ready| ready.status == Status::True.as_str());
