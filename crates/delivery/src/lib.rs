@@ -1,10 +1,64 @@
 //! Delivery: a Git repository is fetched, a folder of it is built, and the objects are kept applied.
 //!
-//! A stage crate. Pure: [`tree`], [`build`], [`order`], [`inventory`], [`health`]. The shell comes with `controller.rs`.
+//! A stage crate. Pure: [`build`] (a folder becomes objects), [`order`] and [`apply`] (what an apply does), [`inventory`]
+//! (what was applied, what left), [`health`], [`dependency`], [`history`], [`revision`] and [`ignore`]. The shell is
+//! [`controller`]: GitRepository and Kustomization.
 
+pub mod apply;
 pub mod build;
+pub mod controller;
+pub mod dependency;
 pub mod health;
+pub mod history;
+pub mod ignore;
 pub mod inventory;
 pub mod order;
+pub mod revision;
 pub mod scope;
 pub mod tree;
+
+/// What can go wrong on the way from a repository to applied objects.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A Git operation.
+    #[error(transparent)]
+    Git(#[from] git::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] reconcile::Error),
+    /// A Secret that a GitRepository refers to is missing or has not what is needed.
+    #[error("failed to get secret '{secret}': {problem}")]
+    Secret {
+        /// `namespace/name`.
+        secret: String,
+        /// What is wrong with it, without its content.
+        problem: String,
+    },
+    /// The process ends while a Git operation is under way.
+    #[error("git operation was interrupted")]
+    Interrupted,
+    /// A test plan made the effect fail.
+    #[error(transparent)]
+    Fault(#[from] reconcile::Fault),
+}
+
+impl Error {
+    /// Reason of the Ready condition. Source: Flux source-controller.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Git(error) => error.reason(),
+            Self::Secret { .. } => "AuthenticationFailed",
+            Self::Store(_) | Self::Interrupted | Self::Fault(_) => "GitOperationFailed",
+        }
+    }
+
+    /// Whether trying again later can help without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Git(error) => error.is_transient(),
+            Self::Store(error) => error.is_transient(),
+            Self::Secret { .. } => false,
+            Self::Interrupted | Self::Fault(_) => true,
+        }
+    }
+}

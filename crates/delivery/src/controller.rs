@@ -1,0 +1,173 @@
+//! The shell: the loops of GitRepository and Kustomization.
+
+mod apply;
+mod kustomization;
+mod mirror;
+mod run;
+mod source;
+#[cfg(test)]
+mod tests;
+mod wait;
+
+use std::{sync::Arc, time::Duration};
+
+use api::{
+    conditions::{self, READY},
+    image::ImageUpdateAutomation,
+    kustomize::Kustomization,
+    source::GitRepository,
+};
+use kube::ResourceExt as _;
+use reconcile::{Context, Controller, ObjectRef, Shutdown, clock};
+
+use kustomization::Kustomizations;
+use source::Sources;
+
+/// How long work under way may go on after a shutdown was asked for. A wait for health can take minutes and loses
+/// nothing when it is cut.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the stage is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The kept Git mirrors. Shared with the updater, a commit pushed by it need not be fetched again.
+    pub mirrors: git::Mirrors,
+    /// Wait before a Kustomization whose dependency or artifact is missing is looked at again; 30 s in Flux.
+    pub requeue_dependency: Duration,
+    /// Most objects of a kind worked on at once. A wait for health counts, and costs next to nothing.
+    pub concurrency: u16,
+}
+
+impl Options {
+    /// Flux's defaults over these mirrors.
+    pub fn new(mirrors: git::Mirrors) -> Self {
+        Self { mirrors, requeue_dependency: Duration::from_secs(30), concurrency: 64 }
+    }
+}
+
+/// Runs the stage until told to stop.
+pub async fn run(context: Context, options: Options, shutdown: Shutdown) {
+    let loops =
+        async { tokio::join!(sources(&context, &options, &shutdown), kustomizations(&context, &options, &shutdown)) };
+    let stopped = async {
+        shutdown.cancelled().await;
+        clock::sleep(GRACE).await;
+    };
+    tokio::select! {
+        _ = loops => {}
+        () = stopped => tracing::debug!("work under way was cut"),
+    }
+}
+
+async fn sources(context: &Context, options: &Options, shutdown: &Shutdown) {
+    let reconciler = Sources { store: context.store.clone(), mirrors: options.mirrors.clone() };
+    Controller::new(context.clone(), reconciler)
+        .watches::<ImageUpdateAutomation>(pushed)
+        .concurrency(options.concurrency)
+        .run(shutdown.clone())
+        .await;
+}
+
+async fn kustomizations(context: &Context, options: &Options, shutdown: &Shutdown) {
+    let reconciler = Kustomizations {
+        context: context.clone(),
+        mirrors: options.mirrors.clone(),
+        requeue_dependency: options.requeue_dependency,
+    };
+    Controller::new(context.clone(), reconciler)
+        .watches::<GitRepository>(new_artifact)
+        .watches::<Kustomization>(dependency_ready)
+        .concurrency(options.concurrency)
+        .run(shutdown.clone())
+        .await;
+}
+
+/// Repositories that an automation has just pushed to: their new commit need not wait for the interval.
+fn pushed(
+    previous: Option<&ImageUpdateAutomation>,
+    current: Option<&ImageUpdateAutomation>,
+    own: &[Arc<GitRepository>],
+) -> Vec<ObjectRef<GitRepository>> {
+    let commit = |automation: &ImageUpdateAutomation| {
+        automation.status.as_ref().map(|status| status.last_push_commit.clone()).filter(|commit| !commit.is_empty())
+    };
+    let (Some(previous), Some(current)) = (previous, current) else { return Vec::new() };
+    if commit(current).is_none() || commit(previous) == commit(current) {
+        return Vec::new();
+    }
+    let source = &current.spec.source_ref;
+    let namespace = source.namespace.clone().or_else(|| current.namespace());
+    own.iter()
+        .filter(|repository| repository.name_any() == source.name && repository.namespace() == namespace)
+        .map(|repository| ObjectRef::from_obj(&**repository))
+        .collect()
+}
+
+/// Kustomizations whose source has another artifact than before.
+fn new_artifact(
+    previous: Option<&GitRepository>,
+    current: Option<&GitRepository>,
+    own: &[Arc<Kustomization>],
+) -> Vec<ObjectRef<Kustomization>> {
+    let artifact = |repository: Option<&GitRepository>| {
+        let artifact = repository?.status.as_ref()?.artifact.as_ref()?;
+        Some((artifact.revision.clone(), artifact.digest.clone()))
+    };
+    let Some(repository) = current.filter(|_| artifact(current).is_some() && artifact(previous) != artifact(current))
+    else {
+        return Vec::new();
+    };
+    own.iter()
+        .filter(|kustomization| {
+            let source = &kustomization.spec.source_ref;
+            source.kind == "GitRepository"
+                && source.name == repository.name_any()
+                && source.namespace.clone().or_else(|| kustomization.namespace()) == repository.namespace()
+        })
+        // One that has seen this revision already has nothing to gain.
+        .filter(|kustomization| {
+            let applied = kustomization.status.as_ref().and_then(|status| status.last_applied_revision.clone());
+            previous.is_some() || applied != artifact(current).map(|(revision, _)| revision)
+        })
+        .map(|kustomization| ObjectRef::from_obj(&**kustomization))
+        .collect()
+}
+
+/// Kustomizations that wait for one which became ready, or ready at another revision.
+/// Differs: Flux looks again after 30 s only.
+fn dependency_ready(
+    previous: Option<&Kustomization>,
+    current: Option<&Kustomization>,
+    own: &[Arc<Kustomization>],
+) -> Vec<ObjectRef<Kustomization>> {
+    let ready_at = |kustomization: Option<&Kustomization>| {
+        let status = kustomization?.status.as_ref()?;
+        conditions::is_true(&status.conditions, READY).then(|| status.last_applied_revision.clone())
+    };
+    let Some(dependency) = current.filter(|_| ready_at(current).is_some() && ready_at(previous) != ready_at(current))
+    else {
+        return Vec::new();
+    };
+    let waits = |kustomization: &&Arc<Kustomization>| {
+        let status = kustomization.status.as_ref();
+        !status.is_some_and(|status| conditions::is_true(&status.conditions, READY))
+            || status.and_then(|status| status.last_applied_revision.as_ref()) != ready_at(current).flatten().as_ref()
+    };
+    own.iter()
+        .filter(|kustomization| {
+            kustomization.spec.depends_on.iter().any(|reference| {
+                reference.name == dependency.name_any()
+                    && reference.namespace.clone().or_else(|| kustomization.namespace()) == dependency.namespace()
+            })
+        })
+        .filter(waits)
+        .map(|kustomization| ObjectRef::from_obj(&**kustomization))
+        .collect()
+}
+
+/// The interval, up to five percent longer or shorter, so that objects created together do not stay together.
+/// Source: Flux `--interval-jitter-percentage`.
+fn jittered(interval: Duration) -> Duration {
+    let permille = 950 + u32::try_from(clock::random() % 101).unwrap_or(50);
+    interval.saturating_mul(permille) / 1000
+}

@@ -1,0 +1,120 @@
+//! Applying and pruning: the verbs of the store, in the order and with the exceptions that the pure part gives.
+
+use api::{kustomize::ResourceRef, meta::ObjectReference};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use reconcile::Store;
+use serde_json::Value;
+
+use crate::{
+    apply::{self, Action, Change, MANAGER},
+    inventory,
+};
+
+/// Dry runs under way at once against an API server. Source: Flux `--concurrent-ssa`.
+const CONCURRENCY: usize = 4;
+
+/// One object, and what applying it would do.
+pub(super) struct Planned {
+    desired: Value,
+    /// Which object it is, with the namespace that the store puts it into.
+    pub(super) id: ObjectReference,
+    action: Action,
+    recreate: bool,
+}
+
+/// Looks at what applying the objects of a stage would do. Nothing is written; any error stops the stage.
+pub(super) async fn plan(store: &Store, objects: Vec<Value>, force: bool) -> Result<Vec<Planned>, String> {
+    let width = if store.is_standalone() { 1 } else { CONCURRENCY };
+    stream::iter(objects).map(|object| plan_one(store, object, force)).buffered(width).try_collect().await
+}
+
+async fn plan_one(store: &Store, desired: Value, force: bool) -> Result<Planned, String> {
+    let mut id = ObjectReference::of(&desired).ok_or("an object without kind or name")?;
+    let live = store.find(&id).await.map_err(|error| format!("{id} query failed: {error}"))?;
+    if let Some(live) = &live {
+        id = located(id, live, store);
+    }
+    if apply::is_skipped(&desired, live.as_ref()) {
+        id = located(id, &desired, store);
+        return Ok(Planned { desired, id, action: Action::Skipped, recreate: false });
+    }
+    let recreate = force || apply::may_recreate(&desired, live.as_ref());
+    match store.dry_run(MANAGER, &desired).await {
+        Ok(after) => {
+            let action = apply::action(live.as_ref(), &after);
+            Ok(Planned { id: located(id, &after, store), desired, action, recreate: false })
+        }
+        Err(error) if recreate && apply::is_immutable_error(&error.to_string()) => {
+            Ok(Planned { desired, id, action: Action::Configured, recreate })
+        }
+        Err(error) => Err(format!("{id} dry-run failed: {error}")),
+    }
+}
+
+/// The reference with the namespace the object is kept under. One machine keeps what names none under `default`.
+fn located(mut id: ObjectReference, stored: &Value, store: &Store) -> ObjectReference {
+    let namespace = stored.pointer("/metadata/namespace").and_then(Value::as_str);
+    id.namespace = namespace.unwrap_or_default().to_owned();
+    if crate::scope::is_cluster_scoped(&id.kind) {
+        id.namespace.clear();
+    } else if id.namespace.is_empty() && store.is_standalone() {
+        "default".clone_into(&mut id.namespace);
+    }
+    id
+}
+
+/// Writes what was planned, in order.
+pub(super) async fn write(store: &Store, planned: Vec<Planned>) -> Result<Vec<Change>, String> {
+    let mut changes = Vec::with_capacity(planned.len());
+    for Planned { desired, id, action, recreate } in planned {
+        if matches!(action, Action::Created | Action::Configured) {
+            if recreate {
+                store.delete(&id).await.map_err(|error| format!("{id} delete failed: {error}"))?;
+            }
+            store.apply(MANAGER, &desired).await.map_err(|error| format!("{id} apply failed: {error}"))?;
+        }
+        changes.push(Change { object: id, action });
+    }
+    Ok(changes)
+}
+
+/// What pruning came to.
+#[derive(Default)]
+pub(super) struct Pruned {
+    /// Objects that were deleted.
+    pub(super) changes: Vec<Change>,
+    /// Objects that could not be deleted: they stay in the inventory.
+    pub(super) left: Vec<ResourceRef>,
+    /// Why, one text an object.
+    pub(super) errors: Vec<String>,
+}
+
+/// Deletes the objects that are still this Kustomization's own.
+pub(super) async fn prune(store: &Store, stale: &[ResourceRef], namespace: &str, name: &str) -> Pruned {
+    let mut pruned = Pruned::default();
+    for entry in stale {
+        let Some(id) = inventory::object(entry) else { continue };
+        match delete(store, &id, namespace, name).await {
+            Ok(true) => pruned.changes.push(Change { object: id, action: Action::Deleted }),
+            Ok(false) => {}
+            Err(error) => {
+                pruned.left.push(entry.clone());
+                pruned.errors.push(format!("{id} delete failed: {error}"));
+            }
+        }
+    }
+    pruned
+}
+
+async fn delete(store: &Store, id: &ObjectReference, namespace: &str, name: &str) -> Result<bool, reconcile::Error> {
+    let live = match store.find(id).await {
+        Ok(Some(live)) => live,
+        // A kind that is gone took its objects with it.
+        Ok(None) | Err(reconcile::Error::UnknownKind { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if !apply::is_pruned(&live, namespace, name) || live.pointer("/metadata/deletionTimestamp").is_some() {
+        return Ok(false);
+    }
+    store.delete(id).await
+}

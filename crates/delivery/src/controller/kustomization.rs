@@ -1,0 +1,159 @@
+//! Kustomization: what must be there before a run can begin, and what is left to do when it goes.
+//!
+//! Source: reference delivery.md section 5.2; Flux kustomize-controller.
+
+use std::{sync::Arc, time::Duration};
+
+use api::{
+    kustomize::{DeletionPolicy, Kustomization},
+    source::{Artifact, GitRepository},
+};
+use git::Mirrors;
+use kube::ResourceExt as _;
+use reconcile::{Announce, Context, Done, Failure, Notice, Reconciler, clock, object};
+
+use super::{apply, mirror, run::Run};
+use crate::{
+    apply::{MANAGER, report},
+    dependency, inventory, revision,
+    tree::Tree,
+};
+
+/// Wait between two looks at objects that are being deleted.
+const TERMINATION_POLL: Duration = Duration::from_secs(2);
+
+/// Keeps Kustomizations applied.
+pub(super) struct Kustomizations {
+    pub(super) context: Context,
+    pub(super) mirrors: Mirrors,
+    pub(super) requeue_dependency: Duration,
+}
+
+impl Reconciler for Kustomizations {
+    type Kind = Kustomization;
+    const CONTROLLER: &'static str = MANAGER;
+    const ANNOUNCE: Announce = Announce::Never;
+
+    fn suspended(&self, kustomization: &Kustomization) -> bool {
+        kustomization.spec.suspend
+    }
+
+    async fn reconcile(&self, kustomization: Arc<Kustomization>) -> Result<Done, Failure> {
+        if let Some(field) = dependency::unsupported(&kustomization.spec) {
+            return Err(Failure::terminal("BuildFailed", format!("{field} is not supported yet")));
+        }
+        let (source, artifact) = self.source(&kustomization).await?;
+        self.check_dependencies(&kustomization, &artifact.revision).await?;
+        let mut run = Run::begin(&self.context, &kustomization, &source, &artifact).await?;
+        let tree = self.files(&source, &artifact).await;
+        let tree = tree.map_err(|message| run.failure("ArtifactFailed", message))?;
+        run.deliver(&tree).await
+    }
+
+    async fn finalize(&self, kustomization: Arc<Kustomization>) -> Result<(), Failure> {
+        let (spec, policy) = (&kustomization.spec, kustomization.spec.deletion_policy());
+        let deletes = match policy {
+            DeletionPolicy::MirrorPrune => spec.prune,
+            DeletionPolicy::Delete | DeletionPolicy::WaitForTermination => true,
+            DeletionPolicy::Orphan => false,
+        };
+        if !deletes || spec.suspend {
+            return Ok(());
+        }
+        let (namespace, name) = (kustomization.namespace().unwrap_or_default(), kustomization.name_any());
+        let old = kustomization.status.as_ref().and_then(|status| status.inventory.clone()).unwrap_or_default();
+        let stale = inventory::stale(&old, &Default::default());
+        let pruned = apply::prune(&self.context.store, &stale, &namespace, &name).await;
+        if let Some(message) = report(&pruned.changes) {
+            let about = object::to_value(&*kustomization);
+            self.context.events.publish(&about, MANAGER, &Notice::info("Progressing", message)).await?;
+        }
+        if !pruned.errors.is_empty() {
+            return Err(Failure::new("PruneFailed", pruned.errors.join("; ")));
+        }
+        if policy == DeletionPolicy::WaitForTermination && !self.is_past_timeout(&kustomization) {
+            self.check_gone(&stale, &namespace, &name).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Kustomizations {
+    /// The source and its artifact, or why there is none yet.
+    async fn source(&self, kustomization: &Kustomization) -> Result<(GitRepository, Artifact), Failure> {
+        let reference = &kustomization.spec.source_ref;
+        let own = kustomization.namespace().unwrap_or_default();
+        let namespace = reference.namespace.clone().unwrap_or(own);
+        if reference.kind != "GitRepository" {
+            let message = format!("spec.sourceRef.kind {:?} is not supported yet", reference.kind);
+            return Err(Failure::terminal("ArtifactFailed", message));
+        }
+        let found = self.context.store.get::<GitRepository>(&namespace, &reference.name).await;
+        let found = found.map_err(|error| Failure::new("ArtifactFailed", error.to_string()))?;
+        let Some(source) = found else {
+            let message = format!("Source 'GitRepository/{namespace}/{}' not found", reference.name);
+            let failure = Failure::new("ArtifactFailed", message).telling(Vec::new());
+            return Err(failure.after(kustomization.spec.retry_interval()));
+        };
+        match source.status.as_ref().and_then(|status| status.artifact.clone()) {
+            Some(artifact) => Ok((source, artifact)),
+            None => {
+                let wait = api::Duration(self.requeue_dependency);
+                let message = format!("Source artifact not found, retrying in {wait}");
+                let failure = Failure::new("ArtifactFailed", message).telling(Vec::new());
+                Err(failure.after(self.requeue_dependency))
+            }
+        }
+    }
+
+    async fn check_dependencies(&self, kustomization: &Kustomization, revision: &str) -> Result<(), Failure> {
+        let own = kustomization.namespace().unwrap_or_default();
+        for reference in &kustomization.spec.depends_on {
+            let namespace = reference.namespace.as_deref().unwrap_or(&own);
+            let found = self.context.store.get::<Kustomization>(namespace, &reference.name).await?;
+            let id = format!("{namespace}/{}", reference.name);
+            let source = (&kustomization.spec.source_ref, own.as_str());
+            if let Err(problem) = dependency::check(&id, found.as_ref(), source, revision) {
+                let wait = api::Duration(self.requeue_dependency);
+                let message = format!("Dependencies do not meet ready condition, retrying in {wait}");
+                // Waiting for another object is no error: nobody is to be called for it.
+                let notice = Notice::info("DependencyNotReady", message);
+                let failure = Failure::new("DependencyNotReady", problem).telling(vec![notice]);
+                return Err(failure.after(self.requeue_dependency));
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of the artifact.
+    async fn files(&self, source: &GitRepository, artifact: &Artifact) -> Result<Tree, String> {
+        let (_, commit) = revision::parse(&artifact.revision)
+            .ok_or_else(|| format!("artifact revision '{}' names no commit", artifact.revision))?;
+        let remote = mirror::remote(&self.context.store, source).await.map_err(|error| error.to_string())?;
+        let ignored = source.spec.ignore.clone();
+        mirror::files(&self.mirrors, remote, commit, ignored).await.map_err(|error| error.to_string())
+    }
+
+    /// Errs while objects that were deleted are still there.
+    async fn check_gone(
+        &self,
+        entries: &[api::kustomize::ResourceRef],
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Failure> {
+        for id in entries.iter().filter_map(inventory::object) {
+            let live = self.context.store.find(&id).await?;
+            if live.is_some_and(|live| crate::apply::is_pruned(&live, namespace, name)) {
+                return Err(Failure::new("PruneFailed", format!("{id} is not gone yet")).after(TERMINATION_POLL));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the deletion has waited for as long as it may.
+    fn is_past_timeout(&self, kustomization: &Kustomization) -> bool {
+        let since = kustomization.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+        let timeout = i64::try_from(kustomization.spec.timeout().as_secs()).unwrap_or(i64::MAX);
+        since.is_some_and(|since| clock::now().as_second().saturating_sub(since.as_second()) > timeout)
+    }
+}

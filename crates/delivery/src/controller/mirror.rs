@@ -1,0 +1,122 @@
+//! How a GitRepository is reached, and what is read from its mirror.
+
+use std::{collections::BTreeMap, path::Path};
+
+use api::source::GitRepository;
+use git::{Checkout, Commit, Credentials, Limits, LocalPaths, Mirrors, Remote};
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt as _;
+use reconcile::{Site, Store, effect};
+
+use crate::{
+    Error,
+    ignore::{self, Patterns},
+    revision::{self, Wanted},
+    tree::Tree,
+};
+
+/// The remote that the GitRepository describes, with the credentials of its Secrets.
+pub(super) async fn remote(store: &Store, repository: &GitRepository) -> Result<Remote, Error> {
+    let namespace = repository.namespace().unwrap_or_default();
+    let mut remote = Remote::new(&repository.spec.url);
+    remote.scope.clone_from(&namespace);
+    remote.timeout = repository.spec.timeout();
+    if store.is_standalone() {
+        remote.local_paths = LocalPaths::Allow;
+    }
+    if let Some(reference) = &repository.spec.secret_ref {
+        let values = secret(store, &namespace, &reference.name).await?;
+        let text = |key: &str| values.get(key).map(|value| String::from_utf8_lossy(value).trim_end().to_owned());
+        remote.credentials = match (text("bearerToken"), text("username"), text("password")) {
+            (Some(token), _, _) => Credentials::Bearer(token),
+            (None, None, None) => Credentials::None,
+            (None, username, password) => {
+                Credentials::Basic { username: username.unwrap_or_default(), password: password.unwrap_or_default() }
+            }
+        };
+        remote.ca = values.get("ca.crt").or_else(|| values.get("caFile")).cloned();
+        remote.identity = match (values.get("tls.crt"), values.get("tls.key")) {
+            (Some(certificate), Some(key)) => Some([certificate.as_slice(), b"\n", key].concat()),
+            _ => None,
+        };
+    }
+    if let Some(reference) = &repository.spec.proxy_secret_ref {
+        let values = secret(store, &namespace, &reference.name).await?;
+        remote.proxy = Some(proxy(&values).ok_or_else(|| Error::Secret {
+            secret: format!("{namespace}/{}", reference.name),
+            problem: "the key 'address' is missing, or is no URL".into(),
+        })?);
+    }
+    Ok(remote)
+}
+
+/// Address of a proxy with its user and password in it.
+fn proxy(values: &BTreeMap<String, Vec<u8>>) -> Option<String> {
+    let text = |key: &str| values.get(key).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
+    let (scheme, rest) = text("address")?.split_once("://")?;
+    match (text("username"), text("password")) {
+        (Some(username), password) => Some(format!("{scheme}://{username}:{}@{rest}", password.unwrap_or_default())),
+        _ => Some(format!("{scheme}://{rest}")),
+    }
+}
+
+async fn secret(store: &Store, namespace: &str, name: &str) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let missing =
+        || Error::Secret { secret: format!("{namespace}/{name}"), problem: format!("secrets {name:?} not found") };
+    let secret = store.get::<Secret>(namespace, name).await?.ok_or_else(missing)?;
+    Ok(secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect())
+}
+
+/// The wanted commit, fetched from the server unless it is here.
+pub(super) async fn fetch(mirrors: &Mirrors, remote: Remote, wanted: Wanted) -> Result<Commit, Error> {
+    let mirrors = mirrors.clone();
+    blocking(remote.url.clone(), move || {
+        let mirror = mirrors.open(&remote)?;
+        match &wanted {
+            Wanted::Branch(branch) => mirror.fetch(&Checkout::Branch(branch)),
+            Wanted::Tag(tag) => mirror.fetch(&Checkout::Tag(tag)),
+            Wanted::Name(name) => mirror.fetch(&Checkout::Name(name)),
+            Wanted::Commit { id, branch } => mirror.fetch(&Checkout::Commit { id: *id, branch: branch.as_deref() }),
+            Wanted::Semver(range) => mirror.fetch(&Checkout::PickTag(&|tags| revision::pick(range, tags))),
+        }
+    })
+    .await
+}
+
+/// The files of an artifact: the commit that its revision names, without what is ignored.
+/// The server is asked only if the commit is not here any more.
+pub(super) async fn files(
+    mirrors: &Mirrors,
+    remote: Remote,
+    commit: git::Id,
+    ignored: Option<String>,
+) -> Result<Tree, Error> {
+    let mirrors = mirrors.clone();
+    blocking(remote.url.clone(), move || {
+        let mirror = mirrors.open(&remote)?;
+        let wanted = Checkout::Commit { id: commit, branch: None };
+        let commit = match mirror.last(&wanted)? {
+            Some(commit) => commit,
+            None => mirror.fetch(&wanted)?,
+        };
+        let files = mirror.folder(&commit, Path::new(""), Limits::default())?;
+        let own = files.get(Path::new(ignore::FILE)).map(|content| String::from_utf8_lossy(content).into_owned());
+        let patterns = Patterns::new(ignored.as_deref(), own.as_deref());
+        let texts =
+            files.into_iter().filter_map(|(path, content)| Some((path.into_os_string().into_string().ok()?, content)));
+        Ok(Tree::new(texts.filter(|(path, _)| !patterns.excludes(path))))
+    })
+    .await
+}
+
+/// One Git operation, off the async threads and through the seam.
+async fn blocking<T: Send + 'static>(
+    url: String,
+    f: impl FnOnce() -> Result<T, git::Error> + Send + 'static,
+) -> Result<T, Error> {
+    effect(Site::Git, &url, async {
+        let outcome = tokio::task::spawn_blocking(f).await.map_err(|_| Error::Interrupted)?;
+        outcome.map_err(Error::from)
+    })
+    .await
+}
