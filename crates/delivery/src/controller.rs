@@ -9,7 +9,7 @@ mod source;
 mod tests;
 mod wait;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use api::{
     conditions::{self, READY},
@@ -17,6 +17,7 @@ use api::{
     kustomize::Kustomization,
     source::GitRepository,
 };
+use git::Mirrors;
 use kube::ResourceExt as _;
 use reconcile::{Context, Controller, ObjectRef, Shutdown, clock};
 
@@ -27,28 +28,40 @@ use source::Sources;
 /// nothing when it is cut.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What the stage is told.
+/// What can be set.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The kept Git mirrors. Shared with the updater, a commit pushed by it need not be fetched again.
-    pub mirrors: git::Mirrors,
-    /// Wait before a Kustomization whose dependency or artifact is missing is looked at again; 30 s in Flux.
+    /// Folder of the Git mirrors. Shared with the updater, a commit pushed by it need not be fetched again.
+    pub mirrors: PathBuf,
+    /// Whether Kustomizations may only refer to sources of their own namespace.
+    pub no_cross_namespace_refs: bool,
+    /// Wait before a Kustomization whose dependency or artifact is missing is looked at again.
     pub requeue_dependency: Duration,
     /// Most objects of a kind worked on at once. A wait for health counts, and costs next to nothing.
     pub concurrency: u16,
 }
 
 impl Options {
-    /// Flux's defaults over these mirrors.
-    pub fn new(mirrors: git::Mirrors) -> Self {
-        Self { mirrors, requeue_dependency: Duration::from_secs(30), concurrency: 64 }
+    /// Flux's defaults, with mirrors below this folder.
+    pub fn new(mirrors: impl Into<PathBuf>) -> Self {
+        Self {
+            mirrors: mirrors.into(),
+            no_cross_namespace_refs: false,
+            requeue_dependency: Duration::from_secs(30),
+            concurrency: 64,
+        }
     }
 }
 
-/// Runs the stage until told to stop.
-pub async fn run(context: Context, options: Options, shutdown: Shutdown) {
-    let loops =
-        async { tokio::join!(sources(&context, &options, &shutdown), kustomizations(&context, &options, &shutdown)) };
+/// Runs the loops until told to stop.
+pub async fn controllers(context: Context, options: Options, shutdown: Shutdown) {
+    let mirrors = Mirrors::new(&options.mirrors);
+    let loops = async {
+        tokio::join!(
+            sources(&context, &mirrors, &options, &shutdown),
+            kustomizations(&context, &mirrors, &options, &shutdown)
+        )
+    };
     let stopped = async {
         shutdown.cancelled().await;
         clock::sleep(GRACE).await;
@@ -59,8 +72,8 @@ pub async fn run(context: Context, options: Options, shutdown: Shutdown) {
     }
 }
 
-async fn sources(context: &Context, options: &Options, shutdown: &Shutdown) {
-    let reconciler = Sources { store: context.store.clone(), mirrors: options.mirrors.clone() };
+async fn sources(context: &Context, mirrors: &Mirrors, options: &Options, shutdown: &Shutdown) {
+    let reconciler = Sources { store: context.store.clone(), mirrors: mirrors.clone() };
     Controller::new(context.clone(), reconciler)
         .watches::<ImageUpdateAutomation>(pushed)
         .concurrency(options.concurrency)
@@ -68,12 +81,8 @@ async fn sources(context: &Context, options: &Options, shutdown: &Shutdown) {
         .await;
 }
 
-async fn kustomizations(context: &Context, options: &Options, shutdown: &Shutdown) {
-    let reconciler = Kustomizations {
-        context: context.clone(),
-        mirrors: options.mirrors.clone(),
-        requeue_dependency: options.requeue_dependency,
-    };
+async fn kustomizations(context: &Context, mirrors: &Mirrors, options: &Options, shutdown: &Shutdown) {
+    let reconciler = Kustomizations { context: context.clone(), mirrors: mirrors.clone(), options: options.clone() };
     Controller::new(context.clone(), reconciler)
         .watches::<GitRepository>(new_artifact)
         .watches::<Kustomization>(dependency_ready)

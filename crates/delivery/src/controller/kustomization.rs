@@ -12,7 +12,7 @@ use git::Mirrors;
 use kube::ResourceExt as _;
 use reconcile::{Announce, Context, Done, Failure, Notice, Reconciler, clock, object};
 
-use super::{apply, mirror, run::Run};
+use super::{Options, apply, mirror, run::Run};
 use crate::{
     apply::{MANAGER, report},
     dependency, inventory, revision,
@@ -26,7 +26,7 @@ const TERMINATION_POLL: Duration = Duration::from_secs(2);
 pub(super) struct Kustomizations {
     pub(super) context: Context,
     pub(super) mirrors: Mirrors,
-    pub(super) requeue_dependency: Duration,
+    pub(super) options: Options,
 }
 
 impl Reconciler for Kustomizations {
@@ -83,7 +83,12 @@ impl Kustomizations {
     async fn source(&self, kustomization: &Kustomization) -> Result<(GitRepository, Artifact), Failure> {
         let reference = &kustomization.spec.source_ref;
         let own = kustomization.namespace().unwrap_or_default();
-        let namespace = reference.namespace.clone().unwrap_or(own);
+        let namespace = reference.namespace.clone().unwrap_or_else(|| own.clone());
+        if self.options.no_cross_namespace_refs && namespace != own {
+            let id = format!("{}/{namespace}/{}", reference.kind, reference.name);
+            let message = format!("can't access '{id}', cross-namespace references have been blocked");
+            return Err(Failure::terminal("AccessDenied", message));
+        }
         if reference.kind != "GitRepository" {
             let message = format!("spec.sourceRef.kind {:?} is not supported yet", reference.kind);
             return Err(Failure::terminal("ArtifactFailed", message));
@@ -98,10 +103,10 @@ impl Kustomizations {
         match source.status.as_ref().and_then(|status| status.artifact.clone()) {
             Some(artifact) => Ok((source, artifact)),
             None => {
-                let wait = api::Duration(self.requeue_dependency);
+                let wait = api::Duration(self.options.requeue_dependency);
                 let message = format!("Source artifact not found, retrying in {wait}");
                 let failure = Failure::new("ArtifactFailed", message).telling(Vec::new());
-                Err(failure.after(self.requeue_dependency))
+                Err(failure.after(self.options.requeue_dependency))
             }
         }
     }
@@ -114,12 +119,12 @@ impl Kustomizations {
             let id = format!("{namespace}/{}", reference.name);
             let source = (&kustomization.spec.source_ref, own.as_str());
             if let Err(problem) = dependency::check(&id, found.as_ref(), source, revision) {
-                let wait = api::Duration(self.requeue_dependency);
+                let wait = api::Duration(self.options.requeue_dependency);
                 let message = format!("Dependencies do not meet ready condition, retrying in {wait}");
                 // Waiting for another object is no error: nobody is to be called for it.
                 let notice = Notice::info("DependencyNotReady", message);
                 let failure = Failure::new("DependencyNotReady", problem).telling(vec![notice]);
-                return Err(failure.after(self.requeue_dependency));
+                return Err(failure.after(self.options.requeue_dependency));
             }
         }
         Ok(())

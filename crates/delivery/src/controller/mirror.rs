@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use api::source::GitRepository;
-use git::{Checkout, Commit, Credentials, Limits, LocalPaths, Mirrors, Remote};
+use git::{Checkout, Commit, Limits, LocalPaths, Mirrors, Remote};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use reconcile::{Site, Store, effect};
@@ -24,40 +24,16 @@ pub(super) async fn remote(store: &Store, repository: &GitRepository) -> Result<
     if store.is_standalone() {
         remote.local_paths = LocalPaths::Allow;
     }
+    let unfit = |name: &str, problem: String| Error::Secret { secret: format!("{namespace}/{name}"), problem };
     if let Some(reference) = &repository.spec.secret_ref {
-        let values = secret(store, &namespace, &reference.name).await?;
-        let text = |key: &str| values.get(key).map(|value| String::from_utf8_lossy(value).trim_end().to_owned());
-        remote.credentials = match (text("bearerToken"), text("username"), text("password")) {
-            (Some(token), _, _) => Credentials::Bearer(token),
-            (None, None, None) => Credentials::None,
-            (None, username, password) => {
-                Credentials::Basic { username: username.unwrap_or_default(), password: password.unwrap_or_default() }
-            }
-        };
-        remote.ca = values.get("ca.crt").or_else(|| values.get("caFile")).cloned();
-        remote.identity = match (values.get("tls.crt"), values.get("tls.key")) {
-            (Some(certificate), Some(key)) => Some([certificate.as_slice(), b"\n", key].concat()),
-            _ => None,
-        };
+        let data = secret(store, &namespace, &reference.name).await?;
+        remote = remote.with_secret(&data).map_err(|error| unfit(&reference.name, error.to_string()))?;
     }
     if let Some(reference) = &repository.spec.proxy_secret_ref {
-        let values = secret(store, &namespace, &reference.name).await?;
-        remote.proxy = Some(proxy(&values).ok_or_else(|| Error::Secret {
-            secret: format!("{namespace}/{}", reference.name),
-            problem: "the key 'address' is missing, or is no URL".into(),
-        })?);
+        let data = secret(store, &namespace, &reference.name).await?;
+        remote = remote.with_proxy(&data).map_err(|error| unfit(&reference.name, error.to_string()))?;
     }
     Ok(remote)
-}
-
-/// Address of a proxy with its user and password in it.
-fn proxy(values: &BTreeMap<String, Vec<u8>>) -> Option<String> {
-    let text = |key: &str| values.get(key).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
-    let (scheme, rest) = text("address")?.split_once("://")?;
-    match (text("username"), text("password")) {
-        (Some(username), password) => Some(format!("{scheme}://{username}:{}@{rest}", password.unwrap_or_default())),
-        _ => Some(format!("{scheme}://{rest}")),
-    }
 }
 
 async fn secret(store: &Store, namespace: &str, name: &str) -> Result<BTreeMap<String, Vec<u8>>, Error> {

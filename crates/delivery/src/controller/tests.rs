@@ -36,8 +36,8 @@ impl World {
             metrics: Metrics::default(),
         };
         let shutdown = Shutdown::new();
-        let options = Options::new(git::Mirrors::new(folder.path().join("cache")));
-        tokio::spawn(run(context, options, shutdown.clone()));
+        let options = Options::new(folder.path().join("cache"));
+        tokio::spawn(controllers(context, options, shutdown.clone()));
         let world = Self { folder, store, shutdown };
         world.commit(files);
         world
