@@ -9,7 +9,7 @@ mod source;
 mod tests;
 mod wait;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use api::{
     conditions::{self, READY},
@@ -31,8 +31,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What can be set.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Folder of the Git mirrors. Shared with the updater, a commit pushed by it need not be fetched again.
-    pub mirrors: PathBuf,
+    /// The kept Git mirrors. Shared with the updater, a commit pushed by it need not be fetched again.
+    pub mirrors: Mirrors,
     /// Whether Kustomizations may only refer to sources of their own namespace.
     pub no_cross_namespace_refs: bool,
     /// Wait before a Kustomization whose dependency or artifact is missing is looked at again.
@@ -42,26 +42,16 @@ pub struct Options {
 }
 
 impl Options {
-    /// Flux's defaults, with mirrors below this folder.
-    pub fn new(mirrors: impl Into<PathBuf>) -> Self {
-        Self {
-            mirrors: mirrors.into(),
-            no_cross_namespace_refs: false,
-            requeue_dependency: Duration::from_secs(30),
-            concurrency: 64,
-        }
+    /// Flux's defaults over these mirrors.
+    pub fn new(mirrors: Mirrors) -> Self {
+        Self { mirrors, no_cross_namespace_refs: false, requeue_dependency: Duration::from_secs(30), concurrency: 64 }
     }
 }
 
 /// Runs the loops until told to stop.
 pub async fn controllers(context: Context, options: Options, shutdown: Shutdown) {
-    let mirrors = Mirrors::new(&options.mirrors);
-    let loops = async {
-        tokio::join!(
-            sources(&context, &mirrors, &options, &shutdown),
-            kustomizations(&context, &mirrors, &options, &shutdown)
-        )
-    };
+    let loops =
+        async { tokio::join!(sources(&context, &options, &shutdown), kustomizations(&context, &options, &shutdown)) };
     let stopped = async {
         shutdown.cancelled().await;
         clock::sleep(GRACE).await;
@@ -72,8 +62,8 @@ pub async fn controllers(context: Context, options: Options, shutdown: Shutdown)
     }
 }
 
-async fn sources(context: &Context, mirrors: &Mirrors, options: &Options, shutdown: &Shutdown) {
-    let reconciler = Sources { store: context.store.clone(), mirrors: mirrors.clone() };
+async fn sources(context: &Context, options: &Options, shutdown: &Shutdown) {
+    let reconciler = Sources { store: context.store.clone(), mirrors: options.mirrors.clone() };
     Controller::new(context.clone(), reconciler)
         .watches::<ImageUpdateAutomation>(pushed)
         .concurrency(options.concurrency)
@@ -81,8 +71,9 @@ async fn sources(context: &Context, mirrors: &Mirrors, options: &Options, shutdo
         .await;
 }
 
-async fn kustomizations(context: &Context, mirrors: &Mirrors, options: &Options, shutdown: &Shutdown) {
-    let reconciler = Kustomizations { context: context.clone(), mirrors: mirrors.clone(), options: options.clone() };
+async fn kustomizations(context: &Context, options: &Options, shutdown: &Shutdown) {
+    let reconciler =
+        Kustomizations { context: context.clone(), mirrors: options.mirrors.clone(), options: options.clone() };
     Controller::new(context.clone(), reconciler)
         .watches::<GitRepository>(new_artifact)
         .watches::<Kustomization>(dependency_ready)

@@ -36,7 +36,7 @@ impl World {
             metrics: Metrics::default(),
         };
         let shutdown = Shutdown::new();
-        let options = Options::new(folder.path().join("cache"));
+        let options = Options::new(Mirrors::new(folder.path().join("cache")));
         tokio::spawn(controllers(context, options, shutdown.clone()));
         let world = Self { folder, store, shutdown };
         world.commit(files);
