@@ -210,10 +210,6 @@ impl Names {
         Event::warning(format!("Rolling back {} failed checks threshold reached {failed_checks}", self.canary))
     }
 
-    pub fn deadline_exceeded(&self, problem: &str) -> Event {
-        Event::warning(format!("Rolling back {} progress deadline exceeded {problem}", self.canary))
-    }
-
     pub fn failed(&self) -> Event {
         Event::warning(format!("Canary failed! Scaling down {}", self.canary))
     }

@@ -2,6 +2,7 @@
 //!
 //! The machine, the workload and the router are the ones the controller uses; only the world is made up.
 
+mod made_up;
 mod scenario;
 mod state;
 

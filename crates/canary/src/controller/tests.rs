@@ -222,7 +222,10 @@ async fn a_good_revision_is_promoted_and_a_bad_one_rolled_back() {
     ] {
         assert!(events.iter().any(|event| event == text), "{text} is not in {events:#?}");
     }
-    let numbers = world.metrics.text();
+    // The numbers follow the status: the end of the loop waits for them.
+    let metrics = world.metrics.clone();
+    world.finish().await;
+    let numbers = metrics.text();
     assert!(numbers.contains("flagger_canary_status{name=\"app\",namespace=\"apps\"} 2"), "{numbers}");
     assert!(numbers.contains("flagger_canary_successes_total{name=\"app\",namespace=\"apps\",deployment_strategy=\"canary\",analysis_status=\"completed\"} 1"), "{numbers}");
     world.finish().await;

@@ -72,8 +72,8 @@ impl Tick<'_> {
             // Differs: once the primary runs the new revision and is ready, traffic is safest there; the original rolls back.
             Readiness::Failed(_) if self.status.phase == Phase::Promoting && target.is_applied_to_primary => Ok(()),
             Readiness::Failed(problem) => {
-                // Differs: the original rolls back without a word about the cause, and without an alert.
-                self.event(self.names.deadline_exceeded(&problem));
+                // Differs: the original sends no alert.
+                self.event(Event::warning(problem.clone()));
                 self.alert(alerts::deadline_exceeded(&problem));
                 self.rollback()
             }

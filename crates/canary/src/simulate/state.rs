@@ -1,6 +1,6 @@
 //! The made-up world: objects in memory, and rollouts whose health is scripted.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use api::{
     flagger::{Canary, CanaryStatus, Metric},
@@ -9,7 +9,10 @@ use api::{
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::scenario::{Health, Readiness, Scenario, Step};
+use super::{
+    made_up,
+    scenario::{Health, Readiness, Scenario, Step},
+};
 use crate::{
     machine::{Effect, Part},
     metrics::Observer,
@@ -17,9 +20,6 @@ use crate::{
     router::{self, Provider, Weights},
     world::{self, World, Write},
 };
-
-/// What the target runs when nobody says.
-const IMAGE: &str = "quay.io/stefanprodan/podinfo:1.2.0";
 
 /// The world between two ticks.
 pub(super) struct State {
@@ -66,54 +66,13 @@ impl State {
                 object["metadata"]["namespace"] = json!(self.canary.namespace());
             }
         }
-        let target = self.canary.spec.target_ref.clone();
-        if self.find(&target.kind, &target.name).is_none() {
-            let object = made_up_target(&self.canary, configs, image.unwrap_or(IMAGE));
-            self.objects.push(object);
-        }
-        if let Some(scaler) = self.canary.spec.autoscaler_ref.clone()
-            && self.find(&scaler.kind, &scaler.name).is_none()
-        {
-            self.objects.push(json!({
-                "apiVersion": scaler.api_version, "kind": scaler.kind,
-                "metadata": {"name": scaler.name, "namespace": self.canary.namespace()},
-                "spec": {"scaleTargetRef": {"apiVersion": target.api_version, "kind": target.kind, "name": target.name}},
-            }));
-        }
-        if let Some(ingress) = self.canary.spec.ingress_ref.clone()
-            && self.find("Ingress", &ingress.name).is_none()
-        {
-            let service =
-                json!({"name": self.canary.service_name(), "port": {"number": self.canary.spec.service.port}});
-            let paths = json!([{"path": "/", "pathType": "Prefix", "backend": {"service": service}}]);
-            self.objects.push(json!({
-                "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
-                "metadata": {"name": ingress.name, "namespace": self.canary.namespace()},
-                "spec": {"rules": [{"http": {"paths": paths}}]},
-            }));
-        }
-        if let Some(ingress) = self.canary.spec.ingress_ref.clone()
-            && self.find(&ingress.kind, &ingress.name).is_none()
-        {
-            let service =
-                json!({"name": self.canary.service_name(), "port": {"number": self.canary.spec.service.port}});
-            let path = json!({"path": "/", "pathType": "Prefix", "backend": {"service": service}});
-            self.objects.push(json!({
-                "apiVersion": ingress.api_version, "kind": ingress.kind,
-                "metadata": {"name": ingress.name, "namespace": self.canary.namespace()},
-                "spec": {"rules": [{"host": "app.example.com", "http": {"paths": [path]}}]},
-            }));
-        }
-        for config in configs {
-            let (kind, name) = config_parts(config);
-            if self.find(kind, name).is_none() {
-                let mut object = json!({
-                    "apiVersion": "v1", "kind": kind, "data": {},
-                    "metadata": {"name": name, "namespace": self.canary.namespace()},
-                });
-                if kind == "Secret" {
-                    object["type"] = json!("Opaque");
-                }
+        let mut wanted = vec![made_up::target(&self.canary, configs, image)];
+        wanted.extend(self.canary.spec.autoscaler_ref.iter().map(|scaler| made_up::scaler(&self.canary, scaler)));
+        wanted.extend(self.canary.spec.ingress_ref.iter().map(|ingress| made_up::ingress(&self.canary, ingress)));
+        wanted.extend(configs.iter().map(|config| made_up::config(&self.canary, config)));
+        for object in wanted {
+            let id = ObjectReference::of(&object).unwrap_or_default();
+            if self.find(&id.kind, &id.name).is_none() {
                 self.objects.push(object);
             }
         }
@@ -153,7 +112,7 @@ impl State {
     }
 
     fn set_config(&mut self, name: &str, data: &Map<String, Value>) {
-        let (kind, name) = config_parts(name);
+        let (kind, name) = made_up::config_parts(name);
         let is_secret = kind == "Secret";
         if let Some(object) = self.find_mut(kind, name) {
             let member = if is_secret { "stringData" } else { "data" };
@@ -187,7 +146,7 @@ impl State {
         let kind = self.canary.spec.target_ref.kind.clone();
         if let Some(object) = self.find_mut(&kind, &name) {
             let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1).max(1);
-            object["status"] = status(health, wanted, now);
+            object["status"] = made_up::status(health, wanted, now);
         }
     }
 
@@ -334,69 +293,7 @@ fn is_named(object: &Value, kind: &str, name: &str, namespace: &str) -> bool {
     object["kind"] == kind && object["metadata"]["name"] == name && object["metadata"]["namespace"] == namespace
 }
 
-fn config_parts(name: &str) -> (&'static str, &str) {
-    match name.split_once('/') {
-        Some(("secret", name)) => ("Secret", name),
-        Some((_, name)) => ("ConfigMap", name),
-        None => ("ConfigMap", name),
-    }
-}
-
 /// A random number that is the same in every run.
 fn seed(now: Timestamp) -> u64 {
     now.as_second().unsigned_abs()
-}
-
-fn made_up_target(canary: &Canary, configs: &[String], image: &str) -> Value {
-    let target = &canary.spec.target_ref;
-    let name = &target.name;
-    let metadata = json!({"name": name, "namespace": canary.namespace(), "labels": {"app": name}});
-    let head = |spec: Value| json!({"apiVersion": target.api_version, "kind": target.kind, "metadata": metadata, "spec": spec});
-    if target.kind == "Service" {
-        return head(json!({"selector": {"app": name}, "ports": [{"name": "http", "port": canary.spec.service.port}]}));
-    }
-    let env_from: Vec<_> = configs
-        .iter()
-        .map(|config| match config_parts(config) {
-            ("Secret", name) => json!({"secretRef": {"name": name}}),
-            (_, name) => json!({"configMapRef": {"name": name}}),
-        })
-        .collect();
-    head(json!({
-        "selector": {"matchLabels": {"app": name}},
-        "template": {
-            "metadata": {"labels": {"app": name}},
-            "spec": {"containers": [{
-                "name": name,
-                "image": image,
-                "ports": [{"name": "http", "containerPort": canary.spec.service.port}],
-                "envFrom": env_from,
-            }]},
-        },
-    }))
-}
-
-/// Status of a Deployment or DaemonSet in that state.
-fn status(health: Health, wanted: i64, now: Timestamp) -> Value {
-    let (total, available) = match health {
-        Health::Ready => (wanted, wanted),
-        Health::Partial => (wanted.max(10), 6),
-        Health::Updating | Health::Stuck | Health::Unavailable => (wanted, 0),
-    };
-    let conditions = match health {
-        Health::Stuck => json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]),
-        Health::Unavailable => {
-            let since = now.saturating_sub(Duration::from_secs(2 * 3600)).unwrap_or(now);
-            json!([
-                {"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated", "lastUpdateTime": since},
-                {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "lastUpdateTime": since},
-            ])
-        }
-        _ => json!([]),
-    };
-    json!({
-        "replicas": total, "updatedReplicas": total, "readyReplicas": available, "availableReplicas": available,
-        "desiredNumberScheduled": total, "updatedNumberScheduled": total, "numberAvailable": available,
-        "conditions": conditions,
-    })
 }
