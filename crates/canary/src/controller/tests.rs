@@ -228,7 +228,6 @@ async fn a_good_revision_is_promoted_and_a_bad_one_rolled_back() {
     let numbers = metrics.text();
     assert!(numbers.contains("flagger_canary_status{name=\"app\",namespace=\"apps\"} 2"), "{numbers}");
     assert!(numbers.contains("flagger_canary_successes_total{name=\"app\",namespace=\"apps\",deployment_strategy=\"canary\",analysis_status=\"completed\"} 1"), "{numbers}");
-    world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
