@@ -110,7 +110,12 @@ fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyho
                     no_cross_namespace_refs: config.no_cross_namespace_refs,
                     ..Default::default()
                 };
-                running.push(scanner::controller::controllers(context, options, shutdown).boxed());
+                running.push(scanner::controller::controllers(context.clone(), options, shutdown.clone()).boxed());
+                let options = updater::controller::Options {
+                    mirrors: config.mirrors(),
+                    no_cross_namespace_refs: config.no_cross_namespace_refs,
+                };
+                running.push(updater::controller::controllers(context, options, shutdown).boxed());
             }
             Stage::Notification => {
                 let settings = notification::controller::Settings::default();
