@@ -94,13 +94,6 @@ impl Config {
     }
 }
 
-impl Config {
-    /// Folder of the Git mirrors, which the updater and delivery share.
-    pub fn mirrors(&self) -> PathBuf {
-        self.storage.join("git")
-    }
-}
-
 fn stages(asked: &[Stage], standalone: bool) -> anyhow::Result<BTreeSet<Stage>> {
     let mut stages: BTreeSet<Stage> = asked.iter().copied().collect();
     if stages.is_empty() {

@@ -102,6 +102,8 @@ fn follow(store: &Store) -> Vec<tokio::task::AbortHandle> {
 /// The controllers that the configuration asks for, each a task.
 fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyhow::Result<Vec<BoxFuture<'static, ()>>> {
     let mut running: Vec<BoxFuture<'static, ()>> = Vec::new();
+    // One set of mirrors: what the updater pushed, delivery need not fetch.
+    let mirrors = git::Mirrors::new(config.storage.join("git"));
     for stage in &config.stages {
         let (context, shutdown) = (context.clone(), shutdown.clone());
         match stage {
@@ -112,7 +114,7 @@ fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyho
                 };
                 running.push(scanner::controller::controllers(context.clone(), options, shutdown.clone()).boxed());
                 let options = updater::controller::Options {
-                    mirrors: config.mirrors(),
+                    mirrors: mirrors.clone(),
                     no_cross_namespace_refs: config.no_cross_namespace_refs,
                 };
                 running.push(updater::controller::controllers(context, options, shutdown).boxed());
@@ -135,7 +137,10 @@ fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyho
                 let options = local::Options::new(config.storage.join("local"));
                 running.extend(local::controllers(&context, options, &shutdown)?);
             }
-            Stage::Delivery => {}
+            Stage::Delivery => {
+                let options = delivery::controller::Options::new(mirrors.clone());
+                running.push(delivery::controller::run(context, options, shutdown).boxed());
+            }
         }
     }
     Ok(running)

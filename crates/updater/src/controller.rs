@@ -6,7 +6,6 @@ mod source;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -29,20 +28,16 @@ use push::Outcome;
 /// What can be set.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Folder of the Git mirrors, shared with delivery.
-    pub mirrors: PathBuf,
+    /// The kept Git mirrors, shared with delivery.
+    pub mirrors: Mirrors,
     /// Whether automations may only refer to GitRepositories of their own namespace.
     pub no_cross_namespace_refs: bool,
 }
 
 /// Runs the loop until told to stop.
 pub async fn controllers(context: Context, options: Options, shutdown: Shutdown) {
-    let automations = Automations {
-        context: context.clone(),
-        mirrors: Mirrors::new(&options.mirrors),
-        options,
-        unmarked: Arc::default(),
-    };
+    let automations =
+        Automations { context: context.clone(), mirrors: options.mirrors.clone(), options, unmarked: Arc::default() };
     Controller::new(context, automations)
         .watches::<ImagePolicy>(chosen_anew)
         .watches::<GitRepository>(source_changed)
@@ -142,7 +137,7 @@ impl Automations {
             return Ok(done.notice(Notice::trace("Succeeded", "no change since last reconciliation")));
         }
         let outcome = push::update(&run, mirror, &self.unmarked).await?;
-        self.done(&run, outcome).await
+        Ok(done(&run, &outcome))
     }
 
     /// The policies of the namespace that the selector takes, with what they chose. Whether they are Ready does not matter.
@@ -193,48 +188,43 @@ impl Automations {
         let head = head.map_err(|error| failed_checkout(&error))?;
         Ok(head.revision() == status.observed_source_revision)
     }
+}
 
-    async fn done(&self, run: &Run<'_>, outcome: Outcome) -> Result<Done, Failure> {
-        let mut status = json!({ "observedPolicies": null });
-        let mut done = Done::new("repository up-to-date");
-        for warning in &outcome.warnings {
-            done = done.notice(Notice::error("MarkerIgnored", warning.clone()));
-        }
-        match &outcome.pushed {
-            None => status["observedSourceRevision"] = outcome.base.revision().into(),
-            Some(pushed) => {
-                let commit = pushed.commit.id.to_string();
-                status["lastPushCommit"] = commit.clone().into();
-                status["lastPushTime"] = json!(Time(clock::now()));
-                let observed = if run.branches.switches { &outcome.base } else { &pushed.commit };
-                status["observedSourceRevision"] = observed.revision().into();
-                let told = branches::summary(&commit, &run.branches.push, &[], &pushed.message);
-                let revision = format!("{}@sha1:{commit}", run.branches.push);
-                done = done.notice(Notice::info("Succeeded", told).with("revision", revision));
-                self.poke(run).await;
-            }
-        }
-        // A merge patch keeps what it does not name: policies that are gone are taken out by name.
-        let before = run.automation.status.as_ref().map(|status| status.observed_policies.clone()).unwrap_or_default();
-        let mut observed = serde_json::Map::new();
-        for name in before.keys().filter(|name| !run.chosen.contains_key(*name)) {
-            observed.insert(name.clone(), serde_json::Value::Null);
-        }
-        for (name, image) in &run.chosen {
-            observed.insert(name.clone(), json!({"name": image.name, "tag": image.tag, "digest": image.digest}));
-        }
-        status["observedPolicies"] = observed.into();
-        Ok(done.status(status))
+/// The outcome as status, conditions and events tell it.
+fn done(run: &Run<'_>, outcome: &Outcome) -> Done {
+    let mut status = json!({ "observedPolicies": null });
+    let mut done = Done::new("repository up-to-date");
+    for warning in &outcome.warnings {
+        done = done.notice(Notice::error("MarkerIgnored", warning.clone()));
     }
-
-    /// Asks delivery to act on our commit at once. If that fails it acts at its interval.
-    async fn poke(&self, run: &Run<'_>) {
-        let id = reconcile::object::reference(&run.repository);
-        let patch = json!({"metadata": {"annotations": {api::meta::REQUESTED_AT: clock::now().to_string()}}});
-        if let Err(error) = self.context.store.patch(&id, Self::CONTROLLER, &patch).await {
-            tracing::warn!(%error, "the GitRepository could not be asked to reconcile");
+    match &outcome.pushed {
+        None => status["observedSourceRevision"] = outcome.base.revision().into(),
+        Some(pushed) => {
+            let commit = pushed.commit.id.to_string();
+            status["lastPushCommit"] = commit.clone().into();
+            status["lastPushTime"] = json!(Time(clock::now()));
+            let observed = if run.branches.switches { &outcome.base } else { &pushed.commit };
+            status["observedSourceRevision"] = observed.revision().into();
+            let told = branches::summary(&commit, &run.branches.push, &[], &pushed.message);
+            let revision = format!("{}@sha1:{commit}", run.branches.push);
+            done = done.notice(Notice::info("Succeeded", told).with("revision", revision));
         }
     }
+    // A merge patch keeps what it does not name: policies that are gone are taken out by name.
+    let before = run.automation.status.as_ref().map(|status| status.observed_policies.clone()).unwrap_or_default();
+    let mut observed = serde_json::Map::new();
+    for name in before.keys().filter(|name| !run.chosen.contains_key(*name)) {
+        observed.insert(name.clone(), serde_json::Value::Null);
+    }
+    for (name, image) in &run.chosen {
+        observed.insert(name.clone(), {
+            // A digest that is gone must not stay in the status.
+            let digest = Some(&image.digest).filter(|digest| !digest.is_empty());
+            json!({"name": image.name, "tag": image.tag, "digest": digest})
+        });
+    }
+    status["observedPolicies"] = observed.into();
+    done.status(status)
 }
 
 /// What was pushed.
