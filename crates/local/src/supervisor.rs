@@ -111,6 +111,8 @@ struct Inner {
 impl Supervisor {
     /// A supervisor that keeps images and logs below a folder. Processes that a killed run left behind are ended first.
     pub fn open(context: Context, folder: PathBuf, guard: Vec<String>, refresh: Arc<Refresh>) -> Result<Self> {
+        // Processes have working directories of their own.
+        let folder = std::path::absolute(&folder).map_err(crate::Error::file(&folder))?;
         let mark = leftovers::end(&folder)?;
         let inner = Inner {
             images: Images::open(&folder.join("images"), &context.http)?,

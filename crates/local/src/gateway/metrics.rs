@@ -79,7 +79,8 @@ impl Cluster {
     fn write_codes(&self, labels: &str, text: &mut String) {
         for (index, count) in self.codes.iter().enumerate() {
             let count = count.load(Relaxed);
-            if count > 0 {
+            // The codes that rates are made of are there from the start: a rate does not see how a series begins.
+            if count > 0 || matches!(index + 100, 200 | 500) {
                 let code = index + 100;
                 let _ = writeln!(
                     text,

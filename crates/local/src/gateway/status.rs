@@ -2,7 +2,7 @@
 //!
 //! Source: Gateway API v1, condition types and reasons of `Gateway`, `Listener` and `HTTPRoute`.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use api::{
     Condition,
@@ -29,51 +29,20 @@ pub fn gateway(
     now: Timestamp,
 ) -> Value {
     let generation = gateway.metadata.generation.unwrap_or_default();
-    let previous = gateway.status.clone().unwrap_or_default();
-    let mut addresses = Vec::new();
+    let mut addresses = BTreeSet::new();
     let mut troubles = Vec::new();
-    let mut refused = 0;
     let mut listeners = Vec::new();
     for spec in &gateway.spec.listeners {
-        let before = previous.listeners.iter().find(|listener| listener.name == spec.name);
-        let mut conditions = before.map(|listener| listener.conditions.clone()).unwrap_or_default();
         let opened = opened(spec);
-        let refusal = listener_refusal(spec);
-        refused += usize::from(refusal.is_some());
-        let accepted = refusal.clone().map_or(Ok("the listener is valid".to_owned()), Err);
-        set(&mut conditions, "Accepted", "Accepted", accepted, generation, now);
-        let programmed = match (refusal, &opened) {
-            (Some(refusal), _) => Err(Refusal { reason: "Invalid", ..refusal }),
-            (None, Some(Ok(address))) => Ok(format!("listening on {address}")),
-            (None, Some(Err(trouble))) => Err(Refusal { reason: "Invalid", message: trouble.clone() }),
-            (None, None) => Err(Refusal { reason: "Pending", message: "the listener is not open yet".into() }),
-        };
-        if let Some(Ok(address)) = opened {
-            addresses.push(address.ip().to_string());
-        }
+        addresses.extend(opened.iter().flatten().map(|address| address.ip().to_string()));
+        let programmed = programmed(spec, opened);
         troubles
             .extend(programmed.as_ref().err().map(|refusal| format!("listener {}: {}", spec.name, refusal.message)));
-        set(&mut conditions, "Programmed", "Programmed", programmed, generation, now);
-        set(
-            &mut conditions,
-            "ResolvedRefs",
-            "ResolvedRefs",
-            Ok("the listener refers to nothing".into()),
-            generation,
-            now,
-        );
-        let key = (gateway.namespace().unwrap_or_default(), gateway.name_any(), spec.name.clone());
-        listeners.push(ListenerStatus {
-            name: spec.name.clone(),
-            attached_routes: compiled.attached.get(&key).copied().unwrap_or_default(),
-            conditions,
-            extra: [("supportedKinds".to_owned(), json!([{"group": api::gateway::GROUP, "kind": "HTTPRoute"}]))].into(),
-        });
+        listeners.push(listener(gateway, spec, programmed, compiled, now));
     }
-    addresses.sort();
-    addresses.dedup();
+    let refused = gateway.spec.listeners.iter().filter(|spec| listener_refusal(spec).is_some()).count();
     let addresses: Vec<Value> = addresses.iter().map(|ip| json!({"type": "IPAddress", "value": ip})).collect();
-    let mut conditions = previous.conditions;
+    let mut conditions = gateway.status.clone().unwrap_or_default().conditions;
     let valid = if refused == gateway.spec.listeners.len() {
         Err(Refusal { reason: "ListenersNotValid", message: troubles.join("; ") })
     } else {
@@ -87,6 +56,42 @@ pub fn gateway(
     };
     set(&mut conditions, "Programmed", "Programmed", programmed, generation, now);
     json!({"addresses": addresses, "conditions": conditions, "listeners": listeners})
+}
+
+/// Whether a listener is open, and where.
+fn programmed(spec: &Listener, opened: Option<Opened>) -> Result<String, Refusal> {
+    match (listener_refusal(spec), opened) {
+        (Some(refusal), _) => Err(Refusal { reason: "Invalid", ..refusal }),
+        (None, Some(Ok(address))) => Ok(format!("listening on {address}")),
+        (None, Some(Err(trouble))) => Err(Refusal { reason: "Invalid", message: trouble }),
+        (None, None) => Err(Refusal { reason: "Pending", message: "the listener is not open yet".into() }),
+    }
+}
+
+fn listener(
+    gateway: &Gateway,
+    spec: &Listener,
+    programmed: Result<String, Refusal>,
+    compiled: &Compiled,
+    now: Timestamp,
+) -> ListenerStatus {
+    let generation = gateway.metadata.generation.unwrap_or_default();
+    let previous = gateway.status.as_ref().map(|status| status.listeners.as_slice()).unwrap_or_default();
+    let before = previous.iter().find(|listener| listener.name == spec.name);
+    let mut conditions = before.map(|listener| listener.conditions.clone()).unwrap_or_default();
+    let accepted = listener_refusal(spec).map_or(Ok("the listener is valid".to_owned()), Err);
+    set(&mut conditions, "Accepted", "Accepted", accepted, generation, now);
+    set(&mut conditions, "Programmed", "Programmed", programmed, generation, now);
+    let resolved = Ok("the listener refers to nothing".to_owned());
+    set(&mut conditions, "ResolvedRefs", "ResolvedRefs", resolved, generation, now);
+    let key = (gateway.namespace().unwrap_or_default(), gateway.name_any(), spec.name.clone());
+    let kinds = json!([{"group": api::gateway::GROUP, "kind": "HTTPRoute"}]);
+    ListenerStatus {
+        name: spec.name.clone(),
+        attached_routes: compiled.attached.get(&key).copied().unwrap_or_default(),
+        conditions,
+        extra: [("supportedKinds".to_owned(), kinds)].into(),
+    }
 }
 
 /// The status of an HTTPRoute as a merge patch: one entry for each parent that is a Gateway.

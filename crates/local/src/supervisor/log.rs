@@ -47,7 +47,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Makes the folder for the logs of a pod, and removes those of long-ended pods of the same Deployment.
-pub fn folder(all: &Path, pod: &str, deployment: &str) -> io::Result<PathBuf> {
+pub fn folder(all: &Path, pod: &str, deployment: &str) -> io::Result<()> {
     fs::create_dir_all(all)?;
     let mut old: Vec<_> = fs::read_dir(all)?
         .flatten()
@@ -58,7 +58,5 @@ pub fn folder(all: &Path, pod: &str, deployment: &str) -> io::Result<PathBuf> {
     for (_, path) in old.iter().rev().skip(KEPT_PODS) {
         let _ = fs::remove_dir_all(path);
     }
-    let folder = all.join(pod);
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
+    fs::create_dir_all(all.join(pod))
 }

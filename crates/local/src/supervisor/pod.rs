@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -83,7 +84,14 @@ impl Run<'_> {
             let problem = match outcome {
                 Ok((child, signal)) => match self.attend(child, &signal).await {
                     Ended::Stopped => return,
-                    Ended::Exited(how) => ("CrashLoopBackOff", format!("container {} {how}", self.container.name)),
+                    Ended::Exited(how) => {
+                        let message = format!(
+                            "container {} {how}; its log is {}",
+                            self.container.name,
+                            self.log_path().display()
+                        );
+                        ("CrashLoopBackOff", message)
+                    }
                 },
                 Err(problem) => problem,
             };
@@ -131,12 +139,21 @@ impl Run<'_> {
         Ok((child, unpacked.stop_signal.clone()))
     }
 
+    /// The file that holds the container's output.
+    fn log_path(&self) -> PathBuf {
+        self.logs().join(&self.pod.identity.name).join(format!("{}.log", self.container.name))
+    }
+
+    /// The folder with the logs of the namespace's pods.
+    fn logs(&self) -> PathBuf {
+        self.supervisor.inner.folder.join("logs").join(&self.pod.identity.namespace)
+    }
+
     /// The pipe that leads into the container's log.
     fn log(&self) -> std::io::Result<std::io::PipeWriter> {
-        let all = self.supervisor.inner.folder.join("logs").join(&self.pod.identity.namespace);
-        let folder = log::folder(&all, &self.pod.identity.name, &self.pod.owner.name)?;
+        log::folder(&self.logs(), &self.pod.identity.name, &self.pod.owner.name)?;
         let (reader, writer) = std::io::pipe()?;
-        tokio::spawn(log::copy(reader, folder.join(format!("{}.log", self.container.name))));
+        tokio::spawn(log::copy(reader, self.log_path()));
         Ok(writer)
     }
 
@@ -160,7 +177,7 @@ impl Run<'_> {
             };
             keychain = keychain.merge(read.map_err(|error| format!("imagePullSecret {}: {error}", reference.name))?);
         }
-        let folder = std::env::var_os("DOCKER_CONFIG").map(std::path::PathBuf::from);
+        let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
         let folder = folder.or_else(|| Some(std::path::Path::new(&std::env::var_os("HOME")?).join(".docker")));
         let file = folder.and_then(|folder| std::fs::read(folder.join("config.json")).ok());
         let own = file.and_then(|content| Keychain::from_config_file(&content).ok()).unwrap_or_default();
