@@ -139,7 +139,7 @@ fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyho
             }
             Stage::Delivery => {
                 let options = delivery::controller::Options::new(mirrors.clone());
-                running.push(delivery::controller::run(context, options, shutdown).boxed());
+                running.push(delivery::controller::controllers(context, options, shutdown).boxed());
             }
         }
     }
