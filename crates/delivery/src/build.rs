@@ -226,7 +226,9 @@ impl Build<'_> {
             for (index, generator) in generators.iter().enumerate() {
                 let field = format!("{field}[{index}]");
                 let options = file.generator_options.as_ref();
-                resources.push(generate::generate(self.tree, path, &field, kind, generator, options)?);
+                let made = generate::generate(self.tree, path, &field, kind, generator, options)?;
+                generate::add(resources, made, generator)
+                    .map_err(|problem| BuildError::in_field(path, &field, problem))?;
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ mod run;
 mod source;
 #[cfg(test)]
 mod tests;
+mod variables;
 mod wait;
 
 use std::{sync::Arc, time::Duration};

@@ -47,7 +47,6 @@ pub fn unsupported(spec: &KustomizationSpec) -> Option<&'static str> {
         ("spec.decryption", spec.decryption.is_some()),
         ("spec.kubeConfig", spec.kube_config.is_some()),
         ("spec.serviceAccountName", spec.service_account_name.is_some()),
-        ("spec.postBuild", spec.post_build.is_some()),
         ("spec.healthCheckExprs", !spec.health_check_exprs.is_empty()),
         ("spec.dependsOn[].readyExpr", spec.depends_on.iter().any(|dependency| dependency.ready_expr.is_some())),
         ("spec.ignoreMissingComponents", spec.ignore_missing_components),

@@ -1,7 +1,7 @@
 //! Delivery: a Git repository is fetched, a folder of it is built, and the objects are kept applied.
 //!
 //! A stage crate. Pure: [`build`] (a folder becomes objects), [`order`] and [`apply`] (what an apply does), [`inventory`]
-//! (what was applied, what left), [`health`], [`dependency`], [`history`], [`revision`] and [`ignore`]. The shell is
+//! (what was applied, what left), [`health`], [`dependency`], [`history`], [`substitute`], [`revision`] and [`ignore`]. The shell is
 //! [`controller`]: GitRepository and Kustomization.
 
 pub mod apply;
@@ -15,6 +15,7 @@ pub mod inventory;
 pub mod order;
 pub mod revision;
 pub mod scope;
+pub mod substitute;
 pub mod tree;
 
 /// What can go wrong on the way from a repository to applied objects.

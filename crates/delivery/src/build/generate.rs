@@ -27,8 +27,8 @@ pub(crate) fn generate(
     if generator.name.is_empty() {
         return Err(refuse("a name is missing".into()));
     }
-    if !matches!(generator.behavior.as_str(), "" | "create" | "unspecified") {
-        return Err(refuse(format!("behavior {:?} is not supported yet", generator.behavior)));
+    if !matches!(generator.behavior.as_str(), "" | "create" | "unspecified" | "merge" | "replace") {
+        return Err(refuse(format!("behavior {:?} is none of create, merge, replace", generator.behavior)));
     }
     let data = content(tree, tree::parent(file), generator).map_err(refuse)?;
     let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": generator.name}});
@@ -51,6 +51,31 @@ pub(crate) fn generate(
     }
     let needs_hash = !(shared.disable_name_suffix_hash || own.disable_name_suffix_hash);
     Ok(Resource { needs_hash, ..Resource::new(object, file, 1) })
+}
+
+/// Adds a generated object, or brings it into the one of its name as the generator's behavior says.
+pub(crate) fn add(resources: &mut Vec<Resource>, made: Resource, generator: &Generator) -> Result<(), String> {
+    if !matches!(generator.behavior.as_str(), "merge" | "replace") {
+        resources.push(made);
+        return Ok(());
+    }
+    let id = made.id();
+    let named = |resource: &&mut Resource| resource.identities().iter().any(|identity| identity.is_same(&id));
+    let existing = resources.iter_mut().find(named);
+    let existing = existing.ok_or_else(|| format!("id {id} does not exist; cannot merge or replace"))?;
+    for field in ["data", "binaryData"] {
+        let new = made.object.get(field).and_then(Value::as_object).cloned().unwrap_or_default();
+        let old = existing.object.get(field).and_then(Value::as_object).cloned().unwrap_or_default();
+        let kept = if generator.behavior == "merge" { old } else { Map::new() };
+        let all: Map<_, _> = kept.into_iter().chain(new).collect();
+        match (existing.object.as_object_mut(), all.is_empty()) {
+            (Some(object), true) => drop(object.remove(field)),
+            (Some(object), false) => drop(object.insert(field.into(), all.into())),
+            (None, _) => {}
+        }
+    }
+    existing.needs_hash |= made.needs_hash;
+    Ok(())
 }
 
 /// Puts the values in: texts as `data`, bytes as `binaryData`, everything in base64 for a Secret.

@@ -43,8 +43,17 @@ const IN_PODS: [(&str, &str); 20] = [
     ("ResourceClaim", "resourceClaims[]/resourceClaimName"),
 ];
 
+/// References that say a namespace too: the kind referred to, the kind that refers, and the path.
+const LOCATED: [(&str, &str, &str); 5] = [
+    ("Service", "APIService", "spec/service"),
+    ("Service", "ValidatingWebhookConfiguration", "webhooks[]/clientConfig/service"),
+    ("Service", "MutatingWebhookConfiguration", "webhooks[]/clientConfig/service"),
+    ("ServiceAccount", "RoleBinding", "subjects[]"),
+    ("ServiceAccount", "ClusterRoleBinding", "subjects[]"),
+];
+
 /// Names elsewhere: the kind referred to, the kind that refers, and the path.
-const ELSEWHERE: [(&str, &str, &str); 17] = [
+const ELSEWHERE: [(&str, &str, &str); 13] = [
     ("Secret", "ServiceAccount", "secrets[]/name"),
     ("Secret", "ServiceAccount", "imagePullSecrets[]/name"),
     ("Secret", "Ingress", "spec/tls[]/secretName"),
@@ -53,10 +62,6 @@ const ELSEWHERE: [(&str, &str, &str); 17] = [
     ("Service", "Ingress", "spec/defaultBackend/service/name"),
     ("Service", "Ingress", "spec/backend/serviceName"),
     ("Service", "StatefulSet", "spec/serviceName"),
-    ("Service", "APIService", "spec/service/name"),
-    ("Service", "ValidatingWebhookConfiguration", "webhooks[]/clientConfig/service/name"),
-    ("Service", "MutatingWebhookConfiguration", "webhooks[]/clientConfig/service/name"),
-    ("Service", "CustomResourceDefinition", "spec/conversion/webhook/clientConfig/service/name"),
     ("IngressClass", "Ingress", "spec/ingressClassName"),
     ("PersistentVolume", "PersistentVolumeClaim", "spec/volumeName"),
     ("StorageClass", "PersistentVolume", "spec/storageClassName"),
@@ -64,25 +69,55 @@ const ELSEWHERE: [(&str, &str, &str); 17] = [
     ("StorageClass", "StatefulSet", "spec/volumeClaimTemplates[]/spec/storageClassName"),
 ];
 
-/// New names by kind, namespace (empty for kinds without one) and old name.
-type Names = BTreeMap<(String, String, String), String>;
+/// Kind, namespace (empty for kinds without one), name.
+type Key = (String, String, String);
+
+/// What objects are called now.
+#[derive(Default)]
+struct Names {
+    /// New names by kind, the namespace that the object is in now, and old name.
+    here: BTreeMap<Key, String>,
+    /// New namespaces and names by old ones.
+    moved: BTreeMap<Key, (String, String)>,
+}
+
+impl Names {
+    /// The name of the object at the beginning of the level counts before older ones.
+    fn of(resources: &[Resource]) -> Self {
+        let mut names = Self::default();
+        let mut note = |old: &Id, now: &Id| {
+            let namespace = now.effective_namespace().to_owned();
+            let here = (old.kind.clone(), namespace.clone(), old.name.clone());
+            names.here.entry(here).or_insert_with(|| now.name.clone());
+            let there = (old.kind.clone(), old.effective_namespace().to_owned(), old.name.clone());
+            names.moved.entry(there).or_insert_with(|| (namespace, now.name.clone()));
+        };
+        for resource in resources {
+            note(&resource.entry, &resource.id());
+        }
+        for resource in resources {
+            let now = resource.id();
+            resource.previous.iter().rev().for_each(|old| note(old, &now));
+        }
+        names
+    }
+
+    fn lookup(&self, kind: &str, namespace: &str, old: &str) -> Option<&String> {
+        let namespace = if scope::is_cluster_scoped(kind) { "" } else { namespace };
+        self.here.get(&(kind.to_owned(), namespace.to_owned(), old.to_owned()))
+    }
+}
 
 /// Rewrites references to objects that the transformers of this level renamed, or earlier ones did.
 pub(crate) fn follow(resources: &mut [Resource]) {
-    let names = renames(resources);
-    if names.iter().all(|((_, _, old), new)| old == new) {
-        return;
-    }
+    let names = Names::of(resources);
     for resource in resources {
         let namespace = resource.id().effective_namespace().to_owned();
         let kind = resource.kind().to_owned();
-        let lookup = |target: &str, namespace: &str, old: &str| {
-            let namespace = if scope::is_cluster_scoped(target) { "" } else { namespace };
-            names.get(&(target.to_owned(), namespace.to_owned(), old.to_owned()))
-        };
+        let object = &mut resource.object;
         let mut fix = |target: &str, path: &str| {
-            fields::visit(&mut resource.object, path, false, &mut |value| {
-                if let Some(new) = value.as_str().and_then(|old| lookup(target, &namespace, old)) {
+            fields::visit(object, path, false, &mut |value| {
+                if let Some(new) = value.as_str().and_then(|old| names.lookup(target, &namespace, old)) {
                     *value = new.as_str().into();
                 }
             });
@@ -93,66 +128,41 @@ pub(crate) fn follow(resources: &mut [Resource]) {
         for (target, _, path) in ELSEWHERE.iter().filter(|(_, referrer, _)| *referrer == kind) {
             fix(target, path);
         }
+        for (target, _, path) in LOCATED.iter().filter(|(_, referrer, _)| *referrer == kind) {
+            fields::visit(object, path, false, &mut |reference| move_located(reference, target, &names));
+        }
         match kind.as_str() {
             "HorizontalPodAutoscaler" => {
-                rename_typed(resource.object.pointer_mut("/spec/scaleTargetRef"), &namespace, &lookup);
+                rename_typed(object.pointer_mut("/spec/scaleTargetRef"), &namespace, &names);
             }
-            "RoleBinding" | "ClusterRoleBinding" => {
-                rename_typed(resource.object.pointer_mut("/roleRef"), &namespace, &lookup);
-                rename_subjects(&mut resource.object, &names);
-            }
+            "RoleBinding" | "ClusterRoleBinding" => rename_typed(object.pointer_mut("/roleRef"), &namespace, &names),
             _ => {}
         }
     }
 }
 
-/// What every name became. The name at the beginning of the level counts before older ones.
-fn renames(resources: &[Resource]) -> Names {
-    let mut names = Names::new();
-    let key = |id: &Id, namespace: &str| (id.kind.clone(), namespace.to_owned(), id.name.clone());
-    for resource in resources {
-        let now = resource.id();
-        names.insert(key(&resource.entry, now.effective_namespace()), now.name.clone());
-    }
-    for resource in resources {
-        let now = resource.id();
-        for previous in resource.previous.iter().rev() {
-            names.entry(key(previous, now.effective_namespace())).or_insert_with(|| now.name.clone());
-        }
-    }
-    names
-}
-
 /// A reference that says the kind itself: `scaleTargetRef`, `roleRef`.
-fn rename_typed<'a>(
-    reference: Option<&mut Value>,
-    namespace: &str,
-    lookup: &impl Fn(&str, &str, &str) -> Option<&'a String>,
-) {
+fn rename_typed(reference: Option<&mut Value>, namespace: &str, names: &Names) {
     let Some(reference) = reference else { return };
     let text = |field: &str| reference.get(field).and_then(Value::as_str).unwrap_or_default();
-    if let Some(new) = lookup(text("kind"), namespace, text("name")) {
+    if let Some(new) = names.lookup(text("kind"), namespace, text("name")) {
         reference["name"] = new.as_str().into();
     }
 }
 
-/// ServiceAccounts of a binding follow in name and in namespace, if exactly one object of the build is meant.
-fn rename_subjects(object: &mut Value, names: &Names) {
-    for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
-        let text = |field: &str| subject.get(field).and_then(Value::as_str).unwrap_or_default();
-        if text("kind") != "ServiceAccount" {
-            continue;
-        }
-        let (old, stated) = (text("name").to_owned(), text("namespace").to_owned());
-        let candidates: Vec<_> =
-            names.iter().filter(|((kind, _, name), _)| kind == "ServiceAccount" && *name == old).collect();
-        let exact = candidates.iter().find(|((_, namespace, _), _)| *namespace == stated);
-        let chosen = exact.or(if candidates.len() == 1 { candidates.first() } else { None });
-        if let Some(((_, namespace, _), new)) = chosen {
-            subject["name"] = new.as_str().into();
-            if !stated.is_empty() || namespace != "default" {
-                subject["namespace"] = namespace.as_str().into();
-            }
-        }
+/// A reference with a namespace: it follows the object that it means in both.
+fn move_located(reference: &mut Value, kind: &str, names: &Names) {
+    let text = |field: &str| reference.get(field).and_then(Value::as_str).unwrap_or_default();
+    // Differs: kustomize renames users and groups that are called like a ServiceAccount; their names are their own.
+    if !matches!(text("kind"), "" | "ServiceAccount") {
+        return;
+    }
+    let stated = text("namespace").to_owned();
+    let namespace = if stated.is_empty() { "default" } else { stated.as_str() };
+    let key = (kind.to_owned(), namespace.to_owned(), text("name").to_owned());
+    let Some((namespace, name)) = names.moved.get(&key) else { return };
+    reference["name"] = name.as_str().into();
+    if !stated.is_empty() || namespace != "default" {
+        reference["namespace"] = namespace.as_str().into();
     }
 }

@@ -92,6 +92,37 @@ fn generated_names_carry_a_hash_and_references_follow() {
 }
 
 #[test]
+fn references_with_a_namespace_follow_in_both() {
+    let binding = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web}\n---\napiVersion: v1\nkind: Service\n\
+                   metadata: {name: hook, namespace: old}\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\n\
+                   metadata: {name: b}\nsubjects: [{kind: ServiceAccount, name: web, namespace: default}, {kind: ServiceAccount, \
+                   name: web, namespace: monitoring}, {kind: User, name: web}]\n---\n\
+                   apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: {name: w}\n\
+                   webhooks: [{clientConfig: {service: {name: hook, namespace: old}}}]\n";
+    let files = [("a.yaml", binding), ("kustomization.yaml", "resources: [a.yaml]\nnamespace: team\nnamePrefix: p-\n")];
+    let objects = build(&tree(&files), &spec("")).unwrap();
+    assert_eq!(
+        objects[2]["subjects"],
+        json!([{"kind": "ServiceAccount", "name": "p-web", "namespace": "team"},
+            {"kind": "ServiceAccount", "name": "web", "namespace": "monitoring"}, {"kind": "User", "name": "web"}])
+    );
+    assert_eq!(objects[3]["webhooks"][0]["clientConfig"]["service"], json!({"name": "p-hook", "namespace": "team"}));
+}
+
+#[test]
+fn a_generator_can_merge_into_an_inherited_object() {
+    let files = [
+        ("base/kustomization.yaml", "configMapGenerator: [{name: s, literals: [a=b, x=1]}]\n"),
+        (
+            "kustomization.yaml",
+            "resources: [base]\nnamespace: team\nconfigMapGenerator: [{name: s, behavior: merge, literals: [a=c]}]\n",
+        ),
+    ];
+    let objects = build(&tree(&files), &spec("")).unwrap();
+    assert_eq!((objects.len(), &objects[0]["data"]), (1, &json!({"a": "c", "x": "1"})));
+}
+
+#[test]
 fn patches_find_their_objects() {
     let patches = "resources: [deployment.yaml, settings.yaml]\npatches:\n- path: patch.yaml\n- target: {kind: Deployment}\n  \
                    patch: |\n    - {op: add, path: /spec/replicas, value: 2}\n";

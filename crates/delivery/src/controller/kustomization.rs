@@ -12,7 +12,7 @@ use git::Mirrors;
 use kube::ResourceExt as _;
 use reconcile::{Announce, Context, Done, Failure, Notice, Reconciler, clock, object};
 
-use super::{Options, apply, mirror, run::Run};
+use super::{Options, apply, mirror, run::Run, variables};
 use crate::{
     apply::{MANAGER, report},
     dependency, inventory, revision,
@@ -47,7 +47,9 @@ impl Reconciler for Kustomizations {
         let mut run = Run::begin(&self.context, &kustomization, &source, &artifact).await?;
         let tree = self.files(&source, &artifact).await;
         let tree = tree.map_err(|message| run.failure("ArtifactFailed", message))?;
-        run.deliver(&tree).await
+        let variables = variables::read(&self.context.store, &kustomization).await;
+        let variables = variables.map_err(|message| run.failure("BuildFailed", message))?;
+        run.deliver(&tree, variables.as_ref()).await
     }
 
     async fn finalize(&self, kustomization: Arc<Kustomization>) -> Result<(), Failure> {

@@ -23,6 +23,7 @@ use crate::{
     apply::{Action, Change, MANAGER, prepare, report},
     build, history, inventory,
     order::{self, Stage},
+    substitute::{Variables, substitute},
     tree::{self, Tree},
 };
 
@@ -79,7 +80,7 @@ impl<'a> Run<'a> {
     }
 
     /// Builds the folder and brings the objects in line with it.
-    pub(super) async fn deliver(&mut self, tree: &Tree) -> Result<Done, Failure> {
+    pub(super) async fn deliver(&mut self, tree: &Tree, variables: Option<&Variables>) -> Result<Done, Failure> {
         let spec = &self.kustomization.spec;
         let is_there = tree::join("", spec.path.trim_start_matches('/')).is_some_and(|path| tree.is_directory(&path));
         if !is_there {
@@ -87,6 +88,7 @@ impl<'a> Run<'a> {
             return Err(self.failure("ArtifactFailed", message));
         }
         let built = build::build(tree, spec).map_err(|error| format!("kustomize build failed: {error}"));
+        let built = built.and_then(|objects| replace_variables(objects, variables));
         let objects = built.map_err(|message| self.failure("BuildFailed", message))?;
         let digest = history::digest(&objects);
         let outcome = self.bring_in_line(objects).await;
@@ -300,6 +302,19 @@ impl<'a> Run<'a> {
         self.context.events.publish(&object::to_value(self.kustomization), MANAGER, &notice).await?;
         Ok(())
     }
+}
+
+/// The objects after substitution, if there is something to substitute.
+fn replace_variables(objects: Vec<Value>, variables: Option<&Variables>) -> Result<Vec<Value>, String> {
+    let Some(variables) = variables else { return Ok(objects) };
+    let replaced = objects.into_iter().map(|object| {
+        let failed = |error| {
+            let id = ObjectReference::of(&object).map(|id| id.to_string()).unwrap_or_default();
+            format!("post build failed for '{id}': {error}")
+        };
+        substitute(&object, variables).map_err(failed)
+    });
+    replaced.collect()
 }
 
 /// A span as people read it, in whole milliseconds.

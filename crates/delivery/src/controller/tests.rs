@@ -311,6 +311,20 @@ async fn what_cannot_be_done_is_said_and_mended_by_the_next_commit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn variables_come_from_config_maps_and_the_manifest() {
+    let world = World::new(&[("apps/settings.yaml", &CONFIG_MAP.replace("blue", "'${color}-${tone:=dark}'"))]).await;
+    world.source(json!({})).await;
+    let from = json!([{"kind": "ConfigMap", "name": "vars"}]);
+    world.kustomization("apps", json!({"postBuild": {"substituteFrom": from, "substitute": {"tone": "light"}}})).await;
+    world.ready(&kustomization("apps"), "False BuildFailed substitute from 'ConfigMap/vars' error: not found").await;
+    let vars = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "vars", "namespace": "flux-system"},
+        "data": {"color": "red", "tone": "dark"}});
+    world.store.apply("user", &vars).await.unwrap();
+    world.ready(&kustomization("apps"), "True").await;
+    assert_eq!(world.find(&settings()).await.unwrap()["data"]["color"], "red-light");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_branch_or_secret_is_named_and_the_last_artifact_stays() {
     let world = World::new(&[("apps/settings.yaml", CONFIG_MAP)]).await;
     world.source(json!({})).await;
