@@ -74,7 +74,7 @@ async fn sources(context: &Context, options: &Options, shutdown: &Shutdown) {
 
 async fn kustomizations(context: &Context, options: &Options, shutdown: &Shutdown) {
     let reconciler =
-        Kustomizations { context: context.clone(), mirrors: options.mirrors.clone(), options: options.clone() };
+        Kustomizations { context: context.clone(), trees: mirror::Trees::default(), options: options.clone() };
     Controller::new(context.clone(), reconciler)
         .watches::<GitRepository>(new_artifact)
         .watches::<Kustomization>(dependency_ready)

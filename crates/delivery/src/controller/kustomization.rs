@@ -8,11 +8,15 @@ use api::{
     kustomize::{DeletionPolicy, Kustomization},
     source::{Artifact, GitRepository},
 };
-use git::Mirrors;
 use kube::ResourceExt as _;
 use reconcile::{Announce, Context, Done, Failure, Notice, Reconciler, clock, object};
 
-use super::{Options, apply, mirror, run::Run, variables};
+use super::{
+    Options, apply,
+    mirror::{self, Trees},
+    run::Run,
+    variables,
+};
 use crate::{
     apply::{MANAGER, report},
     dependency, inventory, revision,
@@ -25,7 +29,7 @@ const TERMINATION_POLL: Duration = Duration::from_secs(2);
 /// Keeps Kustomizations applied.
 pub(super) struct Kustomizations {
     pub(super) context: Context,
-    pub(super) mirrors: Mirrors,
+    pub(super) trees: Trees,
     pub(super) options: Options,
 }
 
@@ -133,12 +137,13 @@ impl Kustomizations {
     }
 
     /// The files of the artifact.
-    async fn files(&self, source: &GitRepository, artifact: &Artifact) -> Result<Tree, String> {
+    async fn files(&self, source: &GitRepository, artifact: &Artifact) -> Result<Arc<Tree>, String> {
         let (_, commit) = revision::parse(&artifact.revision)
             .ok_or_else(|| format!("artifact revision '{}' names no commit", artifact.revision))?;
         let remote = mirror::remote(&self.context.store, source).await.map_err(|error| error.to_string())?;
         let ignored = source.spec.ignore.clone();
-        mirror::files(&self.mirrors, remote, commit, ignored).await.map_err(|error| error.to_string())
+        let tree = mirror::files(&self.options.mirrors, &self.trees, remote, commit, ignored).await;
+        tree.map_err(|error| error.to_string())
     }
 
     /// Errs while objects that were deleted are still there.

@@ -1,6 +1,10 @@
 //! How a GitRepository is reached, and what is read from its mirror.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use api::source::GitRepository;
 use git::{Checkout, Commit, Limits, LocalPaths, Mirrors, Remote};
@@ -59,17 +63,44 @@ pub(super) async fn fetch(mirrors: &Mirrors, remote: Remote, wanted: Wanted) -> 
     .await
 }
 
+/// Trees that are in use. A commit that many Kustomizations build from is read once while they do, and let go after.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trees(Arc<Mutex<HashMap<String, Weak<Tree>>>>);
+
+impl Trees {
+    fn get(&self, key: &str) -> Option<Arc<Tree>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key)?.upgrade()
+    }
+
+    fn keep(&self, key: String, tree: Tree) -> Arc<Tree> {
+        let tree = Arc::new(tree);
+        let mut trees = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        trees.retain(|_, tree| tree.strong_count() > 0);
+        trees.insert(key, Arc::downgrade(&tree));
+        tree
+    }
+}
+
 /// The files of an artifact: the commit that its revision names, without what is ignored.
 /// The server is asked only if the commit is not here any more.
 pub(super) async fn files(
     mirrors: &Mirrors,
+    trees: &Trees,
     remote: Remote,
     commit: git::Id,
     ignored: Option<String>,
-) -> Result<Tree, Error> {
-    let mirrors = mirrors.clone();
+) -> Result<Arc<Tree>, Error> {
+    let key = format!("{}\n{}\n{commit}\n{}", remote.scope, remote.url, ignored.as_deref().unwrap_or_default());
+    if let Some(tree) = trees.get(&key) {
+        return Ok(tree);
+    }
+    let (mirrors, trees) = (mirrors.clone(), trees.clone());
     blocking(remote.url.clone(), move || {
         let mirror = mirrors.open(&remote)?;
+        // Somebody may have read it while we waited for the mirror.
+        if let Some(tree) = trees.get(&key) {
+            return Ok(tree);
+        }
         let wanted = Checkout::Commit { id: commit, branch: None };
         let commit = match mirror.last(&wanted)? {
             Some(commit) => commit,
@@ -80,7 +111,7 @@ pub(super) async fn files(
         let patterns = Patterns::new(ignored.as_deref(), own.as_deref());
         let texts =
             files.into_iter().filter_map(|(path, content)| Some((path.into_os_string().into_string().ok()?, content)));
-        Ok(Tree::new(texts.filter(|(path, _)| !patterns.excludes(path))))
+        Ok(trees.keep(key, Tree::new(texts.filter(|(path, _)| !patterns.excludes(path)))))
     })
     .await
 }
