@@ -1,3 +1,5 @@
+//! Folders in memory and what they build to, or why they do not.
+
 use api::kustomize::{CommonMetadata, Image};
 use proptest::prelude::*;
 use serde_json::json;

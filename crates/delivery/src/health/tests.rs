@@ -1,3 +1,5 @@
+//! Health by kind and status, as cases.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What each operator of a substitution does, as cases.
+
 use proptest::prelude::*;
 use serde_json::json;
 
