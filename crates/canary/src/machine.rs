@@ -92,24 +92,6 @@ pub struct Decision {
     pub is_full: bool,
 }
 
-impl Decision {
-    /// The events, in order.
-    pub fn events(&self) -> impl Iterator<Item = &Event> {
-        self.effects.iter().filter_map(|effect| match effect {
-            Effect::Event(event) => Some(event),
-            _ => None,
-        })
-    }
-
-    /// The alerts, in order.
-    pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
-        self.effects.iter().filter_map(|effect| match effect {
-            Effect::Alert(alert) => Some(alert),
-            _ => None,
-        })
-    }
-}
-
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -178,6 +160,7 @@ struct Tick<'a> {
     is_changed: bool,
     is_full: bool,
     is_early: bool,
+    is_idle: bool,
     outcome: Option<Outcome>,
     waiting_for: String,
 }
@@ -196,6 +179,7 @@ impl<'a> Tick<'a> {
             is_changed: false,
             is_full: true,
             is_early: false,
+            is_idle: false,
             outcome: None,
             waiting_for: String::new(),
         }
@@ -249,6 +233,7 @@ impl<'a> Tick<'a> {
         }
         let interval = self.analysis.interval(self.options.min_interval);
         let next = match self.is_early {
+            false if self.is_idle => interval.max(schedule::IDLE),
             false => interval,
             true => schedule::wait(&self.canary.status(), self.options.last_tick, interval, self.now),
         };

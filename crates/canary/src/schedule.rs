@@ -8,6 +8,10 @@ use std::time::Duration;
 use api::flagger::CanaryStatus;
 use jiff::Timestamp;
 
+/// Shortest wait between two looks at a Canary with nothing to do. Changes of the target and its configuration are watched;
+/// a look only mends what somebody did to our own objects.
+pub const IDLE: Duration = Duration::from_secs(60);
+
 /// Whether the interval since the last tick has passed. A clock that jumped back by more than an interval counts as passed:
 /// a tick then may come early once, and never has to wait for the clock to catch up.
 pub fn is_due(status: &CanaryStatus, last_tick: Option<Timestamp>, interval: Duration, now: Timestamp) -> bool {

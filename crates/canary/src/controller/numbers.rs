@@ -1,6 +1,10 @@
 //! Flagger's metrics. Source: reference progressive-delivery.md, G.1. The `name` label is the target's name.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
 
 use api::flagger::{Canary, Phase};
 use reconcile::{
@@ -40,10 +44,24 @@ struct Ended {
     analysis_status: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Namespace {
+    namespace: String,
+}
+
 type Float = Gauge<f64, AtomicU64>;
+
+/// Whether a Canary is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Seen,
+    Gone,
+}
 
 /// The numbers of all rollouts.
 pub(super) struct Numbers {
+    known: Mutex<BTreeMap<String, BTreeSet<String>>>,
+    total: Family<Namespace, Gauge>,
     status: Family<Rollout, Gauge>,
     weight: Family<Workload, Gauge>,
     analysis: Family<Measured, Float>,
@@ -60,6 +78,8 @@ fn seconds() -> Histogram {
 impl Numbers {
     pub(super) fn register(metrics: &Metrics, mesh_provider: &str) -> Self {
         let numbers = Self {
+            known: Mutex::default(),
+            total: Family::default(),
             status: Family::default(),
             weight: Family::default(),
             analysis: Family::default(),
@@ -72,6 +92,7 @@ impl Numbers {
             ("mesh_provider", mesh_provider.to_owned()),
         ]);
         metrics.register(|registry| {
+            registry.register("flagger_canary_total", "Total number of canary objects", numbers.total.clone());
             registry.register("flagger", "Flagger version and mesh provider information", info);
             let help = "Last canary analysis result: 0 - running, 1 - successful, 2 - failed";
             registry.register("flagger_canary_status", help, numbers.status.clone());
@@ -103,6 +124,7 @@ impl Numbers {
             Phase::Failed => 2,
             _ => 1,
         });
+        self.count(canary, Change::Seen);
         self.duration.get_or_create(&rollout).observe(took.as_secs_f64());
         if let Some(Ok(weights)) = &answers.weights {
             let at = |workload: String| Workload { workload, namespace: namespace.clone() };
@@ -126,10 +148,24 @@ impl Numbers {
         };
     }
 
+    /// Counts the Canaries of each namespace.
+    fn count(&self, canary: &Canary, change: Change) {
+        let namespace = canary.namespace().to_owned();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = known.entry(namespace.clone()).or_default();
+        let changed =
+            if change == Change::Seen { names.insert(canary.name().to_owned()) } else { names.remove(canary.name()) };
+        if changed {
+            let count = i64::try_from(names.len()).unwrap_or(i64::MAX);
+            self.total.get_or_create(&Namespace { namespace }).set(count);
+        }
+    }
+
     /// Drops the series of a Canary that is gone.
     pub(super) fn forget(&self, canary: &Canary) {
         let (name, namespace) = (canary.spec.target_ref.name.clone(), canary.namespace().to_owned());
         let rollout = Rollout { name: name.clone(), namespace: namespace.clone() };
+        self.count(canary, Change::Gone);
         self.status.remove(&rollout);
         self.duration.remove(&rollout);
         for workload in [name.clone(), canary.primary_name()] {

@@ -3,6 +3,7 @@
 use api::flagger::Phase;
 
 use super::{Effect, Flow, Part, Question, Readiness, Role, Stop, Target, Tick};
+use crate::workload::Kind;
 
 impl Tick<'_> {
     /// Keeps services, primary, scaler and route in place; while initializing, waits for the primary.
@@ -74,6 +75,8 @@ impl Tick<'_> {
             self.status.last_applied_spec.clone_from(&target.revision);
             self.is_changed = true;
         }
+        // Nobody watches Services as targets; their changes are found by looking.
+        self.is_idle = matches!(Kind::of(self.canary), Kind::Deployment | Kind::DaemonSet);
         self.hold("a new revision of the target")
     }
 
