@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{self, Read, Write as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use bytes::Bytes;
@@ -27,6 +27,8 @@ use crate::{
 
 /// Attempts to download a layer.
 const DOWNLOADS: usize = 3;
+/// Images that nobody uses and that are kept all the same: a rollback needs no registry.
+const KEPT_UNUSED: usize = 10;
 const CONFIG_LIMIT_BYTES: u64 = 8 << 20;
 
 /// When the registry is asked although the image is here. Source: Kubernetes `imagePullPolicy`.
@@ -68,6 +70,8 @@ pub struct Unpacked {
     pub process: Process,
     /// Signal that asks its process to end, for example `SIGQUIT`; empty means SIGTERM.
     pub stop_signal: String,
+    /// While somebody holds it, the files stay.
+    pub lease: Arc<Digest>,
 }
 
 /// What is kept beside the files of an image.
@@ -85,13 +89,18 @@ pub struct Images {
     client: oci::Client,
     /// One pull of an image at a time.
     pulls: Arc<Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>>,
+    leases: Arc<Mutex<HashMap<Digest, Weak<Digest>>>>,
 }
 
 impl Images {
     /// Images below a folder, which is made. What a killed run left half done is removed.
     pub fn open(folder: &Path, http: &Http) -> Result<Self> {
-        let images =
-            Self { folder: folder.to_owned(), client: oci::Client::new(transport(http)), pulls: Arc::default() };
+        let images = Self {
+            folder: folder.to_owned(),
+            client: oci::Client::new(transport(http)),
+            pulls: Arc::default(),
+            leases: Arc::default(),
+        };
         let unfinished = images.unfinished();
         if unfinished.exists() {
             fs::remove_dir_all(&unfinished).map_err(Error::file(&unfinished))?;
@@ -145,10 +154,40 @@ impl Images {
 
     /// The image of that digest, if it is here.
     fn here(&self, digest: &Digest) -> Option<Unpacked> {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.place(digest);
         let record: Record = serde_json::from_slice(&fs::read(place.join("image.json")).ok()?).ok()?;
-        let root = place.join("root");
-        Some(Unpacked { digest: digest.clone(), root, process: record.process, stop_signal: record.stop_signal })
+        let known = leases.get(digest).and_then(Weak::upgrade);
+        let lease = known.unwrap_or_else(|| Arc::new(digest.clone()));
+        leases.insert(digest.clone(), Arc::downgrade(&lease));
+        Some(Unpacked {
+            digest: digest.clone(),
+            root: place.join("root"),
+            process: record.process,
+            stop_signal: record.stop_signal,
+            lease,
+        })
+    }
+
+    /// Removes all but the newest of the images that nobody uses.
+    fn prune(&self) -> Result<()> {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        leases.retain(|_, lease| lease.strong_count() > 0);
+        let entries = fs::read_dir(&self.folder).map_err(Error::file(&self.folder))?.flatten();
+        let digest = |name: &str| Digest::parse(&name.replacen("sha256-", "sha256:", 1));
+        let mut unused: Vec<_> = entries
+            .filter(|entry| {
+                entry.file_name().to_str().and_then(digest).is_some_and(|digest| !leases.contains_key(&digest))
+            })
+            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .collect();
+        unused.sort();
+        for (_, path) in unused.iter().rev().skip(KEPT_UNUSED) {
+            // It is gone at once, and what is left of it with the next start at the latest.
+            let aside = tempfile::tempdir_in(self.unfinished()).map_err(Error::file(path))?;
+            fs::rename(path, aside.path().join("image")).map_err(Error::file(path))?;
+        }
+        Ok(())
     }
 
     async fn note(&self, noted: &Path, digest: &Digest) -> Result<()> {
@@ -186,7 +225,11 @@ impl Images {
         }
         self.keep(folder, &record, digest).await?;
         tracing::info!(image, %digest, layers = found.manifest.layers.len(), "pulled image");
-        self.here(digest).ok_or_else(|| Error::NotPresent { image: image.to_owned() })
+        let unpacked = self.here(digest).ok_or_else(|| Error::NotPresent { image: image.to_owned() })?;
+        if let Err(error) = self.prune() {
+            tracing::warn!(%error, "images that nobody uses cannot be removed");
+        }
+        Ok(unpacked)
     }
 
     /// Gives a complete folder its name.

@@ -90,6 +90,24 @@ async fn a_layer_that_was_tampered_with_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn old_images_go_unless_somebody_uses_them() {
+    let world = world();
+    let mut pulled = Vec::new();
+    let mut used = None;
+    for number in 0..14 {
+        let tag = format!("1.0.{number}");
+        push(&world.client, &world.image, &tag, &tag).await;
+        let unpacked = world.get(&format!(":{tag}"), PullPolicy::IfNotPresent).await.unwrap();
+        pulled.push(unpacked.root.clone());
+        used = used.or(Some(unpacked));
+    }
+    let here: Vec<bool> = pulled.iter().map(|root| root.exists()).collect();
+    assert!(here[0], "the first is in use");
+    assert_eq!(here.iter().filter(|here| **here).count(), 12, "the one in use, ten others, the newest: {here:?}");
+    drop(used);
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_told_by_name() {
     let world = world();
     let error = world.get(":9.9.9", PullPolicy::Always).await.unwrap_err();

@@ -101,14 +101,19 @@ pub fn compile(objects: &Objects<'_>, previous: &Table) -> Compiled {
         let verdicts = attach(route, objects, previous, &mut open, &mut compiled.attached);
         compiled.verdicts.insert(key, verdicts);
     }
-    for mut listener in open {
-        listener.entries.sort_by_key(|entry| Reverse((entry.hostname.rank(), entry.matcher.rank())));
-        let socket = socket(listener.gateway, listener.spec);
-        let listeners = compiled.table.sockets.entry(socket).or_default();
-        listeners.push(Listener { hostname: listener.hostname, entries: listener.entries });
+    for listener in open {
+        let listeners = compiled.table.sockets.entry(socket(listener.gateway, listener.spec)).or_default();
+        // Gateways that ask for the same port and hosts share them.
+        match listeners.iter_mut().find(|other| other.hostname == listener.hostname) {
+            Some(other) => other.entries.extend(listener.entries),
+            None => listeners.push(Listener { hostname: listener.hostname, entries: listener.entries }),
+        }
     }
     for listeners in compiled.table.sockets.values_mut() {
         listeners.sort_by_key(|listener| Reverse(listener.hostname.rank()));
+        for listener in listeners {
+            listener.entries.sort_by_key(|entry| Reverse((entry.hostname.rank(), entry.matcher.rank())));
+        }
     }
     compiled
 }

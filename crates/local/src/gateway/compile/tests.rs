@@ -160,6 +160,21 @@ fn listeners_admit_routes_by_namespace_name_port_and_host() {
 }
 
 #[test]
+fn gateways_on_the_same_port_share_it() {
+    let listeners =
+        json!([{"name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}]);
+    let gateways = [gateway("one", listeners.clone()), gateway("two", listeners)];
+    let to = |name: &str, path: &str| {
+        let matches = json!([{"path": {"value": path}}]);
+        let rules = json!([{"matches": matches, "backendRefs": backend(name)}]);
+        route(name, json!({"parentRefs": [{"name": name, "namespace": "infra"}], "rules": rules}))
+    };
+    let table = compiled(&gateways, &[to("one", "/"), to("two", "/two")]).table;
+    assert_eq!(served(&table, "h", "/", &[]).as_deref(), Some("one"));
+    assert_eq!(served(&table, "h", "/two", &[]).as_deref(), Some("two"));
+}
+
+#[test]
 fn what_is_not_understood_is_refused_by_name() {
     for (rule, place) in [
         (json!({"filters": [{"type": "CORS"}]}), "spec.rules[0].filters[0].type"),
