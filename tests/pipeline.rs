@@ -19,15 +19,17 @@ const FIRST: Release = Release { version: "1.0.0", fail_percent: 0 };
 const GOOD: Release = Release { version: "1.1.0", fail_percent: 0 };
 const BAD: Release = Release { version: "1.2.0", fail_percent: 20 };
 
-/// A world in which 1.0.0 serves, and the folder that holds it.
-async fn serving() -> (World, TempDir) {
+/// A world in which 1.0.0 serves under traffic, and the folder that holds it. Without traffic there are no numbers to
+/// judge a canary by, and it would be rolled back.
+async fn serving() -> (World, Traffic, TempDir) {
     let folder = tempfile::Builder::new().prefix("slipway-test-").tempdir().expect("a folder");
     let program = Program::script(Path::new(SLIPWAY));
     let world = World::start(folder.path(), Path::new(SLIPWAY), program, FIRST, Vec::new()).await;
     let mut world = world.expect("the world starts");
     world.reaches(&["Initialized"], &["Failed"]).await.expect("1.0.0 is initialized");
     world.serves(FIRST.version, 3).await.expect("1.0.0 serves");
-    (world, folder)
+    let traffic = Traffic::start(world.gateway(), 50);
+    (world, traffic, folder)
 }
 
 /// Commits that slipway made, oldest first.
@@ -61,8 +63,7 @@ fn pods(folder: &Path) -> BTreeSet<u32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_image_is_promoted_and_a_bad_one_rolled_back_under_traffic() {
-    let (mut world, _folder) = serving().await;
-    let traffic = Traffic::start(world.gateway(), 50);
+    let (mut world, traffic, _folder) = serving().await;
     world.push(GOOD).await.expect("1.1.0 is pushed");
     world.reaches(&["Succeeded"], &["Failed"]).await.expect("1.1.0 is promoted");
     promoted(&mut world).await;
@@ -87,7 +88,7 @@ async fn a_good_image_is_promoted_and_a_bad_one_rolled_back_under_traffic() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_in_the_middle_of_a_rollout_reaches_the_same_end() {
-    let (mut world, folder) = serving().await;
+    let (mut world, _traffic, folder) = serving().await;
     world.push(GOOD).await.expect("1.1.0 is pushed");
     world.told("canary weight 20").await.expect("the canary has 20 %");
     let before = pods(folder.path());
@@ -118,7 +119,7 @@ async fn a_kill_in_the_middle_of_a_rollout_reaches_the_same_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_in_the_middle_of_an_update_makes_one_commit() {
-    let (mut world, _folder) = serving().await;
+    let (mut world, _traffic, _folder) = serving().await;
     world.push(GOOD).await.expect("1.1.0 is pushed");
     world.told("resolved to 1.1.0").await.expect("the policy has chosen");
     world.slipway.kill();
@@ -129,7 +130,7 @@ async fn a_kill_in_the_middle_of_an_update_makes_one_commit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_fails_for_a_while_is_waited_for() {
-    let (mut world, folder) = serving().await;
+    let (mut world, _traffic, folder) = serving().await;
     world.push(GOOD).await.expect("1.1.0 is pushed");
     world.told("resolved to 1.1.0").await.expect("the policy has chosen");
     let address = world.addresses.registry;
@@ -162,7 +163,7 @@ async fn broken_server(address: std::net::SocketAddr) -> tokio::task::JoinHandle
 
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_elses_push_is_built_upon_not_lost() {
-    let (mut world, folder) = serving().await;
+    let (mut world, _traffic, folder) = serving().await;
     let clone = folder.path().join("clone");
     tokio::task::spawn_blocking(move || {
         let clone = Clone { folder: &clone };
@@ -181,7 +182,7 @@ async fn somebody_elses_push_is_built_upon_not_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_manifest_disturbs_nothing_else() {
-    let (mut world, folder) = serving().await;
+    let (mut world, _traffic, folder) = serving().await;
     fs::write(folder.path().join("manifests/broken.yaml"), "kind: [unclosed\n").expect("a written file");
     let wrong = "apiVersion: image.toolkit.fluxcd.io/v1\nkind: ImageRepository\n\
                  metadata: {name: wrong, namespace: flux-system}\nspec: {image: x, interval: 1y}\n";
