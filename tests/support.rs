@@ -1,4 +1,5 @@
 //! What the tests of the whole share: running the binary, reading cases, copying trees.
+#![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     fs,

@@ -109,7 +109,7 @@ pub enum Error {
     Unsupported(String),
 }
 
-/// The objects whose present state [`routes`], [`reconcile`] and [`weights`] need.
+/// The objects whose present state [`routes`], [`reconcile()`] and [`weights`] need.
 pub fn objects(canary: &Canary, options: &Options) -> Result<Vec<ObjectReference>, Error> {
     match Provider::of(canary, options) {
         Provider::Kubernetes => Ok(Vec::new()),
