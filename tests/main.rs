@@ -8,4 +8,5 @@ mod cli;
 mod demo;
 mod look;
 mod pipeline;
+mod simulation;
 mod support;

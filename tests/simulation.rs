@@ -4,6 +4,7 @@
 //! Real: the store, the loop, every controller, Git over HTTP. Stand-ins: a registry and a Prometheus that answer from
 //! memory, and a machine whose Deployments are ready at once; `stand_ins` checks each against the real thing.
 
+mod stages;
 mod stand_ins;
 mod world;
 
@@ -67,5 +68,11 @@ fn a_stop_before_or_after_any_effect_reaches_the_same_end() {
     });
     let wrong = wrong.into_inner().unwrap_or_else(PoisonError::into_inner);
     let lines: Vec<String> = wrong.into_iter().collect();
-    assert!(lines.is_empty(), "{} of {} cuts end elsewhere than {expected:?}:\n{}", lines.len(), total * 2, lines.join("\n"));
+    assert!(
+        lines.is_empty(),
+        "{} of {} cuts end elsewhere than {expected:?}:\n{}",
+        lines.len(),
+        total * 2,
+        lines.join("\n")
+    );
 }

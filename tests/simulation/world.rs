@@ -28,7 +28,7 @@ use crate::demo::{
 /// Longest virtual time the scenario may take from a start to its end.
 const LIMIT: Duration = Duration::from_secs(3600);
 /// Virtual time after the end in which nothing more may happen to it.
-const QUIET: Duration = Duration::from_secs(120);
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Where a life ends.
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +144,12 @@ impl World {
         ended
     }
 
-    async fn life(&self, cut: Option<Cut>, reached: Reached, effects: Arc<Mutex<Vec<String>>>) -> (Ended, jiff::Timestamp) {
+    async fn life(
+        &self,
+        cut: Option<Cut>,
+        reached: Reached,
+        effects: Arc<Mutex<Vec<String>>>,
+    ) -> (Ended, jiff::Timestamp) {
         let stopped = Arc::new(Notify::new());
         let signal = Arc::clone(&stopped);
         let _plan = simulation::plan(self.now, move |effect| {
@@ -189,7 +194,7 @@ impl World {
             events: Events::new(store.clone(), "simulation"),
             metrics: Metrics::default(),
         };
-        let stages = crate::stages::controllers(
+        let stages = super::stages::controllers(
             &context,
             shutdown,
             &self.folder.path().join("files"),
@@ -256,4 +261,3 @@ fn text(object: &Value, pointer: &str) -> String {
 fn image(deployment: &Value) -> String {
     text(deployment, "/spec/template/spec/containers/0/image")
 }
-

@@ -32,6 +32,8 @@ const RESCAN: Duration = Duration::from_secs(10);
 pub struct Folders {
     roots: Vec<PathBuf>,
     files: BTreeMap<PathBuf, Known>,
+    /// Objects whose condition tells of a file that cannot be read; none before the first look.
+    marked: Option<BTreeSet<Row>>,
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +53,7 @@ struct Plan {
 
 impl Folders {
     pub(super) fn new(roots: Vec<PathBuf>) -> Self {
-        Self { roots, files: BTreeMap::new() }
+        Self { roots, files: BTreeMap::new(), marked: None }
     }
 
     /// Reads what changed since the last time.
@@ -174,12 +176,27 @@ impl Directory {
                 .await?;
             }
         }
-        for (row, (source, _)) in &known {
-            self.mark(row, plan.problems.get(source).map(String::as_str)).await?;
-        }
+        self.mark_all(&known, &plan).await?;
         for problem in plan.problems.values() {
             tracing::warn!(%problem, "manifest cannot be read; its last good objects stay");
         }
+        Ok(())
+    }
+
+    /// Brings the conditions in line with the files' problems, touching only objects that have one or had one.
+    async fn mark_all(&self, known: &Applied, plan: &Plan) -> Result<()> {
+        let before = self.0.folders.lock().unwrap_or_else(PoisonError::into_inner).marked.take();
+        let mut marked = BTreeSet::new();
+        for (row, (source, _)) in known {
+            let problem = plan.problems.get(source).map(String::as_str);
+            if problem.is_some() || before.as_ref().is_none_or(|before| before.contains(row)) {
+                self.mark(row, problem).await?;
+            }
+            if problem.is_some() {
+                marked.insert(row.clone());
+            }
+        }
+        self.0.folders.lock().unwrap_or_else(PoisonError::into_inner).marked = Some(marked);
         Ok(())
     }
 
