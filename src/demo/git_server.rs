@@ -66,7 +66,12 @@ impl GitServer {
                 return Err(io::Error::other(format!("git config {setting} failed")));
             }
         }
-        Ok(format!("http://{}/{name}.git", self.address))
+        Ok(self.url(&format!("{name}.git")))
+    }
+
+    /// The URL of what is served under this name, without credentials.
+    pub fn url(&self, name: &str) -> String {
+        format!("http://{}/{name}", self.address)
     }
 
     /// Where a repository lies.

@@ -30,6 +30,9 @@ use crate::{Database, Error, Event, Object, Result, store::EventFilter};
 /// Changes kept for slow watchers; who falls behind lists again.
 const BUS_CAPACITY: usize = 1024;
 
+/// How often the lock is tried, 20 ms apart: a process that ends, or one that it just started, may hold it a moment longer.
+const LOCK_TRIES: u32 = 50;
+
 /// One change of one object.
 #[derive(Clone, Debug)]
 struct Change {
@@ -58,7 +61,9 @@ impl Directory {
     /// Opens the store over a state file and folders (or single files) of manifests, and reads them.
     /// Errs if another process holds the state file.
     pub async fn open(state: &Path, manifests: Vec<PathBuf>) -> Result<Self> {
-        let lock = lock(state)?;
+        let path = state.to_owned();
+        let locked = tokio::task::spawn_blocking(move || lock(&path)).await;
+        let lock = locked.unwrap_or_else(|_| Err(Error::Locked { path: state.display().to_string() }))?;
         let directory = Self::assemble(Database::open(state)?, manifests, Some(lock))?;
         directory.rescan().await?;
         Ok(directory)
@@ -176,11 +181,20 @@ fn lock(state: &Path) -> Result<File> {
     private(state).map_err(failed)?;
     let path = PathBuf::from(format!("{}.lock", state.display()));
     let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked { path: state.display().to_string() }),
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => wait_for_lock(),
+            Err(std::fs::TryLockError::Error(source)) => return Err(failed(source)),
+        }
     }
+    Err(Error::Locked { path: state.display().to_string() })
+}
+
+/// A real wait, whatever the virtual time: another process is waited for.
+#[allow(clippy::disallowed_methods, reason = "the lock is another process's; virtual time does not move it")]
+fn wait_for_lock() {
+    std::thread::sleep(std::time::Duration::from_millis(20));
 }
 
 /// The state holds the Secrets of the manifests: only its owner may read it.
