@@ -1,4 +1,12 @@
 //! Pushes, their refusals and their accidents, against Git's own server: `git http-backend`.
+#![allow(
+    missing_docs,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::type_complexity,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "../../../src/demo/git_server.rs"]
 mod git_server;
