@@ -52,7 +52,8 @@ fn a_stop_before_or_after_any_effect_reaches_the_same_end() {
             scope.spawn(|| {
                 loop {
                     let turn = next.fetch_add(1, Ordering::SeqCst);
-                    let (at, when) = (turn / 2 + 1, if turn % 2 == 0 { Verdict::CutBefore } else { Verdict::CutAfter });
+                    let (at, when) =
+                        (turn / 2 + 1, if turn.is_multiple_of(2) { Verdict::CutBefore } else { Verdict::CutAfter });
                     if at > total {
                         return;
                     }
