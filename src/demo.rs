@@ -122,8 +122,8 @@ async fn scenario(world: &mut World) -> anyhow::Result<Summary> {
     summary.resident_bytes = parts::resident_bytes(world.slipway.id()).unwrap_or_default();
     let traffic = Traffic::start(world.gateway(), REQUESTS_PER_SECOND);
 
-    let pushed = clock::now();
     world.push(GOOD).await?;
+    let pushed = clock::now();
     let commit = world.told("Update flux-system:app to").await.context("no commit for 1.1.0")?;
     world.reaches(&["Progressing"], &["Failed"]).await?;
     let begun = clock::now();

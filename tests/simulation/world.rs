@@ -26,7 +26,7 @@ use crate::demo::{
 };
 
 /// Longest virtual time the scenario may take from a start to its end.
-const LIMIT: Duration = Duration::from_secs(3600);
+const LIMIT: Duration = Duration::from_secs(600);
 /// Virtual time after the end in which nothing more may happen to it.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -174,7 +174,7 @@ impl World {
         let watching = async {
             let start = clock::instant();
             while !reached(self, &store).await {
-                assert!(start.elapsed() < LIMIT, "not reached in an hour: {:#}", canary(&store).await);
+                assert!(start.elapsed() < LIMIT, "not reached in time: {:#}", canary(&store).await);
                 clock::sleep(Duration::from_millis(500)).await;
             }
             clock::sleep(QUIET).await;

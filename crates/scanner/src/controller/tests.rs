@@ -200,10 +200,17 @@ async fn a_pushed_tag_reaches_the_policy() {
     assert_eq!(message, Some(format!("Latest image tag for {image} resolved to 1.2.0 (previously {image}:1.1.0)")));
     let handled = |repository: &Value| repository["status"]["lastHandledReconcileAt"] == "now";
     world.until::<ImageRepository>("apps/app", handled).await;
-    let told = world.store.events(&EventFilter::default()).await.expect("events");
-    assert!(
-        told.iter().any(|event| Some(&event.message) == message.as_ref() && event.reporting_controller == CONTROLLER)
-    );
+    // The event follows the status.
+    let start = reconcile::clock::instant();
+    loop {
+        let told = world.store.events(&EventFilter::default()).await.expect("events");
+        if told.iter().any(|event| Some(&event.message) == message.as_ref() && event.reporting_controller == CONTROLLER)
+        {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "the choice is not told: {told:?}");
+        reconcile::clock::sleep(Duration::from_millis(20)).await;
+    }
 
     let id = ObjectReference { name: "app".into(), ..object::named::<ImageRepository>("apps", "app") };
     assert!(world.store.delete(&id).await.expect("deleted"));
