@@ -41,9 +41,13 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
     let below = automation.as_ref().map(|automation| automation.spec.update().path).unwrap_or_default();
     let root = beneath(&args.path, &below);
     ensure!(root.exists(), "{}: no such file or folder (spec.update.path)", root.display());
+    let tree = files::tree(&args.path)?;
+    ensure!(root.canonicalize()?.starts_with(&tree), "{}: leads out of {}", root.display(), tree.display());
     let mut answer = Answer::default();
     let mut diffs = String::new();
-    for found in files::below(&root, &mut answer.warnings)? {
+    // All files are read before one is written: a link and its target both show what was there.
+    let mut edits = Vec::new();
+    for found in files::below(&root, &tree, &mut answer.warnings)? {
         let content = std::fs::read(&found.path).with_context(|| format!("cannot read {}", found.path.display()))?;
         let edited = setters::edit(&found.name, &content, &policies);
         answer.changes.extend(edited.changes);
@@ -52,15 +56,16 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
         if args.diff {
             diffs.push_str(&diff::lines(&found.name, &content, &new));
         }
-        if !args.dry_run {
-            files::replace(&found.path, &new)?;
-        }
+        edits.push((found.path, new));
     }
     if !answer.changes.is_empty() {
         // Without an automation the message is the one that Flux writes where nothing is said.
         let silent = || ImageUpdateAutomation::new("", api::image::ImageUpdateAutomationSpec::default());
         answer.message = message::render(&automation.unwrap_or_else(silent), &answer.changes)
             .map_err(|error| anyhow::anyhow!("{}: {error}", args.automation.as_deref().unwrap_or("message")))?;
+    }
+    if !args.dry_run {
+        edits.iter().try_for_each(|(path, new)| files::replace(path, new))?;
     }
     match args.output {
         Output::Json => super::print_json(&answer)?,

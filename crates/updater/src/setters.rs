@@ -121,28 +121,38 @@ pub fn edit(file: &str, content: &[u8], policies: &Policies) -> Edited {
         Err(problem) => return skipped(problem.line, problem.message),
     };
     let mut edited = Edited::default();
-    let mut splices: BTreeMap<usize, (Range<usize>, String)> = BTreeMap::new();
-    for comment in &scan.comments {
+    let mut followed: BTreeMap<usize, Option<(Splice, Change)>> = BTreeMap::new();
+    // Line and offset counted so far: comments come nearly in order, so each line is counted about once.
+    let mut counted = (1, 0);
+    // Of two markers for one value the one beside it counts, as in Flux.
+    let (beside, above): (Vec<&Comment>, Vec<&Comment>) = scan.comments.iter().partition(|comment| comment.beside);
+    for comment in beside.into_iter().chain(above) {
         match follow(text, &scan, comment, policies) {
             Ok(None) => {}
             Ok(Some((scalar, setter, new))) => {
-                if splices.contains_key(&scalar.span.start) {
-                    continue;
-                }
-                let change = Change { file: file.to_owned(), setter, new: new.clone(), ..change(&scan, scalar) };
-                edited.changes.push(change);
-                splices.insert(scalar.span.start, (scalar.span.clone(), write::scalar(text, scalar, &new)));
+                let due = || {
+                    let change = Change { file: file.to_owned(), setter, new: new.clone(), ..change(&scan, scalar) };
+                    (splice_of(text, comment, scalar, &new), change)
+                };
+                followed.entry(scalar.span.start).or_insert_with(|| (!has(scalar, &new)).then(due));
             }
-            Err(message) => edited.warnings.push(warning(line_of(text, comment.span.start), message)),
+            Err(message) => {
+                counted = line_of(text, comment.span.start, counted);
+                edited.warnings.push(warning(counted.0, message));
+            }
         }
     }
-    if !splices.is_empty() {
-        edited.content = Some(splice(text, splices.into_values()));
-    }
-    edited
+    edited.warnings.sort_by_key(|warning| warning.line);
+    let (splices, changes): (Vec<Splice>, Vec<Change>) = followed.into_values().flatten().unzip();
+    edited.content = (!splices.is_empty()).then(|| splice(text, splices));
+    Edited { changes, ..edited }
 }
 
-/// The scalar that a comment's marker names, and its new value; none if there is nothing to do. Errs with a warning.
+/// Bytes to replace, and by what.
+type Splice = (Range<usize>, String);
+
+/// The scalar that a comment's marker names, the marker's text, and the value it stands for; none if the comment is
+/// no marker. Errs with a warning.
 fn follow<'a>(
     text: &str,
     scan: &'a Scan,
@@ -158,8 +168,12 @@ fn follow<'a>(
     let Some(new) = policies.value(&marker) else {
         return Err(format!("marker is ignored: no policy {:?} with an image is known", marker.policy));
     };
-    let unchanged = scalar.value == new || (scalar.is_block() && scalar.value.trim_end_matches('\n') == new);
-    Ok((!unchanged).then(|| (scalar, marker.setter.clone(), new)))
+    Ok(Some((scalar, marker.setter, new)))
+}
+
+/// Whether the scalar has that value. A block keeps its header, and with it perhaps a line end behind the value.
+fn has(scalar: &Scalar, value: &str) -> bool {
+    scalar.value == value || (scalar.is_block() && scalar.value.trim_end_matches('\n') == value)
 }
 
 fn change(scan: &Scan, scalar: &Scalar) -> Change {
@@ -174,8 +188,21 @@ fn change(scan: &Scan, scalar: &Scalar) -> Change {
     }
 }
 
+/// The bytes to replace, and by what. The empty lines with which a block begins are part of its value.
+fn splice_of(text: &str, comment: &Comment, scalar: &Scalar, new: &str) -> Splice {
+    let written = write::scalar(text, scalar, new);
+    let header_end = text[comment.span.end..].find('\n').map(|at| comment.span.end + at + 1);
+    match header_end {
+        Some(from) if scalar.is_block() && from <= scalar.span.start => {
+            let indent = text[from..scalar.span.start].rsplit('\n').next().unwrap_or_default();
+            (from..scalar.span.end, format!("{indent}{written}"))
+        }
+        _ => (scalar.span.clone(), written),
+    }
+}
+
 /// The text with each range replaced, in order.
-fn splice(text: &str, splices: impl Iterator<Item = (Range<usize>, String)>) -> Vec<u8> {
+fn splice(text: &str, splices: Vec<Splice>) -> Vec<u8> {
     let (mut result, mut done) = (String::with_capacity(text.len()), 0);
     for (span, new) in splices {
         result.push_str(&text[done..span.start]);
@@ -186,8 +213,10 @@ fn splice(text: &str, splices: impl Iterator<Item = (Range<usize>, String)>) -> 
     result.into_bytes()
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+/// The line of an offset, from 1, and the offset, counted on from an earlier answer if that lies before.
+fn line_of(text: &str, offset: usize, (line, known): (usize, usize)) -> (usize, usize) {
+    let (line, known) = if known <= offset { (line, known) } else { (1, 0) };
+    (line + text.as_bytes()[known..offset].iter().filter(|byte| **byte == b'\n').count(), offset)
 }
 
 #[cfg(test)]

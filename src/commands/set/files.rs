@@ -18,13 +18,21 @@ pub struct Found {
     pub name: String,
 }
 
-/// The files at or below a root, by name. A link to a file is followed only within the root; links to folders never.
-pub fn below(root: &Path, warnings: &mut Vec<String>) -> anyhow::Result<Vec<Found>> {
+/// The tree that a path stands for: the folder itself, or that of a file, with links resolved.
+pub fn tree(path: &Path) -> anyhow::Result<PathBuf> {
+    let real = path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
+    let folder = if real.is_file() { real.parent().map(Path::to_owned) } else { None };
+    Ok(folder.unwrap_or(real))
+}
+
+/// The files at or below a root, by name. A link to a file is followed only within the tree; links to folders never.
+/// Source: reference image-automation.md section 8.1.
+pub fn below(root: &Path, tree: &Path, warnings: &mut Vec<String>) -> anyhow::Result<Vec<Found>> {
     if root.is_file() {
         let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        return Ok(vec![Found { path: root.to_owned(), name }]);
+        let path = root.canonicalize().with_context(|| format!("cannot read {}", root.display()))?;
+        return Ok(vec![Found { path, name }]);
     }
-    let real = root.canonicalize().with_context(|| format!("cannot read {}", root.display()))?;
     let (mut found, mut folders) = (Vec::new(), vec![root.to_owned()]);
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -40,9 +48,10 @@ pub fn below(root: &Path, warnings: &mut Vec<String>) -> anyhow::Result<Vec<Foun
             } else if kind.is_file() {
                 found.push(Found { path, name });
             } else if let Some(target) = linked_file(&path) {
-                match target.starts_with(&real) {
-                    // A target that is a candidate itself is edited under its own name.
-                    true if setters::is_candidate(&target) => {}
+                let is_inside = target
+                    .strip_prefix(tree)
+                    .is_ok_and(|inner| inner.components().all(|part| part.as_os_str() != ".git"));
+                match is_inside {
                     true => found.push(Found { path: target, name }),
                     false => warnings.push(format!("{name}: link is not followed, it leads out of the tree")),
                 }

@@ -31,7 +31,8 @@ pub(super) struct Comment {
     pub(super) span: Range<usize>,
     /// Its text after the `#`.
     pub(super) text: String,
-    beside: bool,
+    /// Whether something stands before it on its line.
+    pub(super) beside: bool,
 }
 
 /// Which object a document holds.
@@ -166,24 +167,21 @@ impl Scan {
     /// Source: reference image-automation.md section 8.2, "Position".
     pub(super) fn marked(&self, text: &str, comment: &Comment) -> Result<&Scalar, String> {
         let misplaced = |why: &str| format!("marker is ignored: {why}");
-        if !comment.beside {
-            let below = self.item_below(text, comment);
-            return below.ok_or_else(|| {
-                misplaced("on a line of its own it works only directly above a scalar entry of a list")
-            });
+        let line = line_start(text, comment.span.start);
+        let before = text[line..comment.span.start].trim();
+        if !comment.beside || before.chars().all(|c| matches!(c, '-' | ' ' | '\t')) {
+            return self.item_below(text, comment).map_err(misplaced);
         }
-        if let Some(block) = self.block_of(text, comment) {
-            return Ok(block);
+        if let Some(block) = self.block_of(text, comment, before) {
+            let is_blank = text[block.span.clone()].trim().is_empty();
+            return if is_blank { Err(misplaced("there is no line in the block to write to")) } else { Ok(block) };
         }
-        let line = text[..comment.span.start].rfind('\n').map_or(0, |at| at + 1);
-        let on_line = |span: &Range<usize>| span.end > line && span.end <= comment.span.start && !span.is_empty();
-        let alias = self.aliases.iter().filter(|span| on_line(span)).max_by_key(|span| span.end);
-        let Some(last) =
-            self.scalars.iter().filter(|scalar| on_line(&scalar.span)).max_by_key(|scalar| scalar.span.end)
-        else {
+        let mut on_line = self.line_before(line, comment);
+        let Some(last) = on_line.next() else {
             return Err(misplaced("there is no value before it on its line"));
         };
-        if alias.is_some_and(|alias| alias.end > last.span.end) {
+        let alias = self.aliases.partition_point(|alias| alias.start < comment.span.start).checked_sub(1);
+        if alias.is_some_and(|alias| self.aliases[alias].end > last.span.end && self.aliases[alias].end > line) {
             return Err(misplaced("the value before it is an alias; mark the anchor"));
         }
         if last.role == Role::Key {
@@ -193,36 +191,55 @@ impl Scan {
         if !matches!(between, "" | ",") {
             return Err(misplaced("it must follow the value, not the end of a flow collection"));
         }
-        let values = self.scalars.iter().filter(|scalar| on_line(&scalar.span) && scalar.role != Role::Key);
-        if between == "," && values.count() > 1 {
+        if between == "," && on_line.any(|scalar| scalar.role != Role::Key) {
             return Err(misplaced("several values stand on its line"));
         }
         Ok(last)
     }
 
+    /// The scalars that end on the comment's line before it, the last one first.
+    fn line_before(&self, line: usize, comment: &Comment) -> impl Iterator<Item = &Scalar> {
+        let (at, end) = (self.after(comment.span.start), comment.span.start);
+        let before = self.scalars[..at].iter().rev().filter(|scalar| !scalar.span.is_empty());
+        before.take_while(move |scalar| scalar.span.end > line).filter(move |scalar| scalar.span.end <= end)
+    }
+
+    /// Index of the first scalar that begins at or behind an offset.
+    fn after(&self, offset: usize) -> usize {
+        self.scalars.partition_point(|scalar| scalar.span.start < offset)
+    }
+
     /// The block scalar whose header the comment follows.
-    fn block_of(&self, text: &str, comment: &Comment) -> Option<&Scalar> {
-        let line = text[..comment.span.start].rfind('\n').map_or(0, |at| at + 1);
-        let header = text[line..comment.span.start].trim_end();
-        let header = header.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
+    fn block_of(&self, text: &str, comment: &Comment, before: &str) -> Option<&Scalar> {
+        let header = before.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
         if !header.ends_with(['|', '>']) {
             return None;
         }
-        self.scalars.iter().find(|scalar| {
-            scalar.is_block()
-                && scalar.role != Role::Key
-                && scalar.span.start >= comment.span.end
-                && text[comment.span.end..scalar.span.start].trim().is_empty()
-        })
+        let scalar = self.scalars.get(self.after(comment.span.end))?;
+        let follows = text[comment.span.end..scalar.span.start].trim().is_empty();
+        (scalar.is_block() && scalar.role != Role::Key && follows).then_some(scalar)
     }
 
-    /// The scalar list entry on the line below the comment.
-    fn item_below(&self, text: &str, comment: &Comment) -> Option<&Scalar> {
-        self.scalars.iter().find(|scalar| {
-            scalar.role == Role::Item && !scalar.span.is_empty() && scalar.span.start > comment.span.end && {
-                let between = &text[comment.span.end..scalar.span.start];
-                between.matches('\n').count() == 1 && between.trim() == "-"
-            }
-        })
+    /// The scalar list entry that the comment stands above, or between its dash and itself.
+    fn item_below(&self, text: &str, comment: &Comment) -> Result<&Scalar, &'static str> {
+        const ONLY: &str = "on a line of its own it works only directly above a scalar entry of a list";
+        let scalar = self.scalars[self.after(comment.span.end)..].iter().find(|scalar| !scalar.span.is_empty());
+        let scalar = scalar.filter(|scalar| scalar.role == Role::Item && !scalar.is_block()).ok_or(ONLY)?;
+        let between = &text[comment.span.end..scalar.span.start];
+        let dash = if comment.beside { "" } else { "-" };
+        if between.matches('\n').count() != 1 || between.trim() != dash {
+            return Err(ONLY);
+        }
+        let line = line_start(text, comment.span.start);
+        let above = text[line_start(text, line.saturating_sub(1))..line].trim_start();
+        if !comment.beside && above.starts_with('#') {
+            return Err("above an entry it must stand alone, with no other comment on the line before");
+        }
+        Ok(scalar)
     }
+}
+
+/// Where the line of an offset begins.
+fn line_start(text: &str, offset: usize) -> usize {
+    text[..offset].rfind('\n').map_or(0, |at| at + 1)
 }

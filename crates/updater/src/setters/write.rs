@@ -18,7 +18,7 @@ static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
         r"[-+]?(0b[01]+|0o?[0-7]+|0[xX][0-9a-fA-F]+|[0-9]+)",
         r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?",
         r"[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?",
-        r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt \t].*)?",
+        r"[0-9]{4}-(0?[1-9]|1[0-2])-(0?[1-9]|[12][0-9]|3[01])([Tt][0-9]+:[0-9:.]+(Z|[-+][0-9:]+)| +[0-9]+:[0-9:.]+)?",
     ];
     Regex::new(&format!("^({})$", patterns.join("|"))).expect("because the pattern is fixed and a test compiles it")
 });
@@ -30,7 +30,12 @@ pub(super) fn scalar(text: &str, scalar: &Scalar, new: &str) -> String {
         ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => quoted(new),
         ScalarStyle::Literal | ScalarStyle::Folded => {
             let old = &text[scalar.span.clone()];
-            format!("{new}{}", &old[old.trim_end_matches(['\n', '\r', ' ', '\t']).len()..])
+            let behind = &old[old.trim_end_matches(['\n', '\r', ' ', '\t']).len()..];
+            // Blanks behind the last word belong to the old value; line ends stay, and so does the indentation of
+            // what follows.
+            let (lines, indent) = behind.split_at(behind.rfind('\n').map_or(0, |at| at + 1));
+            let indent = if scalar.span.end < text.len() && !lines.is_empty() { indent } else { "" };
+            format!("{new}{}{indent}", lines.replace([' ', '\t'], ""))
         }
         _ if needs_quotes(new) => quoted(new),
         _ => new.to_owned(),
@@ -47,7 +52,7 @@ fn needs_quotes(text: &str) -> bool {
     let indicator = text
         .starts_with(['-', '?', ':', ',', '[', ']', '{', '}', '#', '&', '*', '!', '|', '>', '\'', '"', '%', '@', '`']);
     WORDS.contains(&text.to_ascii_lowercase().as_str())
-        || NUMBER.is_match(&text.replace('_', ""))
+        || (!text.starts_with('_') && NUMBER.is_match(&text.replace('_', "")))
         || indicator
         || text.contains(": ")
         || text.contains(" #")
@@ -90,9 +95,22 @@ mod tests {
         ] {
             assert!(needs_quotes(text), "{text}");
         }
-        for text in
-            ["v3", "1.2.3", "1.2.3-rc.1", "latest", "a:b", "ghcr.io/a/b:1.0", "sha256:aa", "20240101T1", "nope", "0x"]
-        {
+        for text in [
+            "v3",
+            "1.2.3",
+            "1.2.3-rc.1",
+            "latest",
+            "a:b",
+            "ghcr.io/a/b:1.0",
+            "sha256:aa",
+            "20240101T1",
+            "nope",
+            "0x",
+            "_1",
+            "2024-01-02T10-20",
+            "2024-13-01",
+            "2024-01-02-abc",
+        ] {
             assert!(!needs_quotes(text), "{text}");
         }
     }
