@@ -3,7 +3,12 @@
 #[allow(dead_code, reason = "the server is shared with the demonstration; not all of it is used here")]
 #[path = "../../../src/demo/git_server.rs"]
 mod git_server;
-#[allow(dead_code, missing_docs, clippy::unwrap_used, reason = "the world is shared with the tests; not all of it is used here")]
+#[allow(
+    dead_code,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "the world is shared with the tests; not all of it is used here"
+)]
 #[path = "../tests/support/world.rs"]
 mod world;
 
