@@ -9,8 +9,10 @@ use crate::{
         traffic::Traffic,
         world::World,
     },
+    simulation::stand_ins,
     support::SLIPWAY,
 };
+use k8s_openapi::api::apps::v1::Deployment;
 use reconcile::clock;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -64,6 +66,9 @@ fn pods(folder: &Path) -> BTreeSet<u32> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_image_is_promoted_and_a_bad_one_rolled_back_under_traffic() {
     let (mut world, traffic, _folder) = serving().await;
+    let primary = world.store.get::<Deployment>("default", "app-primary").await.expect("the store");
+    let differences = stand_ins::differences(&primary.expect("a primary"));
+    assert!(differences.is_empty(), "the simulation's machine must write what this one writes: {differences:?}");
     world.push(GOOD).await.expect("1.1.0 is pushed");
     world.reaches(&["Succeeded"], &["Failed"]).await.expect("1.1.0 is promoted");
     promoted(&mut world).await;

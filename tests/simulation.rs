@@ -2,10 +2,10 @@
 //! its effects: wherever it stops, a restart reaches the same end.
 //!
 //! Real: the store, the loop, every controller, Git over HTTP. Stand-ins: a registry and a Prometheus that answer from
-//! memory, and a machine whose Deployments are ready at once; `stand_ins` checks each against the real thing.
+//! memory, and a machine whose Deployments are ready at once; each is held to the real thing by a test.
 
 mod stages;
-mod stand_ins;
+pub mod stand_ins;
 mod world;
 
 use std::{

@@ -1,5 +1,5 @@
-//! A registry and a Prometheus in memory, and a machine whose Deployments are ready at once, each with the test that
-//! the real thing answers the same.
+//! A registry and a Prometheus in memory, and a machine whose Deployments are ready at once. The tests below hold the
+//! first two to the real ones; `tests/pipeline.rs` holds the machine to the real one, by [`differences`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -112,4 +112,92 @@ pub fn ready_status(deployment: &Deployment) -> Value {
                 "lastTransitionTime": "2026-01-01T00:00:00Z", "lastUpdateTime": "2026-01-01T00:00:00Z"},
         ],
     })
+}
+
+/// Where the status of a Deployment that really is rolled out differs from the stand-in's.
+pub fn differences(deployment: &Deployment) -> Vec<String> {
+    let real = serde_json::to_value(&deployment.status).expect("a status");
+    let ours = ready_status(deployment);
+    let numbers = ["observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas"];
+    let mut found: Vec<String> = numbers
+        .iter()
+        .filter(|field| real[**field] != ours[**field])
+        .map(|field| format!("{field}: {} is {} here", real[*field], ours[*field]))
+        .collect();
+    let states = |status: &Value| {
+        let list = status["conditions"].as_array().cloned().unwrap_or_default();
+        let mut states: Vec<String> =
+            list.iter().map(|c| format!("{}={} {}", c["type"], c["status"], c["reason"])).collect();
+        states.sort();
+        states
+    };
+    if states(&real) != states(&ours) {
+        found.push(format!("conditions {:?} are {:?} here", states(&real), states(&ours)));
+    }
+    found
+}
+
+mod conformance {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        demo::{
+            ci::{self, Program, Release},
+            parts, transport,
+        },
+        support::SLIPWAY,
+    };
+
+    async fn tags(http: &Http, registry: &str) -> Vec<String> {
+        let name = oci::Name::parse(&format!("{registry}/demo/app")).expect("a name").insecure();
+        let listed = oci::Client::new(transport(http)).repository(&name, None).tags().await;
+        let mut listed = listed.expect("a list");
+        listed.sort();
+        listed
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_registry_lists_tags_as_a_real_one_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut part, address) = parts::registry(Path::new(SLIPWAY), folder.path()).expect("a registry");
+        parts::listening(&mut part, address).await.expect("it listens");
+        let program = Program::script(Path::new(SLIPWAY));
+        for version in ["1.0.0", "1.1.0"] {
+            ci::push_image(address, Release { version, fail_percent: 0 }, &program).await.expect("a pushed image");
+        }
+        let known: Tags = Arc::new(Mutex::new(vec!["1.0.0".into(), "1.1.0".into()]));
+        assert_eq!(tags(&Http::new("test"), &address.to_string()).await, tags(&network(known), REGISTRY).await);
+    }
+
+    async fn query(http: &Http, server: &str) -> Value {
+        let uri = format!("http://{server}/api/v1/query?query=vector(100)");
+        let request = Request::builder().uri(uri).body(Bytes::new()).expect("a request");
+        let answer = http.send(request, &reconcile::Endpoint::default()).await.expect("an answer");
+        let mut answer: Value = serde_json::from_slice(answer.body()).expect("JSON");
+        // The time of the sample is the only thing that may differ.
+        answer["data"]["result"][0]["value"][0] = Value::Null;
+        answer
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn prometheus_answers_as_a_real_one_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let nobody = parts::free_address().expect("an address");
+        let (mut part, address) = parts::prometheus(Path::new(SLIPWAY), folder.path(), nobody).expect("a Prometheus");
+        parts::listening(&mut part, address).await.expect("it listens");
+        let http = Http::new("test");
+        // It listens a moment before it answers queries.
+        let start = reconcile::clock::instant();
+        loop {
+            let request = Request::builder().uri(format!("http://{address}/-/ready")).body(Bytes::new());
+            let ready = http.send(request.expect("a request"), &reconcile::Endpoint::default()).await;
+            if ready.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+                break;
+            }
+            assert!(start.elapsed() < std::time::Duration::from_secs(60), "Prometheus is not ready");
+            reconcile::clock::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        assert_eq!(query(&http, &address.to_string()).await, query(&network(Tags::default()), PROMETHEUS).await);
+    }
 }
