@@ -5,12 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gix::{
+use gix_object::{
+    CommitRef, Kind, Tree, TreeRefIter, WriteTo as _,
     bstr::{BString, ByteSlice as _},
-    objs::{
-        CommitRef, Kind, Tree, TreeRefIter, WriteTo as _,
-        tree::{Entry, EntryKind},
-    },
+    tree::{Entry, EntryKind},
 };
 
 use crate::{
@@ -42,8 +40,8 @@ pub(crate) fn read(store: &Store, object: Id, reference: &str) -> Result<Commit,
     Ok(Commit { id, reference: reference.to_owned(), ..parsed })
 }
 
-fn parse(content: &[u8]) -> gix::Result<Commit> {
-    let commit = CommitRef::from_bytes(content, gix::hash::Kind::Sha1)?;
+fn parse(content: &[u8]) -> gix_error::Result<Commit> {
+    let commit = CommitRef::from_bytes(content, gix_hash::Kind::Sha1)?;
     let author = commit.author()?;
     let seconds = commit.committer()?.time().map_or(0, |time| time.seconds);
     Ok(Commit {
@@ -202,7 +200,7 @@ impl Change<'_> {
     fn entries(&self, tree: Option<Id>) -> Result<BTreeMap<BString, Entry>, Error> {
         let Some(tree) = tree else { return Ok(BTreeMap::new()) };
         let content = self.store.read(&self.objects, tree, Kind::Tree)?;
-        let entries = TreeRefIter::from_bytes(&content, gix::hash::Kind::Sha1).entries();
+        let entries = TreeRefIter::from_bytes(&content, gix_hash::Kind::Sha1).entries();
         let entries = entries.map_err(|error| self.store.damaged(tree, causes(&error)))?;
         Ok(entries.into_iter().map(|entry| (entry.filename.to_owned(), entry.into())).collect())
     }

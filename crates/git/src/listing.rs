@@ -121,7 +121,7 @@ pub(crate) fn list(session: &Session, prefixes: &[&str]) -> Result<Vec<Reference
 
 /// Whether Git allows the name, for a reference that is not a pseudo-reference like `HEAD`.
 pub(crate) fn is_valid_name(name: &str) -> bool {
-    name.starts_with("refs/") && gix::validate::reference::name(name.into()).is_ok()
+    name.starts_with("refs/") && gix_validate::reference::name(name.into()).is_ok()
 }
 
 fn list_version_2(connection: &Connection, offer: &Offer, prefixes: &[&str]) -> Result<Vec<Reference>, Error> {

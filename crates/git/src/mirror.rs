@@ -51,7 +51,7 @@ impl Mirrors {
 fn key(remote: &Remote) -> Result<String, Error> {
     let location = Location::parse(remote)?;
     let identity = format!("{}\0{}", remote.scope, location.address);
-    let digest = store::hash(gix::objs::Kind::Blob, identity.as_bytes());
+    let digest = store::hash(gix_object::Kind::Blob, identity.as_bytes());
     let digest = digest.map_err(|_| Error::Url { url: crate::remote::redact(&remote.url) })?;
     Ok(digest.to_string())
 }
@@ -168,7 +168,7 @@ impl Mirror {
     /// # Errors
     /// When the mirror is damaged.
     pub fn blob(&self, id: Id) -> Result<Vec<u8>, Error> {
-        self.store.read(&self.store.objects(), id, gix::objs::Kind::Blob)
+        self.store.read(&self.store.objects(), id, gix_object::Kind::Blob)
     }
 
     /// The contents of many files, in the order asked. Faster than one by one.
@@ -177,7 +177,7 @@ impl Mirror {
     /// When the mirror is damaged.
     pub fn blobs(&self, ids: &[Id]) -> Result<Vec<Vec<u8>>, Error> {
         let objects = self.store.objects();
-        ids.iter().map(|id| self.store.read(&objects, *id, gix::objs::Kind::Blob)).collect()
+        ids.iter().map(|id| self.store.read(&objects, *id, gix_object::Kind::Blob)).collect()
     }
 
     /// The contents of all plain files at or below `path` (empty: all), by path from the root of the repository.

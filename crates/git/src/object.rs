@@ -10,13 +10,13 @@ impl Id {
     /// Forty zeroes: how the protocol writes "this reference does not exist".
     pub(crate) const ZERO: Self = Self([0; 20]);
 
-    pub(crate) fn object_id(self) -> gix::ObjectId {
-        gix::ObjectId::from_bytes_or_panic(&self.0)
+    pub(crate) fn object_id(self) -> gix_hash::ObjectId {
+        gix_hash::ObjectId::from_bytes_or_panic(&self.0)
     }
 }
 
-impl From<gix::ObjectId> for Id {
-    fn from(id: gix::ObjectId) -> Self {
+impl From<gix_hash::ObjectId> for Id {
+    fn from(id: gix_hash::ObjectId) -> Self {
         let mut bytes = [0; 20];
         bytes.copy_from_slice(id.as_slice());
         Self(bytes)

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use gix::objs::Kind;
+use gix_object::Kind;
 
 use crate::{
     Error, Expected, Id, NewCommit, Pushed,
@@ -168,7 +168,7 @@ impl Push<'_> {
             let written = packed.write_all(&content).and_then(|()| packed.finish().map(drop));
             written.map_err(|source| Error::Mirror { path: self.store.pack_folder(), source })?;
         }
-        let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+        let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
         hasher.update(&body[start..]);
         let digest = hasher.try_finalize().map_err(|error| Error::Damaged {
             id: self.new.commit.id,

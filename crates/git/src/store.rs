@@ -11,20 +11,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use gix::{
-    objs::{FindExt as _, Kind},
-    odb::HeaderExt as _,
-};
+use gix_object::{FindExt as _, Kind};
+use gix_odb::HeaderExt as _;
 
 use crate::{Error, Id, error::causes};
 
 /// Object access for the length of one call.
-pub(crate) type Objects = gix::odb::HandleArc;
+pub(crate) type Objects = gix_odb::HandleArc;
 
 /// A folder with a mirror in it, held by nobody else.
 pub(crate) struct Store {
     folder: PathBuf,
-    objects: Mutex<Arc<gix::odb::Store>>,
+    objects: Mutex<Arc<gix_odb::Store>>,
     /// Held, not read: closing it frees the lock.
     _lock: File,
 }
@@ -62,7 +60,7 @@ impl Store {
 
     /// Whether the object is here.
     pub fn contains(&self, id: Id) -> bool {
-        gix::objs::Exists::exists(&self.objects(), &id.object_id())
+        gix_object::Exists::exists(&self.objects(), &id.object_id())
     }
 
     /// Where packs are written.
@@ -165,8 +163,8 @@ impl Store {
     pub fn write(&self, objects: &Objects, kind: Kind, content: &[u8]) -> Result<Id, Error> {
         let failed = |error| Error::Mirror { path: self.folder.clone(), source: io::Error::other(error) };
         let id = hash(kind, content).map_err(failed)?;
-        if !gix::objs::Exists::exists(objects, &id) {
-            gix::objs::Write::write_buf_with_known_id(objects, kind, content, id).map_err(failed)?;
+        if !gix_object::Exists::exists(objects, &id) {
+            gix_object::Write::write_buf_with_known_id(objects, kind, content, id).map_err(failed)?;
         }
         Ok(id.into())
     }
@@ -177,8 +175,8 @@ impl Store {
 }
 
 /// The id that `content` has as an object.
-pub(crate) fn hash(kind: Kind, content: &[u8]) -> gix::Result<gix::ObjectId> {
-    gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, content)
+pub(crate) fn hash(kind: Kind, content: &[u8]) -> gix_error::Result<gix_hash::ObjectId> {
+    gix_object::compute_hash(gix_hash::Kind::Sha1, kind, content)
 }
 
 /// Turns an I/O error at `path` into ours.
@@ -187,10 +185,10 @@ pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Mirror { path, source }
 }
 
-fn database(folder: &Path) -> Result<Arc<gix::odb::Store>, Error> {
+fn database(folder: &Path) -> Result<Arc<gix_odb::Store>, Error> {
     let path = folder.join("objects");
-    let options = gix::odb::store::init::Options { alloc_limit_bytes: Some(OBJECT_LIMIT_BYTES), ..Default::default() };
-    gix::odb::Store::at_opts(path.clone(), gix::hash::Kind::Sha1, &mut std::iter::empty(), options)
+    let options = gix_odb::store::init::Options { alloc_limit_bytes: Some(OBJECT_LIMIT_BYTES), ..Default::default() };
+    gix_odb::Store::at_opts(path.clone(), gix_hash::Kind::Sha1, &mut std::iter::empty(), options)
         .map(Arc::new)
         .map_err(at(&path))
 }
@@ -270,16 +268,16 @@ fn replace(path: &Path, content: &str) -> Result<(), Error> {
 }
 
 /// Takes the objects of a pack into the mirror. A pack may lean on objects that are here already.
-pub(crate) fn ingest(store: &Store, pack: &mut dyn BufRead) -> gix::Result<()> {
+pub(crate) fn ingest(store: &Store, pack: &mut dyn BufRead) -> gix_error::Result<()> {
     let options =
-        gix::odb::pack::bundle::write::Options { alloc_limit_bytes: Some(OBJECT_LIMIT_BYTES), ..Default::default() };
-    let outcome = gix::odb::pack::Bundle::write_to_directory(
+        gix_pack::bundle::write::Options { alloc_limit_bytes: Some(OBJECT_LIMIT_BYTES), ..Default::default() };
+    let outcome = gix_pack::Bundle::write_to_directory(
         pack,
         Some(&store.pack_folder()),
-        &mut gix::progress::Discard,
+        &mut gix_utils::progress::Discard,
         &std::sync::atomic::AtomicBool::new(false),
         Some(store.objects()),
-        gix::hash::Kind::Sha1,
+        gix_hash::Kind::Sha1,
         options,
     )?;
     if let Some(keep) = outcome.keep_path {

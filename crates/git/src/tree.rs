@@ -5,12 +5,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use gix::{
+use gix_object::{
+    Kind, TreeRefIter,
     bstr::{BStr, ByteSlice as _},
-    objs::{
-        Kind, TreeRefIter,
-        tree::{EntryKind, EntryRef},
-    },
+    tree::{EntryKind, EntryRef},
 };
 
 use crate::{
@@ -78,16 +76,16 @@ pub(crate) fn is_complete(store: &Store, tree: Id) -> bool {
         if !seen.insert(tree) {
             continue;
         }
-        let Ok(data) = gix::objs::FindExt::find(&objects, &tree.object_id(), &mut buffer) else { return false };
+        let Ok(data) = gix_object::FindExt::find(&objects, &tree.object_id(), &mut buffer) else { return false };
         if data.kind != Kind::Tree {
             return false;
         }
-        for entry in TreeRefIter::from_bytes(data.data, gix::hash::Kind::Sha1) {
+        for entry in TreeRefIter::from_bytes(data.data, gix_hash::Kind::Sha1) {
             let Ok(entry) = entry else { return false };
             match entry.mode.kind() {
                 EntryKind::Tree => waiting.push(entry.oid.to_owned().into()),
                 EntryKind::Commit => {}
-                _ if gix::objs::Exists::exists(&objects, entry.oid) => {}
+                _ if gix_object::Exists::exists(&objects, entry.oid) => {}
                 _ => return false,
             }
         }
@@ -97,11 +95,11 @@ pub(crate) fn is_complete(store: &Store, tree: Id) -> bool {
 
 /// Refuses what would do harm on a disk: `.git` in any spelling a file system may take for it, `..`, a path separator.
 pub(crate) fn check_name(parent: &Path, name: &BStr, mode: EntryKind) -> Result<(), Error> {
-    use gix::validate::path::component;
+    use gix_validate::path::component;
     let options = component::Options { protect_windows: false, protect_hfs: true, protect_ntfs: true };
     let link = (mode == EntryKind::Link).then_some(component::Mode::Symlink);
     let refused = || Error::HostilePath { path: parent.join(name.to_str_lossy().as_ref()).display().to_string() };
-    match gix::validate::path::component(name, link, options) {
+    match gix_validate::path::component(name, link, options) {
         Ok(_) if !name.contains(&0) => Ok(()),
         _ => Err(refused()),
     }
@@ -175,7 +173,7 @@ impl Walk<'_> {
 }
 
 fn entries<'a>(store: &Store, tree: Id, content: &'a [u8]) -> Result<Vec<EntryRef<'a>>, Error> {
-    let entries = TreeRefIter::from_bytes(content, gix::hash::Kind::Sha1).entries();
+    let entries = TreeRefIter::from_bytes(content, gix_hash::Kind::Sha1).entries();
     entries.map_err(|error| store.damaged(tree, crate::error::causes(&error)))
 }
 
