@@ -2,16 +2,25 @@
 
 pub mod canary;
 pub mod child;
+pub mod install;
 pub mod look;
 pub mod run;
 pub mod update;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::commands::mark::Color;
+
 /// Image automation and progressive delivery: from the registry to all of traffic, and back.
 #[derive(Debug, Parser)]
 #[command(name = "slipway", version, max_term_width = 100)]
 pub struct Arguments {
+    /// When colour is used.
+    #[arg(long, global = true, value_enum, default_value_t, hide_short_help = true)]
+    pub color: Color,
+    /// Write plain letters only.
+    #[arg(long, global = true, hide_short_help = true)]
+    pub ascii: bool,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -36,6 +45,12 @@ pub enum Verb {
     Events(look::Events),
     /// Ask a controller to act on an object now.
     Reconcile(look::Reconcile),
+    /// One object: what it is, where it stands, what happened.
+    Describe(look::Describe),
+    /// Leave objects alone until they are resumed.
+    Suspend(look::Suspend),
+    /// Take suspended objects up again.
+    Resume(look::Suspend),
     /// Which tag an ImagePolicy chooses, and why not the others.
     Choose(Choose),
     /// What the next commit would change in files here, and the change.
@@ -45,6 +60,12 @@ pub enum Verb {
     /// What a Canary would do: its routes, its queries, a rehearsal.
     #[command(subcommand)]
     Canary(canary::Canary),
+    /// Put slipway into a cluster.
+    Install(install::Install),
+    /// Take slipway out of a cluster.
+    Uninstall(install::Uninstall),
+    /// Write the completions of a shell: `source <(slipway completion bash)`.
+    Completion(Completion),
     /// Become a command that ends when whoever started it ends.
     #[command(hide = true)]
     PodProcess(child::PodProcess),
@@ -61,6 +82,14 @@ pub enum Output {
     Table,
     /// For programs; field names are stable.
     Json,
+}
+
+/// `slipway completion SHELL`
+#[derive(Debug, clap::Args)]
+pub struct Completion {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
 }
 
 /// `slipway semver RANGE VERSION…`

@@ -3,18 +3,26 @@
 mod canary;
 mod child;
 mod choose;
+mod completion;
+mod describe;
 mod events;
 mod get;
 mod image;
+mod install;
 mod kinds;
+pub mod mark;
 mod message;
 mod objects;
 mod reconcile;
 mod run;
 mod scan;
+mod selector;
 mod semver;
 mod set;
+mod suspend;
+mod system;
 mod table;
+mod uninstall;
 
 use std::{
     io::{Read as _, Write as _},
@@ -34,6 +42,8 @@ pub enum Exit {
     Wrong = 2,
     /// A registry, a server or the running slipway cannot be reached.
     Unreachable = 3,
+    /// The cluster does not allow it.
+    Forbidden = 4,
     /// Refused because of the object's state.
     Refused = 5,
     /// Waited in vain.
@@ -48,6 +58,7 @@ impl From<Exit> for ExitCode {
 
 /// Runs the verb. An error means that the input is wrong; its chain is printed by `main`.
 pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    mark::decide(arguments.color, arguments.ascii);
     match arguments.verb {
         Verb::Run(args) => run::run(args),
         Verb::Demo(args) => run::demo(&args),
@@ -57,13 +68,40 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Verb::Get(args) => get::run(&args),
         Verb::Events(args) => events::run(&args),
         Verb::Reconcile(args) => reconcile::run(&args),
+        Verb::Describe(args) => describe::run(&args),
+        Verb::Suspend(args) => suspend::run(&args, suspend::Wish::Suspend),
+        Verb::Resume(args) => suspend::run(&args, suspend::Wish::Resume),
         Verb::Choose(args) => choose::run(&args),
         Verb::Set(args) => set::run(&args),
         Verb::Message(args) => message::run(&args),
         Verb::Canary(verb) => canary::run(&verb),
+        Verb::Install(args) => install::run(&args),
+        Verb::Uninstall(args) => uninstall::run(&args),
+        Verb::Completion(args) => completion::run(&args),
         Verb::PodProcess(args) => child::pod_process(&args),
         Verb::DemoApp => child::demo_app(),
     }
+}
+
+/// What an error means to who called us: the input is wrong, unless a cluster could not or would not answer.
+pub fn exit_of(error: &anyhow::Error) -> Exit {
+    let Some(kube) = error.chain().find_map(|cause| cause.downcast_ref::<kube::Error>()).or_else(|| inner(error))
+    else {
+        return Exit::Wrong;
+    };
+    match kube {
+        kube::Error::Api(status) if matches!(status.code, 401 | 403) => Exit::Forbidden,
+        kube::Error::Api(status) if status.code < 500 && status.code != 429 => Exit::Wrong,
+        _ => Exit::Unreachable,
+    }
+}
+
+/// The client's error within the store's.
+fn inner(error: &anyhow::Error) -> Option<&kube::Error> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<::reconcile::Error>() {
+        Some(::reconcile::Error::Kube(error)) => Some(&**error),
+        _ => None,
+    })
 }
 
 /// The text of a file, or of standard input for `-`. The error names the file.

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 #[path = "demo/app.rs"]
 mod demo_app;
+mod deploy;
 mod run;
 mod serve;
 
@@ -18,11 +19,11 @@ fn main() -> ExitCode {
     match commands::run(arguments) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("{} {error}", commands::mark::error());
             for cause in error.chain().skip(1) {
                 eprintln!("  because: {cause}");
             }
-            commands::Exit::Wrong.into()
+            commands::exit_of(&error).into()
         }
     }
 }

@@ -6,15 +6,36 @@ use clap::ValueEnum;
 
 use super::Output;
 
+/// Which cluster.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Access {
+    /// The kubeconfig [default: $KUBECONFIG, else ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Its context that is meant [default: the current one]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+impl Access {
+    /// Whether nothing was said about the cluster.
+    pub const fn is_default(&self) -> bool {
+        self.kubeconfig.is_none() && self.context.is_none()
+    }
+}
+
 /// Which running system, and where in it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Place {
-    /// The state file of the running slipway.
-    #[arg(long, value_name = "FILE", env = "SLIPWAY_STATE")]
-    pub state: PathBuf,
-    /// The namespace.
-    #[arg(short, long, default_value = "default", env = "SLIPWAY_NAMESPACE")]
-    pub namespace: String,
+    /// The state file of the slipway that runs on this machine.
+    #[arg(long, value_name = "FILE", env = "SLIPWAY_STATE", conflicts_with_all = ["kubeconfig", "context"])]
+    pub state: Option<PathBuf>,
+    /// Or the cluster that it runs in.
+    #[command(flatten)]
+    pub access: Access,
+    /// The namespace [default: the context's, else default]
+    #[arg(short, long, env = "SLIPWAY_NAMESPACE")]
+    pub namespace: Option<String>,
 }
 
 /// How objects are printed.
@@ -45,6 +66,15 @@ pub struct Get {
     /// All namespaces.
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
+    /// Only objects with these labels: `app=podinfo,team in (a,b)`.
+    #[arg(short = 'l', long, alias = "label-selector", value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Only objects whose condition says so: `ready=false`; Canaries also by `phase=failed`.
+    #[arg(long, value_name = "TYPE=STATUS")]
+    pub status_selector: Option<String>,
+    /// Go on, with one more line for every change; one Canary by name until its rollout has ended.
+    #[arg(short, long)]
+    pub watch: bool,
     /// Leave out the line of titles.
     #[arg(long, alias = "no-header")]
     pub no_headers: bool,
@@ -94,6 +124,34 @@ pub struct Reconcile {
     /// How long to wait.
     #[arg(long, default_value = "5m")]
     pub timeout: api::Duration,
+}
+
+/// `slipway suspend KIND NAME…`, `slipway resume KIND NAME…`
+#[derive(Debug, clap::Args)]
+pub struct Suspend {
+    /// Kind and names: `image repository podinfo`, `canary a b`, `ks/apps`.
+    #[arg(required = true, value_name = "KIND NAME")]
+    pub words: Vec<String>,
+    /// All objects of the kind in the namespace.
+    #[arg(long)]
+    pub all: bool,
+    /// Why; kept with the object and shown where it is looked at.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Which system.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `slipway describe KIND NAME`
+#[derive(Debug, clap::Args)]
+pub struct Describe {
+    /// Kind and name: `canary podinfo`, `ks/apps`.
+    #[arg(required = true, value_name = "KIND NAME")]
+    pub words: Vec<String>,
+    /// Which system.
+    #[command(flatten)]
+    pub place: Place,
 }
 
 /// `slipway scan IMAGE`

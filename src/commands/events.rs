@@ -6,7 +6,7 @@ use reconcile::{Event, Severity, clock, store::EventFilter};
 use super::{
     Exit, get,
     kinds::{self, Kind},
-    print, print_json,
+    print, print_json, system,
     table::{ago, cell, render, span},
 };
 use crate::args::look::{Events, Format};
@@ -21,10 +21,10 @@ pub fn run(args: &Events) -> anyhow::Result<Exit> {
         bail!("no events are of type {unknown:?}; types are Normal and Warning");
     }
     super::wait_for(async {
-        let store = get::open(&args.place)?;
+        let system = system::open(&args.place).await?;
         let filter = EventFilter {
             kind: object.as_ref().map(|(kind, _)| kind.kind.to_owned()),
-            namespace: Some(args.place.namespace.clone()).filter(|_| !args.all_namespaces),
+            namespace: Some(system.namespace.clone()).filter(|_| !args.all_namespaces),
             name: object.as_ref().map(|(_, name)| name.clone()),
         };
         let now = clock::now();
@@ -33,10 +33,10 @@ pub fn run(args: &Events) -> anyhow::Result<Exit> {
                 args.since.is_none_or(|since| now.duration_since(event.timestamp).unsigned_abs() <= since.get());
             recent && (args.types.is_empty() || args.types.iter().any(|kind| kind.eq_ignore_ascii_case(event.kind())))
         };
-        let mut events = store.events(&filter).await?;
+        let mut events = system.store.events(&filter).await?;
         events.retain(is_asked_for);
         if events.is_empty() {
-            eprintln!("{}", nothing(args, object.as_ref()));
+            eprintln!("{}", nothing(args, &system.namespace, object.as_ref()));
         }
         show(args, &events, now)?;
         Ok(Exit::Done)
@@ -88,11 +88,11 @@ fn object(event: &Event) -> String {
     format!("{}/{}", about.kind.to_lowercase(), about.name)
 }
 
-fn nothing(args: &Events, object: Option<&(&'static Kind, String)>) -> String {
+fn nothing(args: &Events, namespace: &str, object: Option<&(&'static Kind, String)>) -> String {
     let about = object.map(|(kind, name)| format!(" for {}", kind.slash(name))).unwrap_or_default();
     let place = match (args.all_namespaces, object) {
         (true, _) => String::new(),
-        (false, _) => format!(" in namespace {:?}", args.place.namespace),
+        (false, _) => format!(" in namespace {namespace:?}"),
     };
     let since = args.since.map(|since| format!(" in the last {}", span(since.get().as_secs()))).unwrap_or_default();
     format!("No events{about}{place}{since}. History is kept for 30d.")

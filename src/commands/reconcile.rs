@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::bail;
 use api::meta::REQUESTED_AT;
-use reconcile::{Store, clock};
+use reconcile::clock;
 use serde_json::{Value, json};
 
 use super::{
     Exit, get,
     kinds::{self, Kind, Named},
-    print,
+    mark, print, suspend,
+    system::{self, System},
 };
 use crate::args::look::Reconcile;
 
@@ -25,21 +26,22 @@ pub fn run(args: &Reconcile) -> anyhow::Result<Exit> {
         Named::All => bail!("say which object: slipway reconcile KIND NAME"),
     };
     super::wait_for(async {
-        let store = get::open(&args.place)?;
-        let id = kind.object(&args.place.namespace, &name);
+        let system = system::open(&args.place).await?;
+        let (store, namespace) = (&system.store, system.namespace.as_str());
+        let id = kind.object(namespace, &name);
         let Some(object) = store.find(&id).await? else {
-            get::missing(&store, kind, &args.place.namespace, &name).await?;
+            get::missing(store, kind, namespace, &name).await?;
             return Ok(Exit::No);
         };
-        let shown = format!("{} {}/{name}", kind.singular, args.place.namespace);
+        let shown = format!("{} {namespace}/{name}", kind.singular);
         if object.pointer("/spec/suspend").is_some_and(|suspend| *suspend == true) {
-            eprintln!("error: {shown} is suspended");
-            eprintln!("hint: take spec.suspend out of its manifest first");
+            eprintln!("{} {shown} is suspended{}", mark::error(), suspend::told(&object));
+            eprintln!("hint: resume it first: slipway resume {} {name} -n {namespace}", kind.singular);
             return Ok(Exit::Refused);
         }
         let request = clock::now().to_string();
         store.patch(&id, "slipway", &json!({"metadata": {"annotations": {REQUESTED_AT: request}}})).await?;
-        eprintln!("► asking {shown} to reconcile now");
+        eprintln!("{} asking {shown} to reconcile now", mark::step());
         if !args.wait {
             return Ok(Exit::Done);
         }
@@ -51,7 +53,7 @@ pub fn run(args: &Reconcile) -> anyhow::Result<Exit> {
             );
             return Ok(Exit::Done);
         }
-        wait(args, &store, kind, &name, &request).await
+        wait(args, &system, kind, &name, &request).await
     })
 }
 
@@ -60,11 +62,11 @@ fn answers(kind: &Kind) -> bool {
     kind.api_version.contains(".fluxcd.io/") && !matches!(kind.kind, "Alert" | "Provider")
 }
 
-async fn wait(args: &Reconcile, store: &Store, kind: &Kind, name: &str, request: &str) -> anyhow::Result<Exit> {
-    let id = kind.object(&args.place.namespace, name);
+async fn wait(args: &Reconcile, system: &System, kind: &Kind, name: &str, request: &str) -> anyhow::Result<Exit> {
+    let id = kind.object(&system.namespace, name);
     let begun = clock::instant();
     while begun.elapsed() < args.timeout.get() {
-        let Some(object) = store.find(&id).await? else {
+        let Some(object) = system.store.find(&id).await? else {
             eprintln!("error: {} {name:?} was deleted meanwhile", kind.singular);
             return Ok(Exit::No);
         };
@@ -74,10 +76,13 @@ async fn wait(args: &Reconcile, store: &Store, kind: &Kind, name: &str, request:
         clock::sleep(LOOK).await;
     }
     eprintln!("error: {} {name:?} was not reconciled within {}", kind.singular, args.timeout);
-    eprintln!(
-        "hint: is slipway running on {}? start it with: slipway run --state {0} --manifests FOLDER",
-        args.place.state.display()
-    );
+    match &args.place.state {
+        Some(state) => eprintln!(
+            "hint: is slipway running on {}? start it with: slipway run --state {0} --manifests FOLDER",
+            state.display()
+        ),
+        None => eprintln!("hint: is a controller running in this cluster? look with: slipway check"),
+    }
     Ok(Exit::TimedOut)
 }
 
@@ -87,6 +92,6 @@ fn tell(object: &Value, took: Duration) -> Exit {
     let ready = conditions.and_then(|all| all.iter().find(|condition| condition["type"] == "Ready"));
     let message = ready.and_then(|ready| ready["message"].as_str()).unwrap_or("reconciled");
     let failed = ready.is_some_and(|ready| ready["status"] == "False");
-    print(&format!("{} {message} ({:.1}s)\n", if failed { "✗" } else { "✔" }, took.as_secs_f64()));
+    print(&format!("{} {message} ({:.1}s)\n", if failed { mark::bad() } else { mark::good() }, took.as_secs_f64()));
     if failed { Exit::No } else { Exit::Done }
 }

@@ -1,4 +1,4 @@
-//! Tables for people and pipes: aligned columns, no colour, no cutting; and times in two units.
+//! Tables for people and pipes: aligned columns, no cutting; and times in two units.
 
 use jiff::Timestamp;
 
@@ -7,19 +7,35 @@ pub fn render(titles: Option<&[&str]>, rows: &[Vec<String>]) -> String {
     let header = titles.map(|titles| titles.iter().map(|title| (*title).to_owned()).collect());
     let lines: Vec<&Vec<String>> = header.iter().chain(rows).collect();
     let columns = lines.iter().map(|line| line.len()).max().unwrap_or(0);
-    let width =
-        |column: usize| lines.iter().filter_map(|line| Some(line.get(column)?.chars().count())).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for line in lines {
-        let mut row = String::new();
-        for (cell, width) in line.iter().zip(&widths) {
-            row.push_str(&format!("{cell:<width$}  "));
-        }
-        text.push_str(row.trim_end());
-        text.push('\n');
+    let wide = |column: usize| lines.iter().filter_map(|line| Some(width(line.get(column)?))).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(wide).collect();
+    lines.iter().map(|line| padded(line, &widths)).collect()
+}
+
+/// One line, its cells padded to these widths.
+pub fn padded(cells: &[String], widths: &[usize]) -> String {
+    let mut row = String::new();
+    for (cell, wanted) in cells.iter().zip(widths) {
+        row.push_str(cell);
+        row.push_str(&" ".repeat(wanted.saturating_sub(width(cell)) + 2));
     }
-    text
+    row.truncate(row.trim_end().len());
+    row + "\n"
+}
+
+/// Letters that a terminal shows: colour takes no room.
+pub fn width(text: &str) -> usize {
+    let mut shown = 0;
+    let mut escaped = false;
+    for letter in text.chars() {
+        match (escaped, letter) {
+            (false, '\x1b') => escaped = true,
+            (true, 'm') => escaped = false,
+            (true, _) => {}
+            (false, _) => shown += 1,
+        }
+    }
+    shown
 }
 
 /// One line of text for a cell: breaks become blanks, nothing becomes `-`.
@@ -58,6 +74,7 @@ mod tests {
         let rows = [vec!["podinfo".to_owned(), "10%".to_owned()], vec!["a".to_owned(), String::new()]];
         assert_eq!(render(Some(&["NAME", "WEIGHT"]), &rows), "NAME     WEIGHT\npodinfo  10%\na\n");
         assert_eq!(render(None, &rows), "podinfo  10%\na\n");
+        assert_eq!(width("\x1b[31mred\x1b[0m"), 3);
     }
 
     #[test]

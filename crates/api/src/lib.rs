@@ -3,6 +3,7 @@
 //! Pure: parsing, printing and defaults, nothing else. No clock, no I/O, no client.
 
 pub mod conditions;
+pub mod crd;
 pub mod duration;
 pub mod flagger;
 pub mod gateway;

@@ -1,0 +1,152 @@
+//! The rights of an installation: no more than its controllers and routers need.
+//! Source: reference image-automation.md section 3, progressive-delivery.md G.4, delivery.md section 6.
+
+use serde_json::{Value, json};
+
+use super::{Installation, NAME, Router, object, with};
+use crate::args::run::Stage;
+
+const READ: &[&str] = &["get", "list", "watch"];
+const PATCH: &[&str] = &["get", "list", "watch", "patch", "update"];
+const WRITE: &[&str] = &["get", "list", "watch", "create", "patch", "update", "delete"];
+
+const IMAGE: &str = "image.toolkit.fluxcd.io";
+const SOURCE: &str = "source.toolkit.fluxcd.io";
+const KUSTOMIZE: &str = "kustomize.toolkit.fluxcd.io";
+const HELM: &str = "helm.toolkit.fluxcd.io";
+const NOTIFICATION: &str = "notification.toolkit.fluxcd.io";
+const FLAGGER: &str = "flagger.app";
+
+/// Service account, roles and their bindings.
+pub(super) fn objects(installation: &Installation) -> Vec<Value> {
+    let own = installation.namespace.as_str();
+    let mut objects = vec![object("v1", "ServiceAccount", NAME, Some(own))];
+    let leader = vec![rule("coordination.k8s.io", &["leases"], WRITE), rule("", &["events"], &["create", "patch"])];
+    objects.extend(bound("slipway-leader-election", Some(own), own, leader));
+    objects.extend(bound(NAME, installation.watch_namespace.as_deref(), own, rules(installation)));
+    if installation.stages.contains(&Stage::Delivery) {
+        objects.push(reconciler(installation));
+    }
+    objects
+}
+
+/// A role and its binding, of one namespace or of the cluster.
+fn bound(name: &str, namespace: Option<&str>, own: &str, rules: Vec<Value>) -> [Value; 2] {
+    let prefix = if namespace.is_some() { "" } else { "Cluster" };
+    let role = object("rbac.authorization.k8s.io/v1", &format!("{prefix}Role"), name, namespace);
+    [with(role, "rules", rules.into()), binding(&format!("{prefix}Role"), name, name, namespace, own)]
+}
+
+fn binding(role_kind: &str, role: &str, name: &str, namespace: Option<&str>, own: &str) -> Value {
+    let kind = if namespace.is_some() { "RoleBinding" } else { "ClusterRoleBinding" };
+    let binding = object("rbac.authorization.k8s.io/v1", kind, name, namespace);
+    let reference = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": role_kind, "name": role});
+    let subjects = json!([{"kind": "ServiceAccount", "name": NAME, "namespace": own}]);
+    with(with(binding, "roleRef", reference), "subjects", subjects)
+}
+
+/// Who applies whatever stands in Git needs all rights there, as with Flux; `serviceAccountName` narrows it per object.
+fn reconciler(installation: &Installation) -> Value {
+    let namespace = installation.watch_namespace.as_deref();
+    let role = if namespace.is_some() { "admin" } else { "cluster-admin" };
+    binding("ClusterRole", role, "slipway-reconciler", namespace, &installation.namespace)
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
+}
+
+/// Everything about the kinds of a group: the objects, their status, their finalizers.
+fn owned(group: &str, resources: &[&str]) -> [Value; 2] {
+    let sub = resources.iter().flat_map(|name| [format!("{name}/status"), format!("{name}/finalizers")]);
+    let sub: Vec<String> = sub.collect();
+    let sub: Vec<&str> = sub.iter().map(String::as_str).collect();
+    [rule(group, resources, PATCH), rule(group, &sub, &["get", "patch", "update"])]
+}
+
+fn rules(installation: &Installation) -> Vec<Value> {
+    let mut rules = vec![rule("", &["events"], &["create", "get", "list", "patch", "update", "watch"])];
+    for stage in &installation.stages {
+        rules.extend(match stage {
+            Stage::Image => image(installation),
+            Stage::Notification => notification(),
+            Stage::Delivery => delivery(),
+            Stage::Canary => canary(installation),
+            Stage::Local => Vec::new(),
+        });
+    }
+    rules
+}
+
+fn image(installation: &Installation) -> Vec<Value> {
+    let mut rules = Vec::from(owned(IMAGE, &["imagerepositories", "imagepolicies", "imageupdateautomations"]));
+    rules.push(rule("", &["secrets", "serviceaccounts"], &["get"]));
+    rules.push(rule("", &["serviceaccounts/token"], &["create"]));
+    if installation.watch_namespace.is_none() {
+        rules.push(rule("", &["namespaces"], READ));
+    }
+    // Patched to have the new commit fetched at once.
+    rules.push(rule(SOURCE, &["gitrepositories"], &["get", "list", "watch", "patch"]));
+    rules
+}
+
+fn notification() -> Vec<Value> {
+    let poked = &["get", "list", "watch", "patch"];
+    let mut rules = Vec::from(owned(NOTIFICATION, &["alerts", "providers", "receivers"]));
+    rules.push(rule("", &["secrets", "configmaps"], &["get"]));
+    rules.push(rule("", &["serviceaccounts/token"], &["create"]));
+    rules.push(rule(IMAGE, &["imagerepositories", "imagepolicies", "imageupdateautomations"], poked));
+    rules.push(rule(
+        SOURCE,
+        &["gitrepositories", "ocirepositories", "buckets", "helmrepositories", "helmcharts", "externalartifacts"],
+        poked,
+    ));
+    rules.push(rule("source.extensions.fluxcd.io", &["artifactgenerators"], poked));
+    rules.push(rule(KUSTOMIZE, &["kustomizations"], poked));
+    rules.push(rule(HELM, &["helmreleases"], poked));
+    rules.push(rule(FLAGGER, &["canaries"], poked));
+    rules
+}
+
+fn delivery() -> Vec<Value> {
+    let mut rules = Vec::from(owned(SOURCE, &["gitrepositories"]));
+    rules.extend(owned(KUSTOMIZE, &["kustomizations"]));
+    rules.push(rule("", &["secrets", "configmaps", "serviceaccounts"], &["get"]));
+    rules
+}
+
+fn canary(installation: &Installation) -> Vec<Value> {
+    let mut rules = Vec::from(owned(FLAGGER, &["canaries"]));
+    rules.push(rule(FLAGGER, &["metrictemplates", "alertproviders"], READ));
+    let configs = if installation.config_tracking { WRITE } else { READ };
+    rules.push(rule("", &["configmaps", "secrets"], configs));
+    rules.push(rule("", &["services"], WRITE));
+    rules.push(rule("", &["pods"], READ));
+    rules.push(rule("apps", &["deployments", "daemonsets"], WRITE));
+    rules.push(rule("autoscaling", &["horizontalpodautoscalers"], WRITE));
+    rules.push(rule("external.metrics.k8s.io", &["*"], &["get", "list"]));
+    rules.extend(installation.routers.iter().flat_map(|router| routes(*router)));
+    rules
+}
+
+/// What a router writes.
+fn routes(router: Router) -> Vec<Value> {
+    let write = |group: &str, resources: &[&str]| vec![rule(group, resources, WRITE)];
+    match router {
+        Router::Gatewayapi => write("gateway.networking.k8s.io", &["httproutes"]),
+        Router::Istio => write("networking.istio.io", &["virtualservices", "destinationrules"]),
+        Router::Nginx | Router::Skipper => write("networking.k8s.io", &["ingresses"]),
+        Router::Contour => write("projectcontour.io", &["httpproxies"]),
+        Router::Traefik => write("traefik.io", &["traefikservices"]),
+        Router::Apisix => write("apisix.apache.org", &["apisixroutes"]),
+        Router::Gloo => [write("gloo.solo.io", &["upstreams"]), write("gateway.solo.io", &["routetables"])].concat(),
+        Router::Knative => {
+            let revisions = rule("serving.knative.dev", &["revisions"], READ);
+            vec![rule("serving.knative.dev", &["services"], PATCH), revisions]
+        }
+        Router::Kuma => write("kuma.io", &["trafficroutes"]),
+        Router::Smi => write("split.smi-spec.io", &["trafficsplits"]),
+        Router::Keda => write("keda.sh", &["scaledobjects"]),
+        Router::Kubernetes => Vec::new(),
+    }
+}

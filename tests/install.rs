@@ -1,0 +1,203 @@
+//! What is installed into a cluster: `deploy/` is what `slipway install --export` prints, and the Helm chart says the same.
+//! `SLIPWAY_UPDATE=1 cargo test -p slipway --test all install` writes the generated files anew.
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use serde_json::{Value, json};
+use template::{Functions, Options, Template};
+
+use crate::support::slipway;
+
+fn deploy(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path)
+}
+
+fn documents(text: &str) -> Vec<Value> {
+    api::manifest::documents(text).into_iter().map(|document| document.expect("good YAML").object).collect()
+}
+
+fn exported(flags: &[&str]) -> Vec<Value> {
+    let run = slipway(&[&["install", "--export"], flags].concat());
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    documents(&run.stdout)
+}
+
+/// The file holds this text, or is made to where an update is asked for.
+fn holds(path: &str, text: &str) {
+    let file = deploy(path);
+    if std::env::var_os("SLIPWAY_UPDATE").is_some() {
+        fs::create_dir_all(file.parent().expect("a folder")).expect("the folder is made");
+        fs::write(&file, text).expect("the file is written");
+    }
+    let found = fs::read_to_string(&file).unwrap_or_default();
+    assert!(found == text, "{} is stale: SLIPWAY_UPDATE=1 cargo test -p slipway --test all install", file.display());
+}
+
+#[test]
+fn crds_are_current() {
+    let definitions = slipway(&["install", "--export"]).stdout;
+    let mut names = Vec::new();
+    for document in definitions.split("---\n").filter(|text| text.contains("kind: CustomResourceDefinition")) {
+        let name = api::manifest::parse(document).expect("good YAML")["metadata"]["name"].clone();
+        let name = format!("{}.yaml", name.as_str().expect("a name"));
+        holds(&format!("crds/{name}"), &format!("# Generated: see tests/install.rs.\n{document}"));
+        names.push(name);
+    }
+    assert_eq!(names.len(), 11);
+    let list: String = names.iter().map(|name| format!("- {name}\n")).collect();
+    let head = "# Generated: see tests/install.rs.\napiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n";
+    holds("crds/kustomization.yaml", &format!("{head}{list}"));
+    let stored = |folder: &str| fs::read_dir(deploy(folder)).expect("the folder is there").count();
+    assert_eq!(stored("crds"), names.len() + 1, "deploy/crds holds a file of a kind that is gone");
+    // Links, as a chart has its own folder for them.
+    assert_eq!(stored("helm/slipway/crds"), names.len());
+    assert!(names.iter().all(|name| deploy("helm/slipway/crds").join(name).exists()));
+}
+
+#[test]
+fn the_kustomize_base_is_current() {
+    let text = slipway(&["install", "--export", "--crds=false"]).stdout;
+    holds("kustomize/slipway.yaml", &format!("# Generated: see tests/install.rs.\n{text}"));
+}
+
+/// The rules of the role by which slipway works.
+fn rules(flags: &[&str]) -> Vec<Value> {
+    let objects = exported(&[&["--crds=false"], flags].concat());
+    let is_it = |object: &&Value| {
+        object["metadata"]["name"] == "slipway" && object["kind"].as_str().is_some_and(|kind| kind.ends_with("Role"))
+    };
+    let role = objects.iter().find(is_it).expect("there is a role");
+    role["rules"].as_array().cloned().unwrap_or_default()
+}
+
+/// The lines of a chart that give these rules, each under the conditions that the exports tell.
+fn lines(flags: &[&str], skip: usize) -> String {
+    let with = |flag: &str| rules(&[flags, &[flag]].concat());
+    let (all, untracked, narrow) = (rules(flags), with("--config-tracking=false"), with("--watch-namespace=x"));
+    let mut text = String::new();
+    for (rule, other) in all.iter().zip(&untracked).skip(skip) {
+        let line = |rule: &Value| format!("- {rule}\n");
+        text.push_str(&match (rule == other, narrow.contains(rule)) {
+            (true, true) => line(rule),
+            (true, false) => format!("{{{{- if not .Values.namespace }}}}\n{}{{{{- end }}}}\n", line(rule)),
+            (false, _) => {
+                let (on, off) = (line(rule), line(other));
+                format!("{{{{- if .Values.configTracking.enabled }}}}\n{on}{{{{- else }}}}\n{off}{{{{- end }}}}\n")
+            }
+        });
+    }
+    text
+}
+
+#[test]
+fn the_charts_rights_are_current() {
+    let mut text = String::new();
+    let common = rules(&["--controllers=delivery"]);
+    text.push_str(&format!("- {}\n", common[0]));
+    for stage in ["image", "notification", "delivery", "canary"] {
+        let rules = lines(&[&format!("--controllers={stage}"), "--routers=kubernetes"], 1);
+        text.push_str(&format!("{{{{- if has {stage:?} .Values.controllers }}}}\n{rules}"));
+        if stage == "canary" {
+            let skip = self::rules(&["--controllers=canary", "--routers=kubernetes"]).len();
+            for router in [
+                "gatewayapi",
+                "istio",
+                "nginx",
+                "contour",
+                "traefik",
+                "apisix",
+                "gloo",
+                "skipper",
+                "knative",
+                "kuma",
+                "smi",
+                "keda",
+            ] {
+                let rules = lines(&["--controllers=canary", &format!("--routers={router}")], skip);
+                text.push_str(&format!("{{{{- if has {router:?} .Values.routers }}}}\n{rules}{{{{- end }}}}\n"));
+            }
+        }
+        text.push_str("{{- end }}\n");
+    }
+    let frame = fs::read_to_string(deploy("helm/rbac.yaml.in")).expect("the frame is there");
+    let head = "{{- /* Generated: see tests/install.rs. */}}\n";
+    holds("helm/slipway/templates/rbac.yaml", &format!("{head}{}", frame.replace("@rules@\n", &text)));
+}
+
+/// Objects by kind and name.
+fn named(objects: Vec<Value>) -> BTreeMap<String, Value> {
+    let name = |object: &Value| format!("{}/{}", object["kind"], object["metadata"]["name"]);
+    objects.into_iter().map(|object| (name(&object), object)).collect()
+}
+
+/// The chart's objects with these values over its own.
+fn chart(changes: Value) -> BTreeMap<String, Value> {
+    let read = |path: &str| fs::read_to_string(deploy("helm/slipway").join(path)).expect("the chart has the file");
+    let mut values = api::manifest::parse(&read("values.yaml")).expect("good YAML");
+    for (key, value) in changes.as_object().expect("an object") {
+        values[key] = value.clone();
+    }
+    let about = api::manifest::parse(&read("Chart.yaml")).expect("good YAML");
+    let dot = json!({"Values": values, "Release": {"Namespace": "slipway-system"}, "Chart": {"AppVersion": about["appVersion"]}});
+    let mut objects = Vec::new();
+    for entry in fs::read_dir(deploy("helm/slipway/templates")).expect("templates").flatten() {
+        let text = fs::read_to_string(entry.path()).expect("a template");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let template =
+            Template::parse(&name, &text, Functions::sprig()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let rendered = template.render(&(&dot).into(), &Options::default());
+        objects.extend(documents(&rendered.unwrap_or_else(|error| panic!("{name}: {error}"))));
+    }
+    named(objects)
+}
+
+/// The exported objects, without those that Helm makes itself.
+fn like_chart(flags: &[&str]) -> BTreeMap<String, Value> {
+    let mut objects = exported(&[&["--crds=false"], flags].concat());
+    objects.retain(|object| object["kind"] != "Namespace");
+    named(objects)
+}
+
+fn same(chart: &BTreeMap<String, Value>, exported: &BTreeMap<String, Value>) {
+    let names = |objects: &BTreeMap<String, Value>| objects.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(chart), names(exported));
+    for (name, object) in exported {
+        assert_eq!(&chart[name], object, "{name}");
+    }
+}
+
+#[test]
+fn the_chart_says_what_install_says() {
+    same(&chart(json!({})), &like_chart(&[]));
+    let changes = json!({"controllers": ["image", "canary"], "routers": ["istio", "gloo"], "meshProvider": "istio",
+        "namespace": "apps", "configTracking": {"enabled": false}, "noCrossNamespaceRefs": true,
+        "metricsServer": "http://prometheus.monitoring:9090", "networkPolicy": {"create": false},
+        "serviceMonitor": {"enabled": true, "labels": {}}, "leaderElection": {"replicaCount": 2}});
+    let flags = [
+        "--controllers=image,canary",
+        "--routers=istio,gloo",
+        "--mesh-provider=istio",
+        "--watch-namespace=apps",
+        "--config-tracking=false",
+        "--no-cross-namespace-refs",
+        "--metrics-server=http://prometheus.monitoring:9090",
+        "--network-policy=false",
+        "--service-monitor",
+        "--replicas=2",
+    ];
+    same(&chart(changes), &like_chart(&flags));
+}
+
+#[test]
+fn the_pod_passes_the_restricted_standard() {
+    let objects = named(exported(&["--crds=false"]));
+    let pod = &objects[r#""Deployment"/"slipway""#]["spec"]["template"]["spec"];
+    let container = &pod["containers"][0]["securityContext"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(container["allowPrivilegeEscalation"], false);
+    assert_eq!(container["readOnlyRootFilesystem"], true);
+    assert_eq!(container["capabilities"]["drop"], json!(["ALL"]));
+    assert!(pod["volumes"].as_array().expect("volumes").iter().all(|volume| volume.get("emptyDir").is_some()));
+}
