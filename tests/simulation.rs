@@ -20,19 +20,26 @@ use reconcile::simulation::Verdict;
 
 use world::{Cut, End, World};
 
-/// Plays the scenario with one cut, or none, and gives the end it reached and how many effects it had.
-fn play(cut: Option<Cut>) -> (End, Vec<String>) {
+/// A world in which 1.0.0 serves and 1.1.0 has just been pushed.
+fn pushed() -> World {
     let mut world = World::new();
     world.tag("1.0.0");
     world.run_until_initialized(None);
     world.tag("1.1.0");
+    world.save();
+    world
+}
+
+/// Plays the scenario from the push on, with one cut or none, and gives the end it reached and the effects it had.
+fn play(world: &mut World, cut: Option<Cut>) -> (End, Vec<String>) {
+    world.restore();
     let effects = world.run_until_promoted(cut);
     (world.end(), effects)
 }
 
 #[test]
 fn the_main_job_ends_with_one_commit_and_all_traffic_on_the_new_version() {
-    let (end, effects) = play(None);
+    let (end, effects) = play(&mut pushed(), None);
     assert_eq!(end.phase, "Succeeded");
     assert_eq!((end.primary_weight, end.canary_weight), (100, 0));
     assert!(end.primary_image.ends_with(":1.1.0"), "{end:?}");
@@ -43,13 +50,14 @@ fn the_main_job_ends_with_one_commit_and_all_traffic_on_the_new_version() {
 
 #[test]
 fn a_stop_before_or_after_any_effect_reaches_the_same_end() {
-    let (expected, effects) = play(None);
+    let (expected, effects) = play(&mut pushed(), None);
     let total = effects.len() as u64;
     let next = AtomicU64::new(0);
     let wrong = Mutex::new(BTreeSet::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
+                let mut world = pushed();
                 loop {
                     let turn = next.fetch_add(1, Ordering::SeqCst);
                     let (at, when) =
@@ -57,7 +65,7 @@ fn a_stop_before_or_after_any_effect_reaches_the_same_end() {
                     if at > total {
                         return;
                     }
-                    let (end, met) = play(Some(Cut { at, when }));
+                    let (end, met) = play(&mut world, Some(Cut { at, when }));
                     if end != expected {
                         let effect = met.get(at as usize - 1).cloned().unwrap_or_default();
                         let line = format!("SIM=main:{at}={when:?} at {effect}: {end:?}");

@@ -2,8 +2,8 @@
 //! server and the registry's tags.
 
 use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,7 +15,6 @@ use reconcile::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::Notify;
 
 use super::stand_ins::{self, Machine, PROMETHEUS, REGISTRY, SINK, Tags};
 use crate::demo::{
@@ -61,8 +60,16 @@ pub struct World {
     folder: TempDir,
     tags: Tags,
     now: jiff::Timestamp,
+    saved: Option<Saved>,
     /// Keeps the Git server and its runtime alive.
     _git: (GitServer, tokio::runtime::Runtime),
+}
+
+/// A world at one moment, to play on from more than once.
+struct Saved {
+    folder: TempDir,
+    tags: Vec<String>,
+    now: jiff::Timestamp,
 }
 
 enum Ended {
@@ -94,12 +101,36 @@ impl World {
         std::fs::create_dir(&platform).expect("a folder");
         std::fs::write(platform.join("platform.yaml"), manifests::platform(&addresses)).expect("a file");
         let now = "2026-01-01T00:00:00Z".parse().expect("a time");
-        Self { folder, tags: Tags::default(), now, _git: (git, runtime) }
+        Self { folder, tags: Tags::default(), now, saved: None, _git: (git, runtime) }
     }
 
     /// Pushes a tag to the registry.
     pub fn tag(&self, tag: &str) {
-        self.tags.lock().unwrap_or_else(PoisonError::into_inner).push(tag.to_owned());
+        self.tags().push(tag.to_owned());
+    }
+
+    fn tags(&self) -> MutexGuard<'_, Vec<String>> {
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers the world as it is between two lives.
+    pub fn save(&mut self) {
+        let folder = tempfile::tempdir().expect("a folder");
+        copy(self.folder.path(), folder.path()).expect("a copy");
+        let tags = self.tags().clone();
+        self.saved = Some(Saved { folder, tags, now: self.now });
+    }
+
+    /// Goes back to what was saved. The Git server goes on serving the same folder.
+    pub fn restore(&mut self) {
+        let saved = self.saved.as_ref().expect("a saved world");
+        for entry in std::fs::read_dir(self.folder.path()).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) }.expect("removed");
+        }
+        copy(saved.folder.path(), self.folder.path()).expect("a copy");
+        self.now = saved.now;
+        self.tags().clone_from(&saved.tags);
     }
 
     /// Lives until the Canary is initialized.
@@ -150,19 +181,14 @@ impl World {
         reached: Reached,
         effects: Arc<Mutex<Vec<String>>>,
     ) -> (Ended, jiff::Timestamp) {
-        let stopped = Arc::new(Notify::new());
-        let signal = Arc::clone(&stopped);
-        let _plan = simulation::plan(self.now, move |effect| {
+        let plan = simulation::plan(self.now, move |effect| {
             if !effect.site.writes() {
                 return Verdict::Pass;
             }
             let mut effects = effects.lock().unwrap_or_else(PoisonError::into_inner);
             effects.push(format!("{:?} {}", effect.site, effect.key));
             match cut {
-                Some(cut) if cut.at == effects.len() as u64 => {
-                    signal.notify_one();
-                    cut.when
-                }
+                Some(cut) if cut.at == effects.len() as u64 => cut.when,
                 _ => Verdict::Pass,
             }
         });
@@ -181,8 +207,7 @@ impl World {
         };
         let ended = tokio::select! {
             () = watching => Ended::Reached,
-            // The effect itself still happens if the cut is after it.
-            () = async { stopped.notified().await; clock::sleep(Duration::from_millis(1)).await } => Ended::Cut,
+            () = plan.stopped() => Ended::Cut,
         };
         (ended, clock::now())
     }
@@ -238,6 +263,18 @@ impl World {
             }
         })
     }
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let (source, target) = {
+            let entry = entry?;
+            (entry.path(), to.join(entry.file_name()))
+        };
+        if source.is_dir() { copy(&source, &target)? } else { std::fs::copy(&source, &target).map(drop)? }
+    }
+    Ok(())
 }
 
 async fn canary(store: &Store) -> Value {

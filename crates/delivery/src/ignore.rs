@@ -2,13 +2,18 @@
 //!
 //! Source: reference delivery.md section 5.9; Flux `pkg/sourceignore`.
 
+use std::sync::LazyLock;
+
 use regex::Regex;
 
 /// Left out unless `spec.ignore` says otherwise. Source: Flux `pkg/sourceignore` defaults.
-const DEFAULTS: &str = ".git/\n.gitignore\n.gitmodules\n.gitattributes\n\
+static DEFAULTS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
+    let text = ".git/\n.gitignore\n.gitmodules\n.gitattributes\n\
     *.jpg\n*.jpeg\n*.gif\n*.png\n*.wmv\n*.flv\n*.tar.gz\n*.zip\n\
     .github/\n.circleci/\n.travis.yml\n.gitlab-ci.yml\nappveyor.yml\n.drone.yml\ncloudbuild.yaml\n\
     codeship-services.yml\ncodeship-steps.yml\n**/.goreleaser.yml\n**/.sops.yaml\n**/.flux.yaml\n";
+    text.lines().filter_map(Pattern::parse).collect()
+});
 
 /// Name of the file in a repository's root that adds patterns.
 pub const FILE: &str = ".sourceignore";
@@ -29,8 +34,10 @@ struct Pattern {
 impl Patterns {
     /// The patterns of a repository: those of `spec.ignore`, or else the defaults; then those of its `.sourceignore`.
     pub fn new(spec: Option<&str>, file: Option<&str>) -> Self {
-        let text = format!("{}\n{}", spec.unwrap_or(DEFAULTS), file.unwrap_or_default());
-        Self { patterns: text.lines().filter_map(Pattern::parse).collect() }
+        let parse = |text: &str| text.lines().filter_map(Pattern::parse).collect::<Vec<_>>();
+        let mut patterns = spec.map_or_else(|| DEFAULTS.clone(), parse);
+        patterns.extend(parse(file.unwrap_or_default()));
+        Self { patterns }
     }
 
     /// Whether the file is left out: it, or a directory above it, is excluded.

@@ -220,7 +220,8 @@ struct Settings {
     ca: Option<Vec<u8>>,
     identity: Option<Vec<u8>>,
     proxy: Option<String>,
-    secure: bool,
+    /// No TLS is spoken, neither to the server nor to a proxy.
+    plain: bool,
 }
 
 impl Clients {
@@ -232,7 +233,7 @@ impl Clients {
             ca: remote.ca.clone(),
             identity: remote.identity.clone(),
             proxy: remote.proxy.clone(),
-            secure: !name.starts_with("http://"),
+            plain: name.starts_with("http://") && remote.proxy.is_none() && !has_proxy_variable(),
         };
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some((_, client)) = known.iter().find(|(other, _)| *other == settings) {
@@ -248,6 +249,11 @@ impl Clients {
     }
 }
 
+/// Whether the environment names a proxy for plain HTTP, which may itself be spoken to over TLS.
+fn has_proxy_variable() -> bool {
+    ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
 fn build(settings: &Settings) -> Result<Client, reqwest::Error> {
     // The binary installs the provider first thing; tests and examples need it too. A second attempt changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -259,7 +265,10 @@ fn build(settings: &Settings) -> Result<Client, reqwest::Error> {
         .connect_timeout(Duration::from_secs(30))
         // Some servers tell Git from browsers by this name.
         .user_agent(concat!("git/slipway-", env!("CARGO_PKG_VERSION")));
-    if let Some(ca) = &settings.ca {
+    if settings.plain {
+        // No certificate will be met: the system's, which take a megabyte and milliseconds to read, are left alone.
+        builder = builder.tls_certs_only([]);
+    } else if let Some(ca) = &settings.ca {
         builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(ca)?);
     }
     if let Some(identity) = &settings.identity {

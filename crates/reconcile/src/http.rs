@@ -74,7 +74,15 @@ enum Way {
 }
 
 /// What needs a client of its own.
-type Settings = (Option<Vec<u8>>, Option<Vec<u8>>, Option<String>, bool);
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Settings {
+    ca: Option<Vec<u8>>,
+    identity: Option<Vec<u8>>,
+    proxy: Option<String>,
+    insecure_skip_verify: bool,
+    /// No TLS is spoken, neither to the server nor to a proxy.
+    plain: bool,
+}
 
 /// The HTTP client. Clones share its connections.
 #[derive(Clone)]
@@ -159,7 +167,7 @@ impl Http {
             }
             Way::Network(clients) => clients,
         };
-        let client = self.client(clients, endpoint)?;
+        let client = self.client(clients, endpoint, request.uri().scheme())?;
         let request = reqwest::Request::try_from(request).map_err(|error| unreachable(&error))?;
         let answer: http::Response<reqwest::Body> =
             client.execute(request).await.map_err(|error| unreachable(&error))?.into();
@@ -179,34 +187,48 @@ impl Http {
         &self,
         clients: &Mutex<HashMap<Settings, reqwest::Client>>,
         endpoint: &Endpoint,
+        scheme: Option<&http::uri::Scheme>,
     ) -> Result<reqwest::Client, HttpError> {
-        let settings =
-            (endpoint.ca.clone(), endpoint.identity.clone(), endpoint.proxy.clone(), endpoint.insecure_skip_verify);
+        let settings = Settings {
+            ca: endpoint.ca.clone(),
+            identity: endpoint.identity.clone(),
+            proxy: endpoint.proxy.clone(),
+            insecure_skip_verify: endpoint.insecure_skip_verify,
+            plain: scheme == Some(&http::uri::Scheme::HTTP) && endpoint.proxy.is_none() && !has_proxy_variable(),
+        };
         let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&settings) {
             return Ok(client.clone());
         }
-        let client = build(&self.user_agent, endpoint).map_err(|error| HttpError::Settings(chain(&error)))?;
+        let client = build(&self.user_agent, &settings).map_err(|error| HttpError::Settings(chain(&error)))?;
         clients.insert(settings, client.clone());
         Ok(client)
     }
 }
 
-fn build(user_agent: &str, endpoint: &Endpoint) -> reqwest::Result<reqwest::Client> {
+/// Whether the environment names a proxy for plain HTTP, which may itself be spoken to over TLS.
+fn has_proxy_variable() -> bool {
+    ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+fn build(user_agent: &str, settings: &Settings) -> reqwest::Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .user_agent(user_agent)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         .pool_idle_timeout(Duration::from_secs(60))
         .pool_max_idle_per_host(4)
-        .tls_danger_accept_invalid_certs(endpoint.insecure_skip_verify);
-    if let Some(ca) = &endpoint.ca {
+        .tls_danger_accept_invalid_certs(settings.insecure_skip_verify);
+    if settings.plain {
+        // No certificate will be met: the system's, which take a megabyte and milliseconds to read, are left alone.
+        builder = builder.tls_certs_only([]);
+    } else if let Some(ca) = &settings.ca {
         builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(ca)?);
     }
-    if let Some(identity) = &endpoint.identity {
+    if let Some(identity) = &settings.identity {
         builder = builder.identity(reqwest::Identity::from_pem(identity)?);
     }
-    if let Some(proxy) = &endpoint.proxy {
+    if let Some(proxy) = &settings.proxy {
         builder = builder.proxy(reqwest::Proxy::all(proxy)?);
     }
     builder.build()

@@ -4,6 +4,8 @@
 
 use std::{cell::RefCell, future::Future, rc::Rc, time::Duration};
 
+use tokio::sync::Notify;
+
 use crate::effect::{Fault, Site};
 
 /// What happens to an effect.
@@ -41,6 +43,7 @@ struct Plan {
     count: u64,
     start: (jiff::Timestamp, tokio::time::Instant),
     seed: u64,
+    stopped: Rc<Notify>,
 }
 
 thread_local! {
@@ -49,7 +52,17 @@ thread_local! {
 
 /// Takes the plan off the thread when dropped.
 #[derive(Debug)]
-pub struct Guard(());
+pub struct Guard {
+    stopped: Rc<Notify>,
+}
+
+impl Guard {
+    /// Ends when the world has stopped at a cut; where the cut comes after the effect, once that has happened. It does not
+    /// wait for time to pass: virtual time stands while any thread blocks, as on a lock that the cut task holds.
+    pub async fn stopped(&self) {
+        self.stopped.notified().await;
+    }
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -60,9 +73,11 @@ impl Drop for Guard {
 /// Puts a plan on this thread. `start` is what the clock shows now; from here on it follows the runtime's paused time.
 /// Must be called inside the runtime.
 pub fn plan(start: jiff::Timestamp, judge: impl Fn(&Occurrence) -> Verdict + 'static) -> Guard {
-    let plan = Plan { judge: Rc::new(judge), count: 0, start: (start, tokio::time::Instant::now()), seed: 1 };
+    let stopped = Rc::new(Notify::new());
+    let start = (start, tokio::time::Instant::now());
+    let plan = Plan { judge: Rc::new(judge), count: 0, start, seed: 1, stopped: Rc::clone(&stopped) };
     PLAN.with_borrow_mut(|slot| *slot = Some(plan));
-    Guard(())
+    Guard { stopped }
 }
 
 /// The virtual time, if a plan is on this thread.
@@ -88,6 +103,16 @@ fn consult(site: Site, key: &str) -> Verdict {
     found.map_or(Verdict::Pass, |(judge, occurrence)| judge(&occurrence))
 }
 
+/// Stops the task that has come to a cut, and tells the plan's owner.
+async fn stop<T>() -> T {
+    PLAN.with_borrow(|plan| {
+        if let Some(plan) = plan {
+            plan.stopped.notify_one();
+        }
+    });
+    std::future::pending().await
+}
+
 /// Lets an effect happen as the plan says.
 pub(crate) async fn pass<T, E: From<Fault>>(
     site: Site,
@@ -97,10 +122,10 @@ pub(crate) async fn pass<T, E: From<Fault>>(
     let fault = || E::from(Fault { site, key: key.to_owned() });
     match consult(site, key) {
         Verdict::Pass => f.await,
-        Verdict::CutBefore => std::future::pending().await,
+        Verdict::CutBefore => stop().await,
         Verdict::CutAfter => {
             let _ = f.await;
-            std::future::pending().await
+            stop().await
         }
         Verdict::Fail => Err(fault()),
         Verdict::LoseAnswer => {
