@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use canary::metrics::GatewayMetrics;
 
 use crate::args::run::{LogEncoding, Run, Stage};
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub metrics_server: String,
     /// Router for Canaries that name none.
     pub mesh_provider: String,
+    /// Whose builtin metrics are asked where a Gateway serves.
+    pub gateway_metrics: GatewayMetrics,
     /// Shortest analysis interval.
     pub min_analysis_interval: Duration,
     /// Whether references across namespaces are refused.
@@ -86,6 +89,7 @@ impl Config {
             listen: args.listen.unwrap_or_else(|| SocketAddr::from((address, 8080))),
             metrics_server: server,
             mesh_provider: args.mesh_provider,
+            gateway_metrics: args.gateway_metrics,
             min_analysis_interval: args.min_analysis_interval.get(),
             no_cross_namespace_refs: args.no_cross_namespace_refs,
             log_level: args.log_level,

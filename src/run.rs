@@ -127,6 +127,7 @@ fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyho
                 let options = canary::controller::Options {
                     metrics_server: config.metrics_server.clone(),
                     mesh_provider: config.mesh_provider.clone(),
+                    gateway_metrics: config.gateway_metrics,
                     min_analysis_interval: config.min_analysis_interval,
                     no_cross_namespace_refs: config.no_cross_namespace_refs,
                     ..Default::default()
@@ -138,7 +139,10 @@ fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyho
                 running.extend(local::controllers(&context, options, &shutdown)?);
             }
             Stage::Delivery => {
-                let options = delivery::controller::Options::new(mirrors.clone());
+                let options = delivery::controller::Options {
+                    no_cross_namespace_refs: config.no_cross_namespace_refs,
+                    ..delivery::controller::Options::new(mirrors.clone())
+                };
                 running.push(delivery::controller::controllers(context, options, shutdown).boxed());
             }
         }

@@ -250,3 +250,55 @@ fn commit_messages_render_as_the_reference_renders_them() {
     }
     settle(all.len(), &wrong);
 }
+
+/// The Canary whose metrics have the model of a case.
+fn measured(row: &Value, metrics: &Value) -> Value {
+    let model = &row["model"];
+    let named = |kind: &str, field: &str| json!({"apiVersion": "v1", "kind": kind, "name": model[field]});
+    json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+        "metadata": {"name": model["name"], "namespace": model["namespace"]},
+        "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": model["target"]},
+            "ingressRef": named("Ingress", "ingress"), "routeRef": named("ApisixRoute", "route"),
+            "service": {"name": model["service"], "port": 80},
+            "analysis": {"interval": "1m", "threshold": 1, "stepWeight": 10, "metrics": metrics}}})
+}
+
+#[test]
+fn metrics_are_asked_for_as_the_reference_asks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("canary.yaml");
+    let queries = |canary: &Value| {
+        fs::write(&file, canary.to_string()).expect("a written file");
+        slipway(&["canary", "queries", "-f", &file.display().to_string(), "-o", "json"])
+    };
+    let (mut wrong, mut total) = (Vec::new(), 0);
+    for row in rows("canary/metrics_providers.jsonl") {
+        let interval = &row["model"]["interval"];
+        let fits = match text(&row, "kind") {
+            "builtin-query" => {
+                let builtin = |name: &str| json!({"name": name, "interval": interval});
+                let metrics = json!([builtin("request-success-rate"), builtin("request-duration")]);
+                let mut canary = measured(&row, &metrics);
+                canary["spec"]["provider"] = row["provider"].clone();
+                let answer = queries(&canary).json();
+                answer[0]["query"] == row["successRateQuery"] && answer[1]["query"] == row["durationQuery"]
+            }
+            "template" => {
+                let variables = &row["model"]["variables"];
+                let own = json!({"name": "own", "interval": interval, "query": row["template"], "templateVariables": variables});
+                let run = queries(&measured(&row, &json!([own])));
+                match row.get("rendered") {
+                    Some(rendered) => run.code == 0 && run.json()[0]["query"] == *rendered,
+                    None => run.code == 2 && run.json()["error"] == row["error"],
+                }
+            }
+            _ => continue,
+        };
+        total += 1;
+        if !fits {
+            wrong.push(row.to_string());
+        }
+    }
+    settle(total, &wrong);
+}

@@ -1,5 +1,6 @@
 //! `slipway canary …`: what was typed.
 
+use canary::metrics::GatewayMetrics;
 use clap::Subcommand;
 
 use super::Output;
@@ -80,6 +81,10 @@ pub struct Queries {
     /// Provider of Canaries that name none.
     #[arg(long, default_value = "istio", env = "SLIPWAY_MESH_PROVIDER")]
     pub mesh_provider: String,
+    /// Whose builtin metrics are asked where a Gateway serves: detect, application, slipway, envoy-gateway, istio, cilium,
+    /// traefik, nginx-gateway-fabric, kgateway or contour. Detected from the manifests of Gateway and GatewayClass.
+    #[arg(long, value_name = "NAME", default_value = "detect", env = "SLIPWAY_GATEWAY_METRICS")]
+    pub gateway_metrics: GatewayMetrics,
     /// Builtin metrics as Slipway's own gateway counts them.
     #[arg(long)]
     pub standalone: bool,

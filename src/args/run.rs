@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use canary::metrics::GatewayMetrics;
 use clap::ValueEnum;
 
 /// Groups of controllers that can be switched on and off.
@@ -63,6 +64,10 @@ pub struct Run {
     /// Router of Canaries that name no provider themselves.
     #[arg(long, default_value = "istio")]
     pub mesh_provider: String,
+    /// Whose builtin metrics are asked where a Gateway serves: detect, application, slipway, envoy-gateway, istio, cilium,
+    /// traefik, nginx-gateway-fabric, kgateway or contour. Detected from the GatewayClass.
+    #[arg(long, value_name = "NAME", default_value = "detect", env = "SLIPWAY_GATEWAY_METRICS")]
+    pub gateway_metrics: GatewayMetrics,
     /// Shortest analysis interval; shorter ones are raised to it, as Flagger raises them to 10s.
     #[arg(long, default_value = "10s")]
     pub min_analysis_interval: api::Duration,

@@ -133,7 +133,11 @@ fn canary(installation: &Installation) -> Vec<Value> {
 fn routes(router: Router) -> Vec<Value> {
     let write = |group: &str, resources: &[&str]| vec![rule(group, resources, WRITE)];
     match router {
-        Router::Gatewayapi => write("gateway.networking.k8s.io", &["httproutes"]),
+        Router::Gatewayapi => {
+            let group = "gateway.networking.k8s.io";
+            // The class tells whose metrics to ask.
+            [write(group, &["httproutes"]), vec![rule(group, &["gateways", "gatewayclasses"], READ)]].concat()
+        }
         Router::Istio => write("networking.istio.io", &["virtualservices", "destinationrules"]),
         Router::Nginx | Router::Skipper => write("networking.k8s.io", &["ingresses"]),
         Router::Contour => write("projectcontour.io", &["httpproxies"]),

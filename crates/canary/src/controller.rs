@@ -1,8 +1,10 @@
 //! The shell of the canary stage: answers the machine's questions from the store, performs its decisions.
 
-mod facts;
 mod finalize;
+mod hooks;
+mod measure;
 mod numbers;
+mod providers;
 mod tell;
 mod tick;
 mod triggers;
@@ -21,8 +23,15 @@ use k8s_openapi::api::{
 };
 use reconcile::{Announce, Context, Controller, Done, Failure, Reconciler, Shutdown, Style};
 
-use self::numbers::Numbers;
-use crate::{events::SOURCE, machine, router, validate::References, world};
+use self::{numbers::Numbers, providers::Providers};
+use crate::{
+    events::SOURCE,
+    machine,
+    metrics::{GatewayMetrics, Implementation},
+    router,
+    validate::References,
+    world,
+};
 
 /// What the command line may change. The defaults are Flagger's.
 #[derive(Clone, Debug)]
@@ -31,6 +40,8 @@ pub struct Options {
     pub metrics_server: String,
     /// Router of Canaries that name none (`--mesh-provider`).
     pub mesh_provider: String,
+    /// Whose series builtin metrics read where a Gateway serves (`--gateway-metrics`).
+    pub gateway_metrics: GatewayMetrics,
     /// Shortest interval between two steps (`--min-analysis-interval`).
     pub min_analysis_interval: Duration,
     /// Whether references may leave a Canary's namespace.
@@ -46,6 +57,7 @@ impl Default for Options {
         Self {
             metrics_server: "http://prometheus:9090".into(),
             mesh_provider: "istio".into(),
+            gateway_metrics: GatewayMetrics::default(),
             min_analysis_interval: api::flagger::MIN_INTERVAL,
             no_cross_namespace_refs: false,
             cluster: String::new(),
@@ -74,6 +86,9 @@ struct Rollouts {
     options: Options,
     objects: world::Options,
     numbers: Numbers,
+    providers: Providers,
+    /// What serves each Gateway, and until when that is taken for true.
+    gateways: Mutex<HashMap<ObjectReference, (Option<Implementation>, Timestamp)>>,
     /// When each Canary's last full tick was. Forgotten with the process: the status' time stands in then.
     last_ticks: Mutex<HashMap<ObjectReference, Timestamp>>,
 }
@@ -83,7 +98,8 @@ impl Rollouts {
         let router = router::Options { mesh_provider: options.mesh_provider.clone(), ..Default::default() };
         let numbers = Numbers::register(&context.metrics, &options.mesh_provider);
         let objects = world::Options { router, ..Default::default() };
-        Self { context, options, objects, numbers, last_ticks: Mutex::default() }
+        let providers = Providers::new(&context);
+        Self { context, options, objects, numbers, providers, gateways: Mutex::default(), last_ticks: Mutex::default() }
     }
 
     fn machine_options(&self, id: &ObjectReference) -> machine::Options {

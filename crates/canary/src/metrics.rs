@@ -1,106 +1,28 @@
 //! What is measured: which queries a Canary leads to, how a provider is asked, what its answer says.
 //!
-//! Pure. The shell sends what [`request`] makes, with the time limit of 5 s, and hands the answer to [`value`].
+//! Pure. The shell sends what [`provider::request`] makes and hands the answer to [`provider::value`].
 //! Source: reference progressive-delivery.md, section C.
 
 mod builtin;
+mod error;
+mod gateway;
 mod local;
-mod prometheus;
+pub mod provider;
 mod templates;
 
-use std::{collections::BTreeMap, time::Duration};
-
 use api::flagger::{Canary, Metric, MetricProvider, MetricTemplate};
-use bytes::Bytes;
 use serde::Serialize;
+use serde_json::Value;
 
 pub use builtin::Observer;
+pub use error::Error;
+pub use gateway::{GatewayMetrics, Implementation, class_of, gateway_of};
 pub use templates::Model;
 
-/// Longest time for one query.
-pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// Share of requests that did not fail, in percent.
 pub const SUCCESS_RATE: &str = "request-success-rate";
 /// Time of a request, in milliseconds.
 pub const DURATION: &str = "request-duration";
-
-/// Provider types that are known but not built in yet. Every other name is taken for Prometheus, as in the reference (C.4).
-const NOT_YET: [&str; 10] = [
-    "datadog",
-    "cloudwatch",
-    "stackdriver",
-    "graphite",
-    "newrelic",
-    "influxdb",
-    "dynatrace",
-    "keptn",
-    "splunk",
-    "externalmetrics",
-];
-
-/// Data of a Secret, decoded.
-pub type Credentials = BTreeMap<String, Vec<u8>>;
-
-/// Why there is no value.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The answer holds nothing to judge by: no series, NaN, no number.
-    #[error("no values found")]
-    NoValues,
-    /// The answer holds several values where one is expected.
-    #[error("multiple values returned from provider")]
-    MultipleValues,
-    /// The server refused.
-    #[error("error response: Status {status}: {body}")]
-    Response {
-        /// Code and reason.
-        status: String,
-        /// What it said.
-        body: String,
-    },
-    /// The answer is not what the provider's interface promises.
-    #[error("error unmarshaling result: {problem}, '{body}'")]
-    Unreadable {
-        /// What is wrong.
-        problem: String,
-        /// The answer.
-        body: String,
-    },
-    /// A value is not a number.
-    #[error("strconv.ParseFloat: parsing {0:?}: invalid syntax")]
-    NotANumber(String),
-    /// The Secret lacks a key.
-    #[error("{provider} credentials does not contain a {key}")]
-    Credentials {
-        /// Type of the provider.
-        provider: &'static str,
-        /// The key.
-        key: &'static str,
-    },
-    /// The address is not a URL.
-    #[error("{provider} address {address} is not a valid URL")]
-    Address {
-        /// Type of the provider.
-        provider: &'static str,
-        /// The address.
-        address: String,
-    },
-    /// The provider is not built in.
-    #[error("metrics provider {0:?} is not supported; use prometheus")]
-    Unsupported(String),
-    /// The MetricTemplate is not there.
-    #[error("Metric template {name} error: not found")]
-    NoTemplate {
-        /// `name.namespace`
-        name: String,
-    },
-    /// A query cannot be rendered. The text is Go's.
-    #[error("{0}")]
-    Render(String),
-    /// A metric that is not built in has no query.
-    #[error("Metric query failed for no usable metrics template and query were configured")]
-    NoQuery,
-}
 
 /// One query of an analysis.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -136,23 +58,41 @@ pub fn source<'a>(canary: &'a Canary, metric: &'a Metric) -> Result<Source<'a>, 
     }
 }
 
+/// What queries depend on beside the Canary.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// Whose series the builtin queries read.
+    pub observer: Observer,
+    /// The latest revision of a Knative Service; see [`revision`].
+    pub revision: Option<&'a str>,
+}
+
+/// The latest revision of a Canary's target, if that is a Knative Service among `objects`.
+pub fn revision<'a>(canary: &Canary, objects: &'a [Value]) -> Option<&'a str> {
+    let target = &canary.spec.target_ref;
+    let is_knative = target.kind == "Service" && target.api_version.starts_with("serving.knative.dev/");
+    let is_target = |one: &&Value| {
+        one["kind"] == target.kind && one["apiVersion"] == target.api_version && one["metadata"]["name"] == target.name
+    };
+    let service = objects.iter().filter(|_| is_knative).find(is_target)?;
+    service.pointer("/status/latestCreatedRevisionName").and_then(Value::as_str)
+}
+
 /// The query of one metric, fully rendered. `template` is the MetricTemplate that [`source`] names.
 pub fn query(
     canary: &Canary,
     metric: &Metric,
-    observer: Observer,
+    scene: Scene<'_>,
     template: Option<&MetricTemplate>,
 ) -> Result<String, Error> {
+    let model = |interval| Model::of(canary, metric, scene.revision, interval);
     match source(canary, metric)? {
-        Source::Builtin => {
-            let model = Model::of(canary, metric, metric.interval());
-            Ok(if metric.name == SUCCESS_RATE { observer.success_rate(&model) } else { observer.duration(&model) })
-        }
-        Source::Inline(query) => Model::of(canary, metric, metric.interval()).render(query),
+        Source::Builtin if metric.name == SUCCESS_RATE => Ok(scene.observer.success_rate(&model(metric.interval()))),
+        Source::Builtin => Ok(scene.observer.duration(&model(metric.interval()))),
+        Source::Inline(query) => model(metric.interval()).render(query),
         Source::Template(namespace, name) => {
             let template = template.ok_or_else(|| Error::NoTemplate { name: format!("{name}.{namespace}") })?;
-            let interval = metric.interval.as_deref().unwrap_or_default();
-            Model::of(canary, metric, interval).render(&template.spec.query)
+            model(metric.interval.as_deref().unwrap_or_default()).render(&template.spec.query)
         }
     }
 }
@@ -161,7 +101,7 @@ pub fn query(
 /// `provider` is the routing provider in effect, `templates` the MetricTemplates there are.
 pub fn queries(
     canary: &Canary,
-    observer: Observer,
+    scene: Scene<'_>,
     provider: &str,
     templates: &[MetricTemplate],
 ) -> Result<Vec<Query>, Error> {
@@ -173,7 +113,7 @@ pub fn queries(
             Source::Template(namespace, name) => find(templates, namespace, name),
             _ => None,
         };
-        let query = query(canary, metric, observer, template)?;
+        let query = query(canary, metric, scene, template)?;
         let (list, provider) = match (source, template) {
             (Source::Template(..), Some(template)) => (&mut then, template.spec.provider.kind.clone()),
             (Source::Inline(_), _) => (&mut first, "prometheus".to_owned()),
@@ -190,29 +130,6 @@ pub fn server(canary: &Canary, option: &str) -> MetricProvider {
     let given = canary.spec.metrics_server.as_deref().filter(|address| !address.is_empty());
     let address = given.unwrap_or(option).to_owned();
     MetricProvider { kind: "prometheus".into(), address, ..MetricProvider::default() }
-}
-
-/// The request that asks a provider. `secret` is the data of its `secretRef`, when it has one.
-pub fn request(
-    provider: &MetricProvider,
-    secret: Option<&Credentials>,
-    query: &str,
-) -> Result<http::Request<Bytes>, Error> {
-    supported(provider)?;
-    prometheus::request(provider, secret, query)
-}
-
-/// What a provider answered. Never a NaN.
-pub fn value(provider: &MetricProvider, response: &http::Response<Bytes>) -> Result<f64, Error> {
-    supported(provider)?;
-    prometheus::value(response)
-}
-
-/// The query whose answer tells whether a provider works, and the value it then has.
-pub const ONLINE: (&str, f64) = ("vector(1)", 1.0);
-
-fn supported(provider: &MetricProvider) -> Result<(), Error> {
-    if NOT_YET.contains(&provider.kind.as_str()) { Err(Error::Unsupported(provider.kind.clone())) } else { Ok(()) }
 }
 
 /// The template of that namespace and name; one without a namespace is taken for any.

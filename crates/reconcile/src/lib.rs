@@ -13,6 +13,7 @@ pub mod database;
 pub mod effect;
 pub mod event;
 pub mod http;
+pub mod identity;
 pub mod object;
 #[cfg(feature = "simulation")]
 pub mod simulation;
@@ -24,6 +25,7 @@ pub use database::Database;
 pub use effect::{Fault, Site, effect};
 pub use event::{Event, Events, Notice, Severity};
 pub use http::{Body, Endpoint, Http, HttpError};
+pub use identity::Identities;
 pub use kube::runtime::{reflector::ObjectRef, watcher};
 pub use object::Object;
 pub use store::{Cluster, Directory, Store};

@@ -12,7 +12,7 @@ use serde_json::Value;
 pub use cluster::Cluster;
 pub use directory::{Directory, Folders};
 
-use crate::{Database, Event, Object, Result, Site, effect, object};
+use crate::{Database, Error, Event, Object, Result, Site, effect, object};
 
 /// Which events are asked for.
 #[derive(Clone, Debug, Default)]
@@ -137,6 +137,17 @@ impl Store {
             match self {
                 Self::Cluster(cluster) => cluster.delete(id).await,
                 Self::Directory(directory) => directory.delete(id).await,
+            }
+        })
+        .await
+    }
+
+    /// The answer to a GET of a path of the Kubernetes API, for interfaces that hold no objects. A directory has none.
+    pub async fn get_path(&self, path: &str) -> Result<Value> {
+        effect(Site::Get, path, async {
+            match self {
+                Self::Cluster(cluster) => cluster.get_path(path).await,
+                Self::Directory(_) => Err(Error::NotFound(format!("there is no cluster; {path}"))),
             }
         })
         .await

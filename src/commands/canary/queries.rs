@@ -1,8 +1,12 @@
 //! `slipway canary queries`: the metric queries, fully rendered.
 
 use anyhow::Context as _;
-use api::flagger::MetricTemplate;
-use canary::metrics::{self, Observer, Query};
+use api::{
+    flagger::{Canary, MetricTemplate},
+    meta::ObjectReference,
+};
+use canary::metrics::{self, GatewayMetrics, Implementation, Observer, Query, Scene};
+use serde_json::Value;
 
 use crate::{
     args::{Output, canary::Queries},
@@ -31,8 +35,29 @@ fn rendered(args: &Queries) -> anyhow::Result<Vec<Query>> {
         template.map_err(anyhow::Error::msg).with_context(|| format!("MetricTemplate {name} cannot be read"))
     });
     let templates = templates.collect::<anyhow::Result<Vec<_>>>()?;
-    let given = manifests.canary.spec.provider.as_deref();
-    let observer = if args.standalone { Observer::Local } else { Observer::of(given, &args.mesh_provider) };
+    let canary = &manifests.canary;
+    let given = canary.spec.provider.as_deref().filter(|provider| !provider.is_empty());
     let provider = given.unwrap_or(&args.mesh_provider);
-    Ok(metrics::queries(&manifests.canary, observer, provider, &templates)?)
+    let named = Observer::of(given, &args.mesh_provider);
+    let observer = match args.gateway_metrics {
+        _ if args.standalone => Observer::Local,
+        GatewayMetrics::Of(observer) if provider.starts_with("gatewayapi") => observer,
+        GatewayMetrics::Detect if named == Observer::Http && provider.starts_with("gatewayapi") => {
+            implementation(canary, &manifests.others).map_or(named, Observer::Gateway)
+        }
+        _ => named,
+    };
+    let scene = Scene { observer, revision: metrics::revision(canary, &manifests.others) };
+    Ok(metrics::queries(canary, scene, provider, &templates)?)
+}
+
+/// What serves the Canary's Gateway, if the manifests hold that and its class.
+fn implementation(canary: &Canary, others: &[Value]) -> Option<Implementation> {
+    let find = |id: ObjectReference| {
+        others
+            .iter()
+            .find(|object| object["kind"] == id.kind.as_str() && object["metadata"]["name"] == id.name.as_str())
+    };
+    let gateway = find(metrics::gateway_of(canary)?)?;
+    Implementation::of_class(find(metrics::class_of(gateway)?)?)
 }

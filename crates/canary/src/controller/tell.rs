@@ -5,7 +5,7 @@ use bytes::Bytes;
 use reconcile::{Endpoint, Failure, Notice, object};
 use std::time::Duration;
 
-use super::Rollouts;
+use super::{Rollouts, providers::credentials};
 use crate::{
     alerts::{self, Alert},
     events::{Event, Kind, REASON, SOURCE},
@@ -44,7 +44,7 @@ impl Rollouts {
         };
         let provider = provider.spec;
         let secret = match &provider.secret_ref {
-            Some(reference) => self.credentials(namespace, &reference.name).await?,
+            Some(reference) => credentials(&self.context.store, namespace, reference).await?,
             None => Default::default(),
         };
         let text = |key: &str| secret.get(key).map(|value| String::from_utf8_lossy(value).trim().to_owned());

@@ -18,15 +18,30 @@ use crate::patch;
 const NAMESPACE: &str = "apps";
 
 /// A Prometheus that scrapes nothing, on a free port; it ends with the value.
-struct Prometheus {
-    address: String,
+pub(super) struct Prometheus {
+    pub(super) address: String,
     process: Child,
     _folder: TempDir,
 }
 
 impl Prometheus {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// One that holds these samples, given in OpenMetrics' text form.
+    pub(super) fn start_with(samples: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        if !samples.is_empty() {
+            let file = folder.path().join("samples");
+            std::fs::write(&file, format!("{samples}# EOF\n")).expect("written");
+            let made = Command::new("promtool")
+                .args(["tsdb", "create-blocks-from", "openmetrics"])
+                .args([file, folder.path().join("data")])
+                .output();
+            let made = made.expect("promtool starts (apt-get install prometheus)");
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        }
         std::fs::write(folder.path().join("prometheus.yml"), "global: {scrape_interval: 1s}\n").expect("written");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
         let mut process = Command::new("prometheus")

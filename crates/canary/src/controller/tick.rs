@@ -121,7 +121,7 @@ impl Rollouts {
                 answers.hooks.insert(index, outcome);
             }
             Question::Metric(index) => {
-                let measured = self.measure(&scene.canary, index).await;
+                let measured = self.measure(&scene.canary, &scene.objects, index).await;
                 answers.metrics.insert(index, measured);
             }
         }

@@ -2,13 +2,13 @@
 //!
 //! Source: reference progressive-delivery.md, C.3.
 
-use super::{Model, local};
+use super::{Model, gateway::Implementation, local};
 
 /// Whose series the builtin queries read.
 ///
-/// The controller picks it once for each Canary: [`Observer::of`] with the routing provider in effect; but
-/// [`Observer::Local`] for `gatewayapi:*` when it runs standalone, where Slipway's own gateway serves the routes and counts
-/// what it sends to each backend.
+/// The controller picks it once for each Canary: [`Observer::of`] with the routing provider in effect. For `gatewayapi:*`
+/// it is [`Observer::Local`] standalone, where Slipway's own gateway serves the routes, and [`Observer::Gateway`] on a
+/// cluster, when the implementation that serves the Canary's Gateway is a known one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observer {
     /// Istio, and everything unknown.
@@ -37,6 +37,8 @@ pub enum Observer {
     Apisix,
     /// The application itself: `kubernetes` and `gatewayapi:*`.
     Http,
+    /// The proxies of an implementation of the Gateway API.
+    Gateway(Implementation),
     /// Slipway's own gateway.
     Local,
 }
@@ -108,6 +110,7 @@ impl Observer {
                 let good = format!("{cluster}, envoy_response_code!~\"5.*\"");
                 return ratio("envoy_cluster_upstream_rq", &good, &format!("{cluster},"), interval);
             }
+            Self::Gateway(implementation) => return implementation.success_rate(model),
             Self::Local => return local::success_rate(model),
         };
         ratio(series, &format!("{all}, {good}"), &all, interval)
@@ -148,6 +151,7 @@ impl Observer {
             Self::Contour | Self::Gloo | Self::Kuma | Self::Knative => {
                 quantile("envoy_cluster_upstream_rq_time_bucket", &format!("{},", cluster(self, model)), interval)
             }
+            Self::Gateway(implementation) => implementation.duration(model),
             Self::Local => local::duration(model),
         }
     }

@@ -27,8 +27,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model of a Canary's metric.
-    pub fn of(canary: &Canary, metric: &Metric, interval: &str) -> Self {
+    /// The model of a Canary's metric. `revision` is the latest one of a Knative Service.
+    pub fn of(canary: &Canary, metric: &Metric, revision: Option<&str>, interval: &str) -> Self {
         let target = &canary.spec.target_ref.name;
         let named = |reference: &Option<api::flagger::TargetReference>| {
             reference.as_ref().map_or_else(|| target.clone(), |reference| reference.name.clone())
@@ -39,7 +39,7 @@ impl Model {
             target: target.clone(),
             service: canary.service_name().to_owned(),
             ingress: named(&canary.spec.ingress_ref),
-            route: named(&canary.spec.route_ref),
+            route: revision.map_or_else(|| named(&canary.spec.route_ref), str::to_owned),
             interval: interval.to_owned(),
             variables: metric.template_variables.clone(),
         }

@@ -128,6 +128,13 @@ impl Cluster {
         }
     }
 
+    pub(crate) async fn get_path(&self, path: &str) -> Result<Value> {
+        let request = http::Request::get(path).body(Vec::new());
+        let request =
+            request.map_err(|error| Error::Invalid { object: path.to_owned(), problem: error.to_string() })?;
+        Ok(self.client.request(request).await?)
+    }
+
     pub(crate) async fn record(&self, event: &Event) -> Result<()> {
         let about = &event.involved_object;
         let namespace = if about.reference.namespace.is_empty() { "default" } else { &about.reference.namespace };

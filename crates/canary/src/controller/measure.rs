@@ -1,0 +1,151 @@
+//! Facts from metrics providers: whether they work, and what they measure.
+
+use std::{sync::PoisonError, time::Duration};
+
+use api::{
+    flagger::{Canary, MetricProvider, MetricTemplate},
+    meta::ObjectReference,
+};
+use reconcile::clock;
+use serde_json::Value;
+
+use super::{Rollouts, providers::Inquiry};
+use crate::{
+    analysis::{self, Kind},
+    machine::Measurement,
+    metrics::{self, GatewayMetrics, Implementation, Observer, Scene, Source},
+    router::Provider,
+};
+
+/// How long a GatewayClass is taken for unchanged.
+const GATEWAY_KEPT: Duration = Duration::from_secs(300);
+
+impl Rollouts {
+    /// Whether every provider that the analysis names answers at all.
+    pub(super) async fn online(&self, canary: &Canary) -> Result<(), String> {
+        let analysis = canary.analysis();
+        let mut asked: Vec<Inquiry> = Vec::new();
+        for metric in &analysis.metrics {
+            let Ok(source) = metrics::source(canary, metric) else { continue };
+            let (provider, namespace) = match source {
+                Source::Builtin | Source::Inline(_) => {
+                    (metrics::server(canary, &self.options.metrics_server), canary.namespace().to_owned())
+                }
+                Source::Template(namespace, name) => {
+                    let template = self.template(namespace, name).await?;
+                    (template.spec.provider, namespace.to_owned())
+                }
+            };
+            let inquiry = Inquiry::new(&provider, &namespace, None, metric.interval());
+            if asked.contains(&inquiry) {
+                continue;
+            }
+            match self.providers.ask(inquiry.clone()).await {
+                Measurement::Value(_) => asked.push(inquiry),
+                Measurement::NoData(problem) | Measurement::Error(problem) => {
+                    return Err(format!("{} not available: running query failed: {problem}", provider.kind));
+                }
+                Measurement::Invalid(problem) => return Err(problem),
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures the metric at that place. `objects` are those around the Canary.
+    pub(super) async fn measure(&self, canary: &Canary, objects: &[Value], index: usize) -> Measurement {
+        let analysis = canary.analysis();
+        let metric = &analysis.metrics[index];
+        let source = match metrics::source(canary, metric) {
+            Ok(source) => source,
+            Err(problem) => return Measurement::Invalid(problem.to_string()),
+        };
+        let mut observer = Observer::of(canary.spec.provider.as_deref(), &self.options.mesh_provider);
+        let (template, provider, namespace): (_, MetricProvider, _) = match source {
+            Source::Builtin | Source::Inline(_) => {
+                observer = self.observer(canary, observer).await;
+                (None, metrics::server(canary, &self.options.metrics_server), canary.namespace())
+            }
+            Source::Template(namespace, name) => match self.template(namespace, name).await {
+                Ok(template) => {
+                    let provider = template.spec.provider.clone();
+                    (Some(template), provider, namespace)
+                }
+                Err(problem) => return Measurement::Invalid(problem),
+            },
+        };
+        let scene = Scene { observer, revision: metrics::revision(canary, objects) };
+        let query = match metrics::query(canary, metric, scene, template.as_ref()) {
+            Ok(query) => query,
+            Err(problem) => return Measurement::Invalid(invalid(source, &problem)),
+        };
+        let interval = metric.interval.as_deref().unwrap_or_default();
+        match self.providers.ask(Inquiry::new(&provider, namespace, Some(query), interval)).await {
+            Measurement::Value(value) if analysis::kind(metric) == Kind::Duration => {
+                Measurement::Value(observer.milliseconds(value))
+            }
+            measured => measured,
+        }
+    }
+
+    /// Whose series the builtin queries read: for a Gateway, those of whatever serves it.
+    async fn observer(&self, canary: &Canary, named: Observer) -> Observer {
+        let is_gateway = matches!(Provider::of(canary, &self.objects.router), Provider::GatewayApi(_));
+        match (is_gateway, self.options.gateway_metrics) {
+            (true, GatewayMetrics::Detect) if self.context.store.is_standalone() => Observer::Local,
+            (true, GatewayMetrics::Detect) if named == Observer::Http => {
+                self.implementation(canary).await.map_or(named, Observer::Gateway)
+            }
+            (true, GatewayMetrics::Of(observer)) => observer,
+            _ => named,
+        }
+    }
+
+    /// The implementation that serves the Canary's Gateway, if it is a known one.
+    async fn implementation(&self, canary: &Canary) -> Option<Implementation> {
+        let gateway = metrics::gateway_of(canary)?;
+        let kept = || self.gateways.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = clock::now();
+        let known = kept().get(&gateway).filter(|(_, until)| *until > now).map(|(known, _)| *known);
+        if let Some(known) = known {
+            return known;
+        }
+        let find = async |id: Option<ObjectReference>| match id {
+            Some(id) => self.context.store.find(&id).await,
+            None => Ok(None),
+        };
+        let found = async {
+            let object = find(Some(gateway.clone())).await?;
+            let class = find(object.as_ref().and_then(metrics::class_of)).await?;
+            Ok::<_, reconcile::Error>(class.as_ref().and_then(Implementation::of_class))
+        };
+        match found.await {
+            Ok(found) => {
+                kept().insert(gateway, (found, now + GATEWAY_KEPT));
+                found
+            }
+            Err(error) => {
+                tracing::debug!(%error, %gateway, "what serves the Gateway cannot be told");
+                None
+            }
+        }
+    }
+
+    async fn template(&self, namespace: &str, name: &str) -> Result<MetricTemplate, String> {
+        let id = format!("{name}.{namespace}");
+        match self.context.store.get::<MetricTemplate>(namespace, name).await {
+            Ok(Some(template)) => Ok(template),
+            Ok(None) => Err(format!("Metric template {id} error: metrictemplates.flagger.app {name:?} not found")),
+            Err(error) => Err(format!("Metric template {id} error: {error}")),
+        }
+    }
+}
+
+/// The event's text when a query cannot be made up.
+fn invalid(source: Source<'_>, problem: &metrics::Error) -> String {
+    match source {
+        Source::Template(namespace, name) => {
+            format!("Metric template {name}.{namespace} query render error: {problem}")
+        }
+        _ => problem.to_string(),
+    }
+}

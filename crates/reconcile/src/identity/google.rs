@@ -1,0 +1,75 @@
+//! Google: access tokens of a service account whose key we have, or of the machine's own account.
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use rustls::{
+    SignatureScheme,
+    pki_types::{PrivateKeyDer, pem::PemObject as _},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Request, form, request, text};
+
+/// How long an assertion is good for, in seconds; the longest that Google takes.
+const LASTS: i64 = 3600;
+
+/// A service account's key, as Google hands it out.
+#[derive(Clone, Deserialize)]
+pub struct Account {
+    client_email: String,
+    private_key: String,
+    #[serde(default = "usual_token_uri")]
+    token_uri: String,
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Account({})", self.client_email)
+    }
+}
+
+impl Account {
+    /// Reads the JSON file of a key. The error repeats nothing of it.
+    pub fn parse(key: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(key).map_err(|_| "the service account's key is not readable".to_owned())
+    }
+}
+
+fn usual_token_uri() -> String {
+    "https://oauth2.googleapis.com/token".into()
+}
+
+/// Asks for a token in exchange for a signed assertion. Source: RFC 7523; Google's "OAuth 2.0 for server to server".
+pub fn ask(account: &Account, scope: &str, now: Timestamp) -> Result<Request, String> {
+    let issued = now.as_second();
+    let header = json!({"alg": "RS256", "typ": "JWT"});
+    let claims = json!({
+        "iss": account.client_email, "scope": scope, "aud": account.token_uri, "iat": issued, "exp": issued + LASTS,
+    });
+    let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let text = format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.to_string().as_bytes()));
+    let signature = signature(&account.private_key, text.as_bytes()).ok_or("the service account's key cannot sign")?;
+    let assertion = format!("{text}.{}", encode(&signature));
+    let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    let builder = http::Request::post(&account.token_uri).header("Content-Type", "application/x-www-form-urlencoded");
+    request(builder, form(&[grant, ("assertion", &assertion)]))
+}
+
+/// RSA with SHA-256, the padding of PKCS #1.
+fn signature(pem: &str, text: &[u8]) -> Option<Vec<u8>> {
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok()?;
+    let key = rustls::crypto::ring::sign::any_supported_type(&key).ok()?;
+    key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256])?.sign(text).ok()
+}
+
+/// Asks the metadata server for the machine's token.
+pub fn ask_machine() -> Result<Request, String> {
+    let address = "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";
+    request(http::Request::get(address).header("Metadata-Flavor", "Google"), "")
+}
+
+/// The token in either's answer.
+pub fn token(answer: &Value) -> Result<String, String> {
+    text(answer, "/access_token").map(str::to_owned)
+}

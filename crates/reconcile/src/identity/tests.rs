@@ -1,0 +1,83 @@
+//! Clouds that answer by host and path, in the place of the network that tests do not have.
+
+use std::{
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+
+use super::*;
+
+/// Identities in an environment, and how often the network was asked.
+fn identities(
+    answers: &'static [(&'static str, &'static str)],
+    variables: &'static [(&'static str, &'static str)],
+) -> (Identities, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = asked.clone();
+    let http = Http::to_handler(move |request| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let place = format!("{}{}", request.uri().host().unwrap_or_default(), request.uri().path());
+        let answer = answers.iter().find(|(known, _)| *known == place).map_or("", |(_, answer)| answer);
+        let status = if answer.is_empty() { 404 } else { 200 };
+        async move { Ok(http::Response::builder().status(status).body(answer.into()).expect("an answer")) }
+    });
+    let variable =
+        move |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    (Identities::in_environment(http, variable), asked)
+}
+
+#[tokio::test]
+async fn keys_of_the_environment_come_first() {
+    let given = &[("AWS_ACCESS_KEY_ID", "I"), ("AWS_SECRET_ACCESS_KEY", "S"), ("AWS_SESSION_TOKEN", "T")];
+    let (identities, asked) = identities(&[], given);
+    let keys = identities.aws("eu-west-1").await.expect("keys");
+    assert_eq!((keys.id.as_str(), keys.session.as_deref()), ("I", Some("T")));
+    assert_eq!(format!("{keys:?}"), "Keys(I)");
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn the_machine_is_asked_last_and_once() {
+    let (identities, asked) = identities(
+        &[
+            ("169.254.169.254/latest/api/token", "T"),
+            ("169.254.169.254/latest/meta-data/iam/security-credentials/", "role"),
+            (
+                "169.254.169.254/latest/meta-data/iam/security-credentials/role",
+                "{\"AccessKeyId\": \"I\", \"SecretAccessKey\": \"S\", \"Token\": \"T\"}",
+            ),
+        ],
+        &[],
+    );
+    for _ in 0..2 {
+        assert_eq!(identities.aws("eu-west-1").await.expect("keys").id, "I");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    let error = identities.google(None, "s").await.expect_err("no such server");
+    assert_eq!(error, "metadata.google.internal answered 404 Not Found");
+}
+
+#[tokio::test]
+async fn an_account_signs_for_its_token() {
+    let output = Command::new("openssl").args(["genrsa", "2048"]).output().expect("apt-get install openssl");
+    let pem = String::from_utf8(output.stdout).expect("text");
+    let key = serde_json::json!({"client_email": "a@p.iam", "private_key": pem, "token_uri": "http://tokens/t"});
+    let account = google::Account::parse(key.to_string().as_bytes()).expect("an account");
+    let now = "2026-11-21T12:00:00Z".parse().expect("a time");
+    let request = google::ask(&account, "scope", now).expect("a request");
+    assert_eq!(request.uri(), "http://tokens/t");
+    let fields: HashMap<String, String> = url::form_urlencoded::parse(request.body()).into_owned().collect();
+    assert_eq!(fields["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    let parts: Vec<_> = fields["assertion"].split('.').collect();
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(parts[1]).expect("base64");
+    let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+    assert_eq!((&claims["iss"], &claims["aud"]), (&"a@p.iam".into(), &"http://tokens/t".into()));
+    assert_eq!(claims["exp"].as_i64(), claims["iat"].as_i64().map(|issued| issued + 3600));
+    assert_eq!(BASE64_URL_SAFE_NO_PAD.decode(parts[2]).expect("base64").len(), 256);
+    assert!(google::Account::parse(b"{}").is_err());
+
+    let (identities, _) = identities(&[("tokens/t", "{\"access_token\": \"A\"}")], &[]);
+    assert_eq!(identities.google(Some(key.to_string().as_bytes()), "scope").await.expect("a token"), "A");
+}
