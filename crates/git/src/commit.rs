@@ -12,7 +12,7 @@ use gix_object::{
 };
 
 use crate::{
-    Author, Commit, Error, Id, NewCommit,
+    Author, Commit, Draft, Error, Id, NewCommit,
     error::causes,
     store::{Objects, Store},
     tree,
@@ -47,6 +47,7 @@ fn parse(content: &[u8]) -> gix_error::Result<Commit> {
     Ok(Commit {
         id: Id::ZERO,
         tree: commit.tree().into(),
+        parents: commit.parents().map(Id::from).collect(),
         reference: String::new(),
         author: Author { name: author.name.to_str_lossy().into(), email: author.email.to_str_lossy().into() },
         // A commit may claim any time; one that no calendar knows is shown as the epoch.
@@ -58,23 +59,28 @@ fn parse(content: &[u8]) -> gix_error::Result<Commit> {
 /// Changes files on top of `parent`. `None` when every file already has the wanted content.
 ///
 /// File modes are kept; a new file is a plain one. Links and submodules cannot be edited. The result depends on nothing but
-/// the arguments: the same edits give the same id.
+/// the arguments: the same edits give the same id, except that an ECDSA signature differs each time.
 pub(crate) fn create(
     store: &Store,
     parent: Option<&Commit>,
     edits: &Edits,
-    author: &Author,
-    message: &str,
-    time: jiff::Timestamp,
+    draft: &Draft<'_>,
 ) -> Result<Option<NewCommit>, Error> {
     let mut change = Change { store, objects: store.objects(), new: Vec::new(), files: Vec::new() };
     let Some(tree) = change.tree(parent.map(|parent| parent.tree), Path::new(""), &Folder::plan(edits)?)? else {
         return Ok(None);
     };
+    let Draft { author, message, time, signing } = *draft;
     let author = Author { name: plain(&author.name), email: plain(&author.email) };
     let line = format!("{} <{}> {} +0000", author.name, author.email, time.as_second());
     let above = parent.map_or_else(String::new, |parent| format!("parent {}\n", parent.id));
-    let content = format!("tree {tree}\n{above}author {line}\ncommitter {line}\n\n{message}");
+    let head = format!("tree {tree}\n{above}author {line}\ncommitter {line}\n");
+    let mut content = format!("{head}\n{message}");
+    if let Some(key) = signing {
+        // What is signed is the commit without its signature; the lines of a header go on behind a blank.
+        let signature = key.sign(content.as_bytes(), time)?.replace('\n', "\n ");
+        content = format!("{head}gpgsig {signature}\n\n{message}");
+    }
     let id = change.write(Kind::Commit, content.as_bytes())?;
     let Change { mut new, mut files, .. } = change;
     new.sort_unstable();
@@ -83,12 +89,13 @@ pub(crate) fn create(
     let commit = Commit {
         id,
         tree,
+        parents: parent.map(|parent| parent.id).into_iter().collect(),
         reference: parent.map(|parent| parent.reference.clone()).unwrap_or_default(),
         author,
         time: jiff::Timestamp::from_second(time.as_second()).unwrap_or(time),
         message: message.to_owned(),
     };
-    Ok(Some(NewCommit { commit, files, parent: parent.map(|parent| parent.id), objects: new }))
+    Ok(Some(NewCommit { commit, files, objects: new }))
 }
 
 /// The commit format has no way to write these characters in a name.

@@ -1,4 +1,4 @@
-//! One repository's server: smart HTTP over a kept connection, or the local `git` program.
+//! One repository's server: smart HTTP over a kept connection, `ssh`, or the local `git` program.
 //!
 //! Credentials are sent at once, to the host of the URL only. As in Git (`http.followRedirects=initial`), only the first
 //! request of a conversation may be redirected; a redirect to another host goes on without credentials.
@@ -21,6 +21,7 @@ use crate::{
     error::causes,
     local,
     remote::{Location, Transport, redact},
+    ssh::Ssh,
 };
 
 /// What a Git server is asked to do.
@@ -50,11 +51,18 @@ pub(crate) struct Connection {
     /// The repository in messages: no secret in it.
     pub name: String,
     location: Location,
-    client: Option<Client>,
+    way: Way,
     authorization: Option<String>,
     timeout: Duration,
     /// Where a redirect led, and whether that place may see the credentials.
     moved: Mutex<Option<(String, Trust)>>,
+}
+
+/// How the server is reached.
+enum Way {
+    Http(Client),
+    Ssh(Ssh),
+    File,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,18 +79,28 @@ impl Connection {
         let location = Location::parse(remote)?;
         let name = match location.transport {
             Transport::Http => redact(&location.address),
+            Transport::Ssh(_) => location.address.clone(),
             Transport::File => format!("file://{}", location.address),
         };
-        let client = match location.transport {
-            Transport::Http => Some(clients.get(remote, &name)?),
-            Transport::File => None,
+        let way = match (&location.transport, &remote.credentials) {
+            (Transport::Http, _) => Way::Http(clients.get(remote, &name)?),
+            (Transport::Ssh(place), Credentials::Ssh { identity, known_hosts, passphrase }) => {
+                let passphrase = passphrase.as_deref();
+                Way::Ssh(Ssh::new(place.clone(), identity, known_hosts, passphrase, remote.timeout)?)
+            }
+            (Transport::Ssh(_), _) => {
+                let cause = "invalid 'ssh' auth option: 'identity' is required".to_owned();
+                return Err(Error::Client { url: name, cause });
+            }
+            (Transport::File, _) => Way::File,
         };
         let credentials = match &remote.credentials {
             Credentials::None => &location.credentials,
             given => given,
         };
         let authorization = match credentials {
-            Credentials::None => None,
+            // An app that was not logged in is as good as nobody.
+            Credentials::None | Credentials::Ssh { .. } | Credentials::GithubApp(_) => None,
             Credentials::Basic { username, password } => {
                 let pair = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
                 Some(format!("Basic {pair}"))
@@ -90,13 +108,15 @@ impl Connection {
             Credentials::Bearer(token) => Some(format!("Bearer {token}")),
         };
         let moved = Mutex::new(None);
-        Ok(Arc::new(Self { name, location, client, authorization, timeout: remote.timeout, moved }))
+        Ok(Arc::new(Self { name, location, way, authorization, timeout: remote.timeout, moved }))
     }
 
     /// Asks what `service` offers.
     pub fn advertisement(&self, service: Service) -> Result<Answer, Error> {
-        let Some(client) = &self.client else {
-            return Ok(Box::new(local::advertisement(&self.location.address, service)?));
+        let client = match &self.way {
+            Way::Http(client) => client,
+            Way::Ssh(ssh) => return Ok(Box::new(ssh.advertisement(service)?)),
+            Way::File => return Ok(Box::new(local::advertisement(&self.location.address, service)?)),
         };
         let suffix = format!("/info/refs?service=git-{}", service.verb());
         let mut base = self.location.address.clone();
@@ -119,8 +139,10 @@ impl Connection {
 
     /// Sends one request to `service`, and returns its answer.
     pub fn request(&self, service: Service, body: Vec<u8>) -> Result<Answer, Error> {
-        let Some(client) = &self.client else {
-            return Ok(Box::new(local::request(&self.location.address, service, &body)?));
+        let client = match &self.way {
+            Way::Http(client) => client,
+            Way::Ssh(ssh) => return Ok(Box::new(ssh.request(service, &body)?)),
+            Way::File => return Ok(Box::new(local::request(&self.location.address, service, &body)?)),
         };
         let moved = self.moved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let (base, trust) = moved.unwrap_or_else(|| (self.location.address.clone(), Trust::SameHost));
@@ -136,6 +158,13 @@ impl Connection {
         }
         let answer = self.send(request, trust)?;
         self.body(answer, &kind)
+    }
+
+    /// The conversation is over for now: what only waits for its next word is ended.
+    pub fn rest(&self) {
+        if let Way::Ssh(ssh) = &self.way {
+            ssh.rest();
+        }
     }
 
     /// An answer that is not what a Git server says.
@@ -228,7 +257,8 @@ impl Clients {
     /// So many different certificates and proxies are kept; beyond, the oldest client goes.
     const LIMIT: usize = 32;
 
-    fn get(&self, remote: &Remote, name: &str) -> Result<Client, Error> {
+    /// The client for a remote.
+    pub fn get(&self, remote: &Remote, name: &str) -> Result<Client, Error> {
         let settings = Settings {
             ca: remote.ca.clone(),
             identity: remote.identity.clone(),

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::Id;
+use crate::{Id, sign::InvalidKey};
 
 /// A failed act on a repository. URLs in it carry no user, password or query.
 #[derive(Debug, thiserror::Error)]
@@ -22,9 +22,6 @@ pub enum Error {
     /// The URL has no scheme.
     #[error("no transport type set")]
     NoTransport,
-    /// The URL is an `ssh://` one.
-    #[error("ssh is not supported yet")]
-    SshUnsupported,
     /// A certificate, key or proxy that cannot be used.
     #[error("prepare connections to '{url}': {cause}")]
     Client {
@@ -40,6 +37,18 @@ pub enum Error {
         url: String,
         /// 401 or 403.
         status: u16,
+    },
+    /// The server refuses our ssh key.
+    #[error("authentication failed for '{url}': the server refused the ssh key")]
+    SshRefused {
+        /// The repository.
+        url: String,
+    },
+    /// The host is not among the known ones, or shows another key than it should.
+    #[error("host key verification failed for '{url}': its key is not the one in known_hosts")]
+    HostKey {
+        /// The repository.
+        url: String,
     },
     /// The server knows no such repository (or does not admit it to these credentials).
     #[error("repository '{url}' not found")]
@@ -179,9 +188,17 @@ pub enum Error {
         /// Why.
         cause: String,
     },
-    /// The `git` program, which serves `file://`, could not be run.
-    #[error("run git: {0}")]
-    Program(io::Error),
+    /// A program could not be run: `git` serves `file://`, `ssh` serves `ssh://`.
+    #[error("run {program}: {source}")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The key cannot sign.
+    #[error("sign the commit: {0}")]
+    Sign(#[from] InvalidKey),
 }
 
 fn place(id: Option<&Id>) -> String {
@@ -194,8 +211,10 @@ impl Error {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::AuthenticationFailed { .. } => "AuthenticationFailed",
-            Self::Url { .. } | Self::UnknownTransport { .. } | Self::NoTransport | Self::SshUnsupported => "URLInvalid",
+            Self::AuthenticationFailed { .. } | Self::SshRefused { .. } | Self::HostKey { .. } => {
+                "AuthenticationFailed"
+            }
+            Self::Url { .. } | Self::UnknownTransport { .. } | Self::NoTransport => "URLInvalid",
             _ => "GitOperationFailed",
         }
     }
@@ -211,7 +230,7 @@ impl Error {
             | Self::Rejected { .. }
             | Self::Mirror { .. }
             | Self::Damaged { .. }
-            | Self::Program(_) => true,
+            | Self::Program { .. } => true,
             _ => false,
         }
     }

@@ -22,6 +22,7 @@ mod commit;
 mod connection;
 mod error;
 mod fetch;
+mod github;
 mod listing;
 mod local;
 mod mirror;
@@ -31,11 +32,19 @@ mod push;
 mod remote;
 mod secret;
 mod session;
+mod sign;
+mod source;
+mod ssh;
 mod store;
 mod tree;
 
 pub use error::Error;
+pub use github::GithubApp;
 pub use mirror::{Mirror, Mirrors};
-pub use object::{Author, Checkout, Commit, Expected, File, Head, Id, InvalidId, Limits, Mode, NewCommit, Pushed};
+pub use object::{
+    Author, Checkout, Commit, Draft, Expected, File, Force, Head, Id, InvalidId, Limits, Mode, NewCommit, Pushed,
+};
 pub use remote::{Credentials, LocalPaths, Remote};
 pub use secret::InvalidSecret;
+pub use sign::{InvalidKey, SigningKey};
+pub use source::{SecretData, Secrets, Wanted};

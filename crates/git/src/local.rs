@@ -11,21 +11,25 @@ use crate::{Error, connection::Service};
 pub(crate) fn advertisement(path: &str, service: Service) -> Result<Answer, Error> {
     check(path)?;
     let child = command(path, service, "--http-backend-info-refs").stdin(Stdio::null()).spawn();
-    child.map_err(Error::Program).map(Answer::new)
+    child.map_err(failed).map(Answer::new)
 }
 
 /// The answer of `service` to one request.
 pub(crate) fn request(path: &str, service: Service, body: &[u8]) -> Result<Answer, Error> {
     check(path)?;
-    let mut child = command(path, service, "").stdin(Stdio::piped()).spawn().map_err(Error::Program)?;
+    let mut child = command(path, service, "").stdin(Stdio::piped()).spawn().map_err(failed)?;
     if let Some(mut input) = child.stdin.take() {
         // The program reads everything before it answers. If it ends early, its answer says why, so a broken pipe is no error.
         match input.write_all(body) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(Error::Program(error)),
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(failed(error)),
             _ => {}
         }
     }
     Ok(Answer::new(child))
+}
+
+fn failed(source: io::Error) -> Error {
+    Error::Program { program: "git", source }
 }
 
 fn check(path: &str) -> Result<(), Error> {

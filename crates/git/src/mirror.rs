@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    Author, Checkout, Commit, Error, Expected, File, Head, Id, Limits, NewCommit, Pushed, Remote, commit,
+    Checkout, Commit, Draft, Error, Expected, File, Force, Head, Id, Limits, NewCommit, Pushed, Remote, commit,
     listing::{self, Reference},
     remote::Location,
     session::{Session, Sessions},
@@ -35,6 +35,14 @@ impl Mirrors {
         Self { cache: cache.into(), sessions: Arc::default() }
     }
 
+    /// The remote with a login that its server takes: an app of GitHub's gets a token, which is kept while it is good.
+    ///
+    /// # Errors
+    /// When the app is refused, or its server cannot be reached.
+    pub fn login(&self, remote: &Remote, now: jiff::Timestamp) -> Result<Remote, Error> {
+        self.sessions.login(remote, now)
+    }
+
     /// Opens the mirror of `remote`, and waits for as long as someone else has it open, in this process or another.
     /// Hold it for one run, not longer. Nothing is asked of the server yet.
     ///
@@ -60,6 +68,12 @@ fn key(remote: &Remote) -> Result<String, Error> {
 pub struct Mirror {
     session: Arc<Session>,
     store: Store,
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.session.connection.rest();
+    }
 }
 
 impl std::fmt::Debug for Mirror {
@@ -190,19 +204,17 @@ impl Mirror {
     }
 
     /// Makes a commit on top of `parent` (`None`: the first of a repository) in which the files of `edits` have the given
-    /// contents. `None` when they have them already. File modes are kept; `time` counts in whole seconds.
+    /// contents. `None` when they have them already. File modes are kept.
     ///
     /// # Errors
-    /// `Edit` when a path is a link, a folder or a submodule; `HostilePath`.
+    /// `Edit` when a path is a link, a folder or a submodule; `HostilePath`; `Sign` when the key cannot.
     pub fn commit(
         &self,
         parent: Option<&Commit>,
         edits: &BTreeMap<PathBuf, Vec<u8>>,
-        author: &Author,
-        message: &str,
-        time: jiff::Timestamp,
+        draft: &Draft<'_>,
     ) -> Result<Option<NewCommit>, Error> {
-        commit::create(&self.store, parent, edits, author, message, time)
+        commit::create(&self.store, parent, edits, draft)
     }
 
     /// Pushes `new` to `reference`, a full name such as `refs/heads/main`. One request to the server when it was pushed to
@@ -218,6 +230,30 @@ impl Mirror {
         options: &[String],
     ) -> Result<Pushed, Error> {
         crate::push::push(&self.session, &self.store, new, reference, expected, options)
+    }
+
+    /// Points `reference` to a commit that the server has. Without force only where that loses nothing as far as is known
+    /// here: the reference is absent, at the commit, or at one of its parents.
+    ///
+    /// # Errors
+    /// As [`Self::push`]; `Declined` when the reference is elsewhere.
+    pub fn publish(&self, commit: &Commit, reference: &str, force: Force, options: &[String]) -> Result<Pushed, Error> {
+        if !listing::is_valid_name(reference) {
+            return Err(Error::ReferenceName { name: reference.to_owned() });
+        }
+        let listed = listing::list(&self.session, &[reference])?;
+        let actual = listed.iter().find(|known| known.name == reference).map(|known| known.object);
+        let expected = match actual {
+            None => Expected::Absent,
+            Some(at) if force == Force::Yes || at == commit.id || commit.parents.contains(&at) => Expected::At(at),
+            Some(_) => {
+                let cause = "not known to be a fast-forward; + before the refspec forces it".to_owned();
+                let url = self.session.connection.name.clone();
+                return Err(Error::Declined { url, reference: reference.to_owned(), cause });
+            }
+        };
+        let known = NewCommit { commit: commit.clone(), files: Vec::new(), objects: Vec::new() };
+        self.push(&known, reference, expected, options)
     }
 
     fn reference(&self, wanted: &Checkout<'_>, name: &str) -> Result<Head, Error> {

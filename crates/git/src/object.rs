@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
+use crate::SigningKey;
+
 /// The SHA-1 id of a commit, tree or blob. Prints as 40 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub(crate) [u8; 20]);
@@ -109,6 +111,8 @@ pub struct Commit {
     pub id: Id,
     /// Its root folder.
     pub tree: Id,
+    /// The commits before it; more than one for a merge.
+    pub parents: Vec<Id>,
     /// The reference that led to it, such as `refs/heads/main`; empty for a bare commit.
     pub reference: String,
     /// Who wrote it.
@@ -143,6 +147,19 @@ pub struct Author {
     pub name: String,
     /// E-mail address, treated alike.
     pub email: String,
+}
+
+/// What a new commit says besides its files.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    /// Author and committer.
+    pub author: &'a Author,
+    /// The message, used as it is.
+    pub message: &'a str,
+    /// When it is made; it counts in whole seconds.
+    pub time: jiff::Timestamp,
+    /// Who signs it.
+    pub signing: Option<&'a SigningKey>,
 }
 
 /// One entry of a commit's files.
@@ -193,8 +210,6 @@ pub struct NewCommit {
     pub commit: Commit,
     /// The paths whose content differs from the parent's, sorted.
     pub files: Vec<PathBuf>,
-    /// Its parent; `None` for the first commit of a repository.
-    pub parent: Option<Id>,
     /// Exactly what the server does not have: commit, trees, blobs.
     pub(crate) objects: Vec<Id>,
 }
@@ -208,6 +223,15 @@ pub enum Expected {
     Absent,
     /// Anything: overwrite (`git push --force`).
     Anything,
+}
+
+/// Whether a reference may be moved to where its present commit is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// `+` before a refspec.
+    Yes,
+    /// Only forward.
+    No,
 }
 
 /// The push was taken.

@@ -2,12 +2,12 @@
 
 use std::{fmt, time::Duration};
 
-use crate::Error;
+use crate::{Error, GithubApp, ssh};
 
 /// A repository on some server, and everything needed to speak to it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Remote {
-    /// `http(s)://…` or `file://…`. A user and password inside are used where `credentials` are [`Credentials::None`];
+    /// `http(s)://…`, `ssh://…` or `file://…`. A user and password inside are used where `credentials` are [`Credentials::None`];
     /// no error ever repeats them.
     pub url: String,
     /// Who asks, for example the namespace. Two scopes never share a mirror, so that the one cannot read what only the
@@ -75,6 +75,17 @@ pub enum Credentials {
     },
     /// An `Authorization: Bearer` token.
     Bearer(String),
+    /// An app of GitHub's, for which [`crate::Mirrors::login`] gets a token.
+    GithubApp(GithubApp),
+    /// A key for `ssh://`.
+    Ssh {
+        /// The private key.
+        identity: Vec<u8>,
+        /// The keys of the hosts that may be spoken to, as in `~/.ssh/known_hosts`.
+        known_hosts: Vec<u8>,
+        /// What opens the key, if it is encrypted.
+        passphrase: Option<String>,
+    },
 }
 
 impl fmt::Debug for Credentials {
@@ -83,6 +94,8 @@ impl fmt::Debug for Credentials {
             Self::None => formatter.write_str("None"),
             Self::Basic { username, .. } => write!(formatter, "Basic {{ username: {username:?}, password: *** }}"),
             Self::Bearer(_) => formatter.write_str("Bearer(***)"),
+            Self::GithubApp(app) => fmt::Debug::fmt(app, formatter),
+            Self::Ssh { .. } => formatter.write_str("Ssh(***)"),
         }
     }
 }
@@ -108,9 +121,10 @@ pub(crate) struct Location {
 }
 
 /// How a repository is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Http,
+    Ssh(ssh::Place),
     File,
 }
 
@@ -123,19 +137,23 @@ impl Location {
                 false => Error::Url { url: redact(&remote.url) },
             });
         };
-        let transport = match scheme.to_ascii_lowercase().as_str() {
-            "http" | "https" => Transport::Http,
-            "file" if remote.local_paths == LocalPaths::Allow => Transport::File,
-            "ssh" => return Err(Error::SshUnsupported),
+        let bad = || Error::Url { url: redact(&remote.url) };
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" | "https" => {}
+            "ssh" => {
+                let url = reqwest::Url::parse(&remote.url).ok();
+                let place = url.and_then(|url| ssh::Place::parse(&url, percent_decode)).ok_or_else(bad)?;
+                let (address, credentials) = (place.address(), Credentials::None);
+                return Ok(Self { address, transport: Transport::Ssh(place), credentials });
+            }
+            "file" if remote.local_paths == LocalPaths::Allow => {
+                let path = percent_decode(rest).filter(|path| path.starts_with('/') && !path.contains('\0'));
+                let (address, credentials) = (path.ok_or_else(bad)?, Credentials::None);
+                return Ok(Self { address, transport: Transport::File, credentials });
+            }
             "" => return Err(Error::NoTransport),
             other => return Err(Error::UnknownTransport { scheme: other.to_owned() }),
-        };
-        if transport == Transport::File {
-            let path = percent_decode(rest).filter(|path| path.starts_with('/') && !path.contains('\0'));
-            let path = path.ok_or_else(|| Error::Url { url: redact(&remote.url) })?;
-            return Ok(Self { address: path, transport, credentials: Credentials::None });
         }
-        let bad = || Error::Url { url: redact(&remote.url) };
         let mut url = reqwest::Url::parse(&remote.url).map_err(|_| bad())?;
         let decode = |text: &str| percent_decode(text).ok_or_else(bad);
         let credentials = match (decode(url.username())?, url.password()) {
@@ -145,7 +163,7 @@ impl Location {
         url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| bad())?;
         url.set_fragment(None);
         let address = url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { address, transport, credentials })
+        Ok(Self { address, transport: Transport::Http, credentials })
     }
 }
 
@@ -193,7 +211,7 @@ mod tests {
     #[test]
     fn schemes_we_do_not_speak_are_named() {
         let cases = [
-            ("ssh://git@example.com/a", "ssh is not supported yet"),
+            ("ssh://-oProxyCommand=x/a", "failed to parse URL 'ssh://-oProxyCommand=x/a'"),
             ("ext::sh -c evil", "failed to parse URL 'ext::sh -c evil'"),
             ("git://example.com/a", "unknown transport 'git'"),
             ("file:///tmp/a", "unknown transport 'file'"),

@@ -8,19 +8,29 @@ use crate::{Credentials, Remote};
 /// A Secret that does not fit the URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidSecret(String);
+pub struct InvalidSecret(pub(crate) String);
 
 impl Remote {
     /// The remote with the credentials and certificates of a Secret: `username` and `password`, or `bearerToken`, which
-    /// wins; `tls.crt` and `tls.key`; `ca.crt`, or the older `caFile`.
+    /// wins; `tls.crt` and `tls.key`; `ca.crt`, or the older `caFile`. For `ssh://`: `identity`, `known_hosts`, and
+    /// `password`, which opens the key.
     ///
     /// # Errors
-    /// When there is a password without a user name.
+    /// When there is a password without a user name, or no key or no known host for ssh.
     pub fn with_secret(mut self, data: &BTreeMap<String, Vec<u8>>) -> Result<Self, InvalidSecret> {
         let text = |key: &str| {
             let value = data.get(key).map(|value| String::from_utf8_lossy(value).trim_end().to_owned());
             value.filter(|value| !value.is_empty())
         };
+        if self.url.to_ascii_lowercase().starts_with("ssh://") {
+            let required = |key: &str| {
+                let value = data.get(key).filter(|value| !value.is_empty()).cloned();
+                value.ok_or_else(|| InvalidSecret(format!("invalid 'ssh' auth option: '{key}' is required")))
+            };
+            let (identity, known_hosts) = (required("identity")?, required("known_hosts")?);
+            self.credentials = Credentials::Ssh { identity, known_hosts, passphrase: text("password") };
+            return Ok(self);
+        }
         self.credentials = match (text("bearerToken"), text("username"), text("password")) {
             (Some(token), _, _) => Credentials::Bearer(token),
             (None, None, Some(_)) => {

@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
-    Error, Remote,
+    Credentials, Error, Remote,
     connection::{Clients, Connection},
+    github::Tokens,
     listing::Offer,
+    remote::redact,
 };
 
 /// A server, and what it offered when it was last asked.
@@ -42,12 +44,21 @@ impl Session {
 #[derive(Default)]
 pub(crate) struct Sessions {
     clients: Clients,
+    tokens: Tokens,
     known: Mutex<Vec<(Remote, Arc<Session>)>>,
 }
 
 impl Sessions {
     /// So many remotes are remembered; beyond, the oldest is asked again. Tokens that change make new remotes.
     const LIMIT: usize = 256;
+
+    /// The remote with a login that its server takes.
+    pub fn login(&self, remote: &Remote, now: jiff::Timestamp) -> Result<Remote, Error> {
+        let Credentials::GithubApp(app) = &remote.credentials else { return Ok(remote.clone()) };
+        let client = self.clients.get(remote, &redact(&remote.url))?;
+        let credentials = self.tokens.login(app, &client, remote.timeout, now)?;
+        Ok(Remote { credentials, ..remote.clone() })
+    }
 
     /// The session with `remote`.
     pub fn get(&self, remote: &Remote) -> Result<Arc<Session>, Error> {

@@ -3,12 +3,18 @@
 
 #[path = "../../../src/demo/git_server.rs"]
 mod git_server;
+#[path = "access/signing.rs"]
+mod signing;
+#[path = "access/ssh.rs"]
+mod ssh;
+#[path = "access/tls.rs"]
+mod tls;
 #[path = "support/world.rs"]
 mod world;
 
 use std::path::{Path, PathBuf};
 
-use git::{Checkout, Credentials, Error, Expected, Limits, LocalPaths, Mirrors, Mode, Remote};
+use git::{Checkout, Credentials, Draft, Error, Expected, Limits, LocalPaths, Mirrors, Mode, Remote};
 use world::{MAIN, MAIN_REFERENCE, World, bump, commit, edits, git};
 
 #[test]
@@ -86,9 +92,10 @@ fn an_edit_that_changes_nothing_makes_no_commit() {
     let mirror = world.open();
     let head = mirror.fetch(&MAIN).unwrap();
     let author = git::Author { name: "S".into(), email: "s@example.com".into() };
-    let none = mirror.commit(Some(&head), &edits(&[("a.yaml", "a"), ("b.yaml", "b")]), &author, "x", head.time);
+    let draft = Draft { author: &author, message: "x", time: head.time, signing: None };
+    let none = mirror.commit(Some(&head), &edits(&[("a.yaml", "a"), ("b.yaml", "b")]), &draft);
     assert_eq!(none.unwrap(), None);
-    let one = mirror.commit(Some(&head), &edits(&[("a.yaml", "a"), ("b.yaml", "c")]), &author, "x", head.time);
+    let one = mirror.commit(Some(&head), &edits(&[("a.yaml", "a"), ("b.yaml", "c")]), &draft);
     assert_eq!(one.unwrap().unwrap().files, [PathBuf::from("b.yaml")]);
 }
 
@@ -108,7 +115,8 @@ fn links_folders_and_hostile_paths_cannot_be_edited() {
     let mirror = world.open();
     let head = mirror.fetch(&MAIN).unwrap();
     let author = git::Author { name: "S".into(), email: "s@example.com".into() };
-    let attempt = |path: &str| mirror.commit(Some(&head), &edits(&[(path, "x")]), &author, "x", head.time).unwrap_err();
+    let draft = Draft { author: &author, message: "x", time: head.time, signing: None };
+    let attempt = |path: &str| mirror.commit(Some(&head), &edits(&[(path, "x")]), &draft).unwrap_err();
     for path in ["link.yaml", "dir", "dir/a.yaml/b"] {
         assert!(matches!(attempt(path), Error::Edit { .. }), "{path}");
     }

@@ -1,10 +1,11 @@
 //! Sprig's functions: those of version 3.3 whose answer depends on nothing but the arguments.
 //!
-//! Left out besides the clock, chance, environment and network: keys, certificates, passwords, dates.
+//! Left out besides the clock, chance, environment and network: keys, certificates, passwords.
 
 use crate::{Value, functions::Entry, print};
 
 mod convert;
+mod dates;
 mod defaults;
 mod dicts;
 mod digest;
@@ -14,11 +15,13 @@ mod math;
 mod paths;
 mod patterns;
 mod strings;
+mod versions;
 mod words;
 
 /// All tables of functions.
 pub(crate) const TABLES: &[&[Entry]] = &[
     convert::TABLE,
+    dates::TABLE,
     defaults::TABLE,
     dicts::TABLE,
     encoding::TABLE,
@@ -27,6 +30,7 @@ pub(crate) const TABLES: &[&[Entry]] = &[
     paths::TABLE,
     patterns::TABLE,
     strings::TABLE,
+    versions::TABLE,
     words::TABLE,
 ];
 

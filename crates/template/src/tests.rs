@@ -189,6 +189,31 @@ fn sprig_functions() {
 }
 
 #[test]
+fn sprig_versions_and_dates() {
+    check(&[
+        (
+            "{{ $v := semver \"v1.2.3-rc.1+b5\" }}{{ $v }} {{ $v.Major }}.{{ $v.Minor }} {{ $v.Prerelease }} {{ $v.Metadata }} {{ $v.Original }}",
+            "1.2.3-rc.1+b5 1.2 rc.1 b5 v1.2.3-rc.1+b5",
+        ),
+        ("{{ semverCompare \"^1.2.0\" \"1.4.0\" }} {{ semverCompare \">=2\" \"1.4.0\" }}", "true false"),
+        (
+            "{{ duration \"95\" }} {{ duration \"3661\" }} {{ duration \"0\" }} {{ duration \"x\" }}",
+            "1m35s 1h1m1s 0s 0s",
+        ),
+        ("{{ durationRound \"2h10m5s\" }} {{ durationRound \"2400h10m5s\" }} {{ durationRound \"90s\" }}", "2h 3mo 1m"),
+        ("{{ toDate \"2006-01-02\" \"2017-12-31\" }}", "2017-12-31 00:00:00 +0000 UTC"),
+        ("{{ unixEpoch (toDate \"2006-01-02T15:04:05Z07:00\" \"1970-01-02T00:00:00+01:00\") }}", "82800"),
+        ("{{ mustDateModify \"-1.5h\" (toDate \"2006-01-02\" \"2017-12-31\") }}", "2017-12-30 22:30:00 +0000 UTC"),
+        (
+            "{{ (toDate \"Jan 2, 2006\" \"May 4, 2024\").Month }} {{ toDate \"2006\" \"x\" }}",
+            "May 0001-01-01 00:00:00 +0000 UTC",
+        ),
+    ]);
+    assert!(render("{{ semver \"x\" }}", &data()).ends_with("error calling semver: invalid semantic version"));
+    assert!(render("{{ mustToDate \"2006\" \"x\" }}", &data()).contains("parsing time \"x\" as \"2006\""));
+}
+
+#[test]
 fn errors_are_worded_like_gos() {
     check(&[
         (

@@ -3,7 +3,7 @@
 
 use api::{
     image::{GitCheckoutSpec, PushSpec},
-    source::GitRepositoryRef,
+    source::{GitRepositoryRef, GitRepositorySpec},
 };
 
 /// Branch that is checked out where nothing says otherwise.
@@ -44,6 +44,23 @@ pub fn configure(
     };
     let switches = asked.is_some_and(|asked| from.as_deref() != Some(asked));
     Ok(Branches { checkout: given.cloned().unwrap_or(default), push: target, switches })
+}
+
+/// Whether a GitRepository follows a branch of the repository at this URL, however its user wrote the URL.
+pub fn follows(spec: &GitRepositorySpec, url: &str, branch: &str) -> bool {
+    let wanted = spec.reference.clone().unwrap_or_default();
+    let is_set = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
+    let by_branch = ![&wanted.tag, &wanted.semver, &wanted.name, &wanted.commit].into_iter().any(is_set);
+    let followed = wanted.branch.filter(|branch| !branch.is_empty()).unwrap_or_else(|| DEFAULT_BRANCH.into());
+    by_branch && followed == branch && place(&spec.url) == place(url)
+}
+
+/// Host and path of a URL, without what may differ between two that mean the same.
+fn place(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host).to_ascii_lowercase();
+    format!("{host}/{}", path.trim_end_matches('/').trim_end_matches(".git"))
 }
 
 /// What a push is called in events. Source: reference image-automation.md section 2.5.
@@ -115,6 +132,24 @@ mod tests {
         assert_eq!(configure(None, None, None), Err(NO_PUSH_BRANCH));
         let master = PushSpec { branch: "master".into(), ..Default::default() };
         assert!(!configure(None, Some(&master), None).unwrap().switches);
+    }
+
+    #[test]
+    fn a_repository_follows_the_branch_that_its_reference_names() {
+        let spec = |url: &str, reference: Value| -> GitRepositorySpec {
+            serde_json::from_value(json!({"url": url, "interval": "1m", "ref": reference})).unwrap()
+        };
+        let url = "https://bot@Example.com/team/fleet.git";
+        for (other, reference, expected) in [
+            ("https://example.com/team/fleet", json!({"branch": "main"}), true),
+            ("ssh://git@example.com/team/fleet.git/", json!({"branch": "main"}), true),
+            ("https://example.com/team/other", json!({"branch": "main"}), false),
+            ("https://example.com/team/fleet", json!({"branch": "dev"}), false),
+            ("https://example.com/team/fleet", json!({"branch": "main", "tag": "v1"}), false),
+            ("https://example.com/team/fleet", json!({}), false),
+        ] {
+            assert_eq!(follows(&spec(other, reference.clone()), url, "main"), expected, "{other} {reference}");
+        }
     }
 
     #[test]

@@ -6,24 +6,28 @@ mod source;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use api::{
     Time,
     image::{GitSpec, ImagePolicy, ImageRef, ImageUpdateAutomation, SETTERS},
+    meta::REQUESTED_AT,
     source::GitRepository,
 };
-use git::{Commit, Id, Mirrors};
+use git::{Id, Mirrors, SigningKey};
 use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 use reconcile::{Announce, Context, Controller, Done, Failure, Notice, Reconciler, Shutdown, clock};
 use serde_json::json;
 
 use crate::{
+    batch::{Batching, Waiting},
     branches::{self, Branches},
+    refspec::Refspec,
     selector,
 };
 use push::Outcome;
+use source::Keys;
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -34,10 +38,19 @@ pub struct Options {
     pub no_cross_namespace_refs: bool,
 }
 
+/// Name of the controller as Flux users know it.
+const MANAGER: &str = "image-automation-controller";
+
 /// Runs the loop until told to stop.
 pub async fn controllers(context: Context, options: Options, shutdown: Shutdown) {
-    let automations =
-        Automations { context: context.clone(), mirrors: options.mirrors.clone(), options, unmarked: Arc::default() };
+    let automations = Automations {
+        context: context.clone(),
+        mirrors: options.mirrors.clone(),
+        options,
+        unmarked: Arc::default(),
+        waiting: Mutex::default(),
+        keys: Keys::default(),
+    };
     Controller::new(context, automations)
         .watches::<ImagePolicy>(chosen_anew)
         .watches::<GitRepository>(source_changed)
@@ -84,6 +97,9 @@ struct Automations {
     mirrors: Mirrors,
     /// Blobs that hold no marker: they need not be read again.
     unmarked: Arc<Mutex<HashSet<Id>>>,
+    /// What automations hold back for a quieter moment, by namespace and name. A restart begins the wait anew.
+    waiting: Mutex<BTreeMap<(String, String), Waiting>>,
+    keys: Keys,
 }
 
 /// The images that an automation may write, by policy name.
@@ -96,12 +112,14 @@ struct Run<'a> {
     git: &'a GitSpec,
     repository: GitRepository,
     branches: Branches,
+    refspec: Option<Refspec>,
+    signing: Option<SigningKey>,
     chosen: Chosen,
 }
 
 impl Reconciler for Automations {
     type Kind = ImageUpdateAutomation;
-    const CONTROLLER: &'static str = "image-automation-controller";
+    const CONTROLLER: &'static str = MANAGER;
     const ANNOUNCE: Announce = Announce::BecameReady;
 
     fn suspended(&self, automation: &ImageUpdateAutomation) -> bool {
@@ -113,10 +131,15 @@ impl Reconciler for Automations {
         match self.run(&automation).await {
             Ok(mut done) => {
                 done.status["lastAutomationRunTime"] = started["lastAutomationRunTime"].clone();
-                Ok(done.requeue(automation.spec.interval.get()))
+                let due = done.requeue.unwrap_or_else(|| automation.spec.interval.get());
+                Ok(done.requeue(due))
             }
             Err(failure) => Err(failure.status(started)),
         }
+    }
+
+    fn removed(&self, automation: &ImageUpdateAutomation) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(automation));
     }
 }
 
@@ -126,10 +149,18 @@ impl Automations {
         let namespace = automation.namespace().unwrap_or_default();
         let chosen = self.chosen(automation, &namespace).await?;
         let repository = self.repository(automation, &namespace).await?;
+        if let Some(held) = self.held_back(automation, &chosen)? {
+            return Ok(held);
+        }
         let push = git.push.as_ref();
         let branches = branches::configure(git.checkout.as_ref(), push, repository.spec.reference.as_ref())
             .map_err(source_failure)?;
-        let run = Run { automation, namespace, git, repository, branches, chosen };
+        let refspec = push.map(|push| push.refspec.as_str()).filter(|refspec| !refspec.is_empty());
+        let refspec = refspec.map(|refspec| Refspec::parse(refspec, &branches)).transpose();
+        let refspec = refspec.map_err(|problem| source_failure(&problem))?;
+        let key = git.commit.signing_key.as_ref();
+        let signing = self.keys.signing(&self.context.store, &namespace, key).await?;
+        let run = Run { automation, namespace, git, repository, branches, refspec, signing, chosen };
         let remote = source::remote(&self.context.store, &run.repository).await?;
         let mirror = source::open(&self.mirrors, remote).await?;
         if self.is_unchanged(&run, &mirror).await? {
@@ -137,7 +168,35 @@ impl Automations {
             return Ok(done.notice(Notice::trace("Succeeded", "no change since last reconciliation")));
         }
         let outcome = push::update(&run, mirror, &self.unmarked).await?;
+        if outcome.pushed.is_some() {
+            source::announce(&self.context.store, &run.repository.spec.url, &run.branches.push).await;
+        }
         Ok(done(&run, &outcome))
+    }
+
+    /// The end of a run that waits for a quieter moment; none if it is time. Who asks for a run, changes the spec or is
+    /// new does not wait.
+    fn held_back(&self, automation: &ImageUpdateAutomation, chosen: &Chosen) -> Result<Option<Done>, Failure> {
+        let batching = Batching::read(automation.annotations())
+            .map_err(|problem| Failure::terminal("InvalidSourceConfiguration", problem))?;
+        let status = automation.status.clone().unwrap_or_default();
+        let asked = is_asked(automation);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(batching), false, true) = (batching, asked, status.observed_policies != *chosen) else {
+            waiting.remove(&key(automation));
+            return Ok(None);
+        };
+        let now = clock::now();
+        let waits = Waiting::with(waiting.get(&key(automation)), chosen, now);
+        let due = batching.due(&waits);
+        if due <= now {
+            waiting.remove(&key(automation));
+            return Ok(None);
+        }
+        waiting.insert(key(automation), waits);
+        let done = Done::new(format!("waiting until {due} for further image updates")).status(json!({}));
+        let rest = std::time::Duration::try_from(due.duration_since(now)).unwrap_or_default();
+        Ok(Some(done.requeue(rest)))
     }
 
     /// The policies of the namespace that the selector takes, with what they chose. Whether they are Ready does not matter.
@@ -177,11 +236,11 @@ impl Automations {
 
     /// Whether nothing can have changed: same policies, same spec, same commit at the server.
     ///
-    /// Differs: a new generation is a reason for a full run. Source: reference image-automation.md section 6.5.
+    /// Differs: a new generation or a request is a reason for a full run. Source: reference image-automation.md section 6.5.
     async fn is_unchanged(&self, run: &Run<'_>, mirror: &Arc<git::Mirror>) -> Result<bool, Failure> {
         let status = run.automation.status.clone().unwrap_or_default();
-        let same_spec = run.automation.metadata.generation == Some(status.observed_generation);
-        if run.branches.switches || !same_spec || status.observed_policies != run.chosen {
+        let elsewhere = run.branches.switches || run.refspec.is_some();
+        if elsewhere || is_asked(run.automation) || status.observed_policies != run.chosen {
             return Ok(false);
         }
         let head = source::head(mirror, &run.branches.checkout).await;
@@ -205,7 +264,8 @@ fn done(run: &Run<'_>, outcome: &Outcome) -> Done {
             status["lastPushTime"] = json!(Time(clock::now()));
             let observed = if run.branches.switches { &outcome.base } else { &pushed.commit };
             status["observedSourceRevision"] = observed.revision().into();
-            let told = branches::summary(&commit, &run.branches.push, &[], &pushed.message);
+            let refspecs: Vec<&str> = pushed.refspecs.iter().map(String::as_str).collect();
+            let told = branches::summary(&commit, &run.branches.push, &refspecs, &pushed.message);
             let revision = format!("{}@sha1:{commit}", run.branches.push);
             done = done.notice(Notice::info("Succeeded", told).with("revision", revision));
         }
@@ -227,10 +287,16 @@ fn done(run: &Run<'_>, outcome: &Outcome) -> Done {
     done.status(status)
 }
 
-/// What was pushed.
-struct Pushed {
-    commit: Commit,
-    message: String,
+/// Whether somebody changed the spec or asked for a run since the last one.
+fn is_asked(automation: &ImageUpdateAutomation) -> bool {
+    let status = automation.status.clone().unwrap_or_default();
+    automation.annotations().get(REQUESTED_AT).cloned() != status.last_handled_reconcile_at
+        || automation.metadata.generation != Some(status.observed_generation)
+}
+
+/// Which automation it is.
+fn key(automation: &ImageUpdateAutomation) -> (String, String) {
+    (automation.namespace().unwrap_or_default(), automation.name_any())
 }
 
 /// Checks the fields that no store and no server is needed for.
@@ -253,13 +319,6 @@ fn check(automation: &ImageUpdateAutomation) -> Result<&GitSpec, Failure> {
         other => {
             return Err(Failure::terminal("InvalidUpdateStrategy", format!("unsupported update strategy: {other}")));
         }
-    }
-    // Said plainly rather than left out silently: STATUS.md lists them.
-    if git.commit.signing_key.is_some() {
-        return Err(Failure::terminal(INVALID, "spec.git.commit.signingKey: signed commits are not supported yet"));
-    }
-    if git.push.as_ref().is_some_and(|push| !push.refspec.is_empty()) {
-        return Err(Failure::terminal(INVALID, "spec.git.push.refspec: a second push is not supported yet"));
     }
     Ok(git)
 }

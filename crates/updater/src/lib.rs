@@ -1,10 +1,13 @@
-//! The updater: what policies chose, written into Git. Setters, messages and branches are pure; `controller` is the shell.
+//! The updater: what policies chose, written into Git. `controller` is the shell, all else is pure.
 
+pub mod batch;
 pub mod branches;
 pub mod controller;
 pub mod message;
+pub mod refspec;
 pub mod selector;
 pub mod setters;
+pub mod signing;
 
 use reconcile::Fault;
 
@@ -14,6 +17,9 @@ pub enum Error {
     /// A Git step failed.
     #[error(transparent)]
     Git(#[from] git::Error),
+    /// The reference to check out cannot be read.
+    #[error("{0}")]
+    Reference(String),
     /// The process ends while the step is under way.
     #[error("slipway is shutting down")]
     Interrupted,

@@ -1,64 +1,56 @@
 //! How a GitRepository is reached, and what is read from its mirror.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     path::Path,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use api::source::GitRepository;
-use git::{Checkout, Commit, Limits, LocalPaths, Mirrors, Remote};
+use api::{meta::LocalReference, source::GitRepository};
+use git::{Checkout, Commit, Limits, LocalPaths, Mirrors, Remote, SecretData, Secrets, Wanted};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
-use reconcile::{Site, Store, effect};
+use reconcile::{Site, Store, clock, effect};
 
 use crate::{
     Error,
     ignore::{self, Patterns},
-    revision::{self, Wanted},
     tree::Tree,
 };
 
 /// The remote that the GitRepository describes, with the credentials of its Secrets.
 pub(super) async fn remote(store: &Store, repository: &GitRepository) -> Result<Remote, Error> {
+    let spec = &repository.spec;
     let namespace = repository.namespace().unwrap_or_default();
-    let mut remote = Remote::new(&repository.spec.url);
-    remote.scope.clone_from(&namespace);
-    remote.timeout = repository.spec.timeout();
-    if store.is_standalone() {
-        remote.local_paths = LocalPaths::Allow;
-    }
-    let unfit = |name: &str, problem: String| Error::Secret { secret: format!("{namespace}/{name}"), problem };
-    if let Some(reference) = &repository.spec.secret_ref {
-        let data = secret(store, &namespace, &reference.name).await?;
-        remote = remote.with_secret(&data).map_err(|error| unfit(&reference.name, error.to_string()))?;
-    }
-    if let Some(reference) = &repository.spec.proxy_secret_ref {
-        let data = secret(store, &namespace, &reference.name).await?;
-        remote = remote.with_proxy(&data).map_err(|error| unfit(&reference.name, error.to_string()))?;
-    }
-    Ok(remote)
+    let secrets = Secrets {
+        login: secret(store, &namespace, spec.secret_ref.as_ref()).await?,
+        proxy: secret(store, &namespace, spec.proxy_secret_ref.as_ref()).await?,
+    };
+    let local_paths = if store.is_standalone() { LocalPaths::Allow } else { LocalPaths::Refuse };
+    Remote::of(repository, &secrets, local_paths).map_err(|error| {
+        let name = spec.secret_ref.as_ref().or(spec.proxy_secret_ref.as_ref()).map(|secret| secret.name.as_str());
+        Error::Secret { secret: format!("{namespace}/{}", name.unwrap_or_default()), problem: error.to_string() }
+    })
 }
 
-async fn secret(store: &Store, namespace: &str, name: &str) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+async fn secret(
+    store: &Store,
+    namespace: &str,
+    reference: Option<&LocalReference>,
+) -> Result<Option<SecretData>, Error> {
+    let Some(LocalReference { name }) = reference else { return Ok(None) };
     let missing =
         || Error::Secret { secret: format!("{namespace}/{name}"), problem: format!("secrets {name:?} not found") };
     let secret = store.get::<Secret>(namespace, name).await?.ok_or_else(missing)?;
-    Ok(secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect())
+    Ok(Some(secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect()))
 }
 
 /// The wanted commit, fetched from the server unless it is here.
 pub(super) async fn fetch(mirrors: &Mirrors, remote: Remote, wanted: Wanted) -> Result<Commit, Error> {
-    let mirrors = mirrors.clone();
+    let (mirrors, now) = (mirrors.clone(), clock::now());
     blocking(remote.url.clone(), move || {
-        let mirror = mirrors.open(&remote)?;
-        match &wanted {
-            Wanted::Branch(branch) => mirror.fetch(&Checkout::Branch(branch)),
-            Wanted::Tag(tag) => mirror.fetch(&Checkout::Tag(tag)),
-            Wanted::Name(name) => mirror.fetch(&Checkout::Name(name)),
-            Wanted::Commit { id, branch } => mirror.fetch(&Checkout::Commit { id: *id, branch: branch.as_deref() }),
-            Wanted::Semver(range) => mirror.fetch(&Checkout::PickTag(&|tags| revision::pick(range, tags))),
-        }
+        let mirror = mirrors.open(&mirrors.login(&remote, now)?)?;
+        wanted.with_checkout(|checkout| mirror.fetch(checkout))
     })
     .await
 }
@@ -94,9 +86,9 @@ pub(super) async fn files(
     if let Some(tree) = trees.get(&key) {
         return Ok(tree);
     }
-    let (mirrors, trees) = (mirrors.clone(), trees.clone());
+    let (mirrors, trees, now) = (mirrors.clone(), trees.clone(), clock::now());
     blocking(remote.url.clone(), move || {
-        let mirror = mirrors.open(&remote)?;
+        let mirror = mirrors.open(&mirrors.login(&remote, now)?)?;
         // Somebody may have read it while we waited for the mirror.
         if let Some(tree) = trees.get(&key) {
             return Ok(tree);

@@ -9,13 +9,13 @@ use api::{
     conditions::{self, New, READY, Status},
     source::{Artifact, GitRepository},
 };
-use git::{Commit, Mirrors};
+use git::{Commit, Mirrors, Wanted};
 use kube::ResourceExt as _;
 use reconcile::{Announce, Done, Failure, Notice, Reconciler, Retry, Store, clock};
 use serde_json::json;
 
 use super::{jittered, mirror};
-use crate::{Error, dependency, revision, revision::Wanted};
+use crate::{Error, dependency, revision};
 
 /// The artifact of the revision in `status.artifact` is there.
 const ARTIFACT_IN_STORAGE: &str = "ArtifactInStorage";
@@ -42,7 +42,7 @@ impl Reconciler for Sources {
             return Err(Failure::terminal("GitOperationFailed", format!("{field} is not supported yet")));
         }
         let wanted = Wanted::new(repository.spec.reference.as_ref())
-            .map_err(|problem| Failure::terminal("GitOperationFailed", problem))?;
+            .map_err(|problem| Failure::terminal("GitOperationFailed", format!("spec.{problem}")))?;
         let commit = self.fetch(&repository, wanted).await.map_err(|error| failure(&repository, &error))?;
         Ok(done(&repository, &commit))
     }

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use git::{Author, Checkout, Commit, Credentials, Expected, Mirror, Mirrors, NewCommit, Remote};
+use git::{Author, Checkout, Commit, Credentials, Draft, Expected, Mirror, Mirrors, NewCommit, Remote};
 use tempfile::TempDir;
 
 use crate::git_server::GitServer;
@@ -19,26 +19,44 @@ pub struct World {
     pub mirrors: Mirrors,
     pub folder: TempDir,
     pub repository: PathBuf,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl World {
     /// A server with the repository `fleet.git`, still empty.
     pub fn empty() -> Self {
+        Self::empty_for("bot", "s3cret")
+    }
+
+    fn empty_for(user: &str, password: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let served = folder.path().join("served");
         std::fs::create_dir(&served).unwrap();
-        let server = runtime.block_on(GitServer::start(&served, Some(("bot", "s3cret")))).unwrap();
+        let server = runtime.block_on(GitServer::start(&served, Some((user, password)))).unwrap();
         server.create_repository("fleet").unwrap();
         let repository = server.folder("fleet");
         let mirrors = Mirrors::new(folder.path().join("cache"));
-        Self { server, mirrors, folder, repository, _runtime: runtime }
+        Self { server, mirrors, folder, repository, runtime }
     }
 
     /// The repository holds one commit with these files.
     pub fn with(files: &[(&str, &str)]) -> Self {
-        let world = Self::empty();
+        Self::empty().filled(files)
+    }
+
+    /// The same, for somebody with another login.
+    pub fn with_login(files: &[(&str, &str)], user: &str, password: &str) -> Self {
+        Self::empty_for(user, password).filled(files)
+    }
+
+    /// Runs something beside the server, for as long as the world stands.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
+    fn filled(self, files: &[(&str, &str)]) -> Self {
+        let world = self;
         let work = world.work();
         for (path, content) in files {
             let path = work.join(path);
@@ -124,7 +142,8 @@ pub fn edits(files: &[(&str, &str)]) -> BTreeMap<PathBuf, Vec<u8>> {
 pub fn commit(mirror: &Mirror, parent: Option<&Commit>, files: &[(&str, &str)]) -> NewCommit {
     let author = Author { name: "Slipway".into(), email: "slipway@example.com".into() };
     let time = jiff::Timestamp::from_second(1_700_000_000).unwrap();
-    mirror.commit(parent, &edits(files), &author, "bump\n", time).unwrap().expect("a change")
+    let draft = Draft { author: &author, message: "bump\n", time, signing: None };
+    mirror.commit(parent, &edits(files), &draft).unwrap().expect("a change")
 }
 
 /// Fetches main, changes files, and pushes.

@@ -7,14 +7,14 @@ use std::{
 };
 
 use api::source::GitRepositoryRef;
-use git::{Author, Commit, Expected, Id, Mirror, Mode};
+use git::{Author, Commit, Draft, Expected, Id, Mirror, Mode};
 use reconcile::{Failure, clock};
 
-use super::{Pushed, Run, failed_checkout, source};
-use crate::{Error, message, setters};
+use super::{Run, failed_checkout, source};
+use crate::{Error, message, refspec::Source, setters};
 
 /// Pushes tried within one run before it is left to the next.
-const TRIES: usize = 3;
+const TRIES: usize = 10;
 /// Blobs remembered as free of markers; beyond it the memory begins anew.
 const REMEMBERED: usize = 200_000;
 
@@ -28,9 +28,19 @@ pub(super) struct Outcome {
     pub(super) warnings: Vec<String>,
 }
 
+/// What was pushed.
+pub(super) struct Pushed {
+    pub(super) commit: Commit,
+    pub(super) message: String,
+    /// Where else it went.
+    pub(super) refspecs: Vec<String>,
+}
+
 /// Where the work stands on.
 struct Base {
     commit: Commit,
+    /// What was checked out, where the push goes to another branch than that.
+    checkout: Option<Commit>,
     expected: Expected,
     /// Whether the server said so in this run.
     fresh: bool,
@@ -52,17 +62,67 @@ pub(super) async fn update(
             base = fresh(run, &mirror).await?;
             continue;
         }
-        if edited.files.is_empty() {
-            return Ok(Outcome { base: base.commit, pushed: None, warnings: edited.warnings });
-        }
-        match commit_and_push(run, &mirror, &base, &edited).await {
-            Ok(pushed) => return Ok(Outcome { base: base.commit, pushed, warnings: edited.warnings }),
-            Err(Stop::Rejected) => base = fresh(run, &mirror).await?,
-            Err(Stop::Failed(failure)) => return Err(failure),
-        }
+        let pushed = match edited.files.is_empty() {
+            true if is_half_done(run, &base.commit) => {
+                Some(Pushed { commit: base.commit.clone(), message: base.commit.message.clone(), refspecs: Vec::new() })
+            }
+            true => None,
+            false => match commit_and_push(run, &mirror, &base, &edited).await {
+                Ok(pushed) => pushed,
+                Err(Stop::Rejected) => {
+                    base = fresh(run, &mirror).await?;
+                    continue;
+                }
+                Err(Stop::Failed(failure)) => return Err(failure),
+            },
+        };
+        let pushed = match pushed {
+            Some(pushed) => Some(push_refspec(run, &mirror, base.checkout.as_ref(), pushed).await?),
+            None => None,
+        };
+        return Ok(Outcome { base: base.checkout.unwrap_or(base.commit), pushed, warnings: edited.warnings });
     }
     let problem = format!("failed to update source: the branch '{}' moved {TRIES} times meanwhile", run.branches.push);
     Err(Failure::new("GitOperationFailed", problem))
+}
+
+/// Whether an earlier run pushed this commit of ours and was stopped before the refspec.
+/// Differs: Flux never goes back to it. Source: reference image-automation.md section 6.4, step 6.
+fn is_half_done(run: &Run<'_>, head: &Commit) -> bool {
+    let recorded = run.automation.status.as_ref().map(|status| status.last_push_commit.clone()).unwrap_or_default();
+    let author = &run.git.commit.author;
+    let ours = head.author.name == author.name && head.author.email == author.email;
+    run.refspec.is_some() && ours && head.id.to_string() != recorded
+}
+
+/// The second push, if one is asked for.
+async fn push_refspec(
+    run: &Run<'_>,
+    mirror: &Arc<Mirror>,
+    checkout: Option<&Commit>,
+    pushed: Pushed,
+) -> Result<Pushed, Failure> {
+    let Some(refspec) = &run.refspec else { return Ok(pushed) };
+    let commit = match refspec.source {
+        Source::Pushed => &pushed.commit,
+        Source::Checkout => checkout.unwrap_or(&pushed.commit),
+    };
+    let (at, commit, options) = (Arc::clone(mirror), commit.clone(), options(run));
+    let (target, force) = (refspec.target.clone(), refspec.force);
+    let outcome = source::step("push", move || at.publish(&commit, &target, force, &options)).await;
+    outcome.map_err(|error| {
+        Failure::new(
+            "GitOperationFailed",
+            format!("failed to update source: refspec {}: {}", refspec.text, error.chain()),
+        )
+    })?;
+    Ok(Pushed { refspecs: vec![refspec.text.clone()], ..pushed })
+}
+
+/// The push options, as Git writes them.
+fn options(run: &Run<'_>) -> Vec<String> {
+    let options = run.git.push.as_ref().map(|push| &push.options);
+    options.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect()
 }
 
 /// The head as it was last seen. To build on it is safe: if it moved, the push is refused.
@@ -71,25 +131,28 @@ async fn known(run: &Run<'_>, mirror: &Arc<Mirror>) -> Result<Option<Base>, Fail
         return Ok(None);
     }
     let last = source::last(mirror, &run.branches.checkout).await.map_err(|error| failed_checkout(&error))?;
-    Ok(last.map(|commit| Base { expected: Expected::At(commit.id), commit, fresh: false }))
+    Ok(last.map(|commit| Base { expected: Expected::At(commit.id), commit, checkout: None, fresh: false }))
 }
 
 /// The head as the server has it now: of the push branch if it is there, else of the checkout.
-/// Source: reference image-automation.md section 6.4, step 3.
+///
+/// Differs: the push branch is never overwritten by force. The work is done on top of what it holds, so force would only
+/// lose what somebody else pushes meanwhile. Source: reference image-automation.md section 6.4, steps 3 and 6.
 async fn fresh(run: &Run<'_>, mirror: &Arc<Mirror>) -> Result<Base, Failure> {
     let failed = |error: Error| failed_checkout(&error);
-    if run.branches.switches {
-        let target = GitRepositoryRef { branch: Some(run.branches.push.clone()), ..GitRepositoryRef::default() };
-        match source::fetch(mirror, &target).await {
-            Ok(commit) => return Ok(Base { commit, expected: Expected::Anything, fresh: true }),
-            Err(Error::Git(git::Error::ReferenceNotFound { .. })) => {}
-            Err(error) => return Err(failed(error)),
-        }
-        let commit = source::fetch(mirror, &run.branches.checkout).await.map_err(failed)?;
-        return Ok(Base { commit, expected: Expected::Absent, fresh: true });
-    }
     let commit = source::fetch(mirror, &run.branches.checkout).await.map_err(failed)?;
-    Ok(Base { expected: Expected::At(commit.id), commit, fresh: true })
+    if !run.branches.switches {
+        return Ok(Base { expected: Expected::At(commit.id), commit, checkout: None, fresh: true });
+    }
+    let checkout = Some(commit.clone());
+    let target = GitRepositoryRef { branch: Some(run.branches.push.clone()), ..GitRepositoryRef::default() };
+    match source::fetch(mirror, &target).await {
+        Ok(commit) => Ok(Base { expected: Expected::At(commit.id), commit, checkout, fresh: true }),
+        Err(Error::Git(git::Error::ReferenceNotFound { .. })) => {
+            Ok(Base { commit, checkout, expected: Expected::Absent, fresh: true })
+        }
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// What the setters changed.
@@ -177,16 +240,19 @@ async fn commit_and_push(
     let author = Author { name: author.name.clone(), email: author.email.clone() };
     let (at, text, now) = (Arc::clone(mirror), message.clone(), clock::now());
     let (parent, files) = (base.commit.clone(), edited.files.clone());
-    let made = source::step("commit", move || at.commit(Some(&parent), &files, &author, &text, now));
+    let signing = run.signing.clone();
+    let made = source::step("commit", move || {
+        let draft = Draft { author: &author, message: &text, time: now, signing: signing.as_ref() };
+        at.commit(Some(&parent), &files, &draft)
+    });
     let Some(commit) = made.await.map_err(failed)? else { return Ok(None) };
     let (at, new, expected) = (Arc::clone(mirror), commit.clone(), base.expected);
     let reference = format!("refs/heads/{}", run.branches.push);
-    let options = run.git.push.as_ref().map(|push| push.options.clone()).unwrap_or_default();
-    let options: Vec<String> = options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let options = options(run);
     source::step("push", move || at.push(&new, &reference, expected, &options)).await.map_err(failed)?;
     let mut commit = commit.commit;
     commit.reference = format!("refs/heads/{}", run.branches.push);
-    Ok(Some(Pushed { commit, message }))
+    Ok(Some(Pushed { commit, message, refspecs: Vec::new() }))
 }
 
 /// Source: reference image-automation.md section 7.4.

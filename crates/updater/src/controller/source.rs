@@ -1,77 +1,110 @@
 //! The repository of an automation: its remote, its mirror, and what is asked of it. Each step is an effect.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use api::source::{GitProvider, GitRepository, GitRepositoryRef};
-use git::{Checkout, Commit, Head, LocalPaths, Mirror, Mirrors, Remote};
+use api::{
+    meta::{LocalReference, REQUESTED_AT},
+    source::{GitRepository, GitRepositoryRef},
+};
+use git::{Commit, Head, LocalPaths, Mirror, Mirrors, Remote, SecretData, Secrets, SigningKey, Wanted};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
-use reconcile::{Failure, Site, Store, effect};
+use reconcile::{Failure, Site, Store, clock, effect, object};
+use serde_json::json;
 
 use super::source_failure;
-use crate::Error;
+use crate::{Error, branches, signing};
 
 /// The remote that a GitRepository describes, with what its Secrets say.
 pub(super) async fn remote(store: &Store, repository: &GitRepository) -> Result<Remote, Failure> {
     let namespace = repository.namespace().unwrap_or_default();
-    let spec = &repository.spec;
-    if let Some(provider) = spec.provider.as_ref().filter(|provider| **provider != GitProvider::Generic) {
-        return Err(source_failure(&format!(
-            "provider {provider:?} is not supported yet; use generic with a secretRef"
-        )));
-    }
-    let mut remote = Remote::new(&spec.url);
-    remote.scope.clone_from(&namespace);
-    remote.timeout = spec.timeout();
-    if store.is_standalone() {
-        remote.local_paths = LocalPaths::Allow;
-    }
-    if let Some(reference) = &spec.secret_ref {
-        let data = secret(store, &namespace, &reference.name).await?;
-        remote = remote
-            .with_secret(&data)
-            .map_err(|error| source_failure(&format!("failed to configure authentication options: {error}")))?;
-    }
-    if let Some(reference) = &spec.proxy_secret_ref {
-        let data = secret(store, &namespace, &reference.name).await?;
-        remote = remote
-            .with_proxy(&data)
-            .map_err(|error| source_failure(&format!("failed to configure proxy options: {error}")))?;
-    }
-    Ok(remote)
+    let secrets = Secrets {
+        login: secret(store, &namespace, repository.spec.secret_ref.as_ref()).await?,
+        proxy: secret(store, &namespace, repository.spec.proxy_secret_ref.as_ref()).await?,
+    };
+    let local_paths = if store.is_standalone() { LocalPaths::Allow } else { LocalPaths::Refuse };
+    Remote::of(repository, &secrets, local_paths)
+        .map_err(|error| source_failure(&format!("failed to configure authentication options: {error}")))
 }
 
-async fn secret(store: &Store, namespace: &str, name: &str) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+async fn secret(
+    store: &Store,
+    namespace: &str,
+    reference: Option<&LocalReference>,
+) -> Result<Option<SecretData>, Failure> {
+    let Some(LocalReference { name }) = reference else { return Ok(None) };
+    let found = data(store, namespace, name).await?;
+    found.map(Some).ok_or_else(|| {
+        source_failure(&format!("failed to get auth secret '{namespace}/{name}': secrets {name:?} not found"))
+    })
+}
+
+async fn data(store: &Store, namespace: &str, name: &str) -> Result<Option<SecretData>, Failure> {
     let found = store.get::<Secret>(namespace, name).await?;
-    let missing =
-        || source_failure(&format!("failed to get auth secret '{namespace}/{name}': secrets {name:?} not found"));
-    let data = found.ok_or_else(missing)?.data.unwrap_or_default();
-    Ok(data.into_iter().map(|(key, value)| (key, value.0)).collect())
+    let entries = |secret: Secret| secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
+    Ok(found.map(|secret| entries(secret).collect()))
 }
 
-/// Opens the mirror, waiting for others that work on it.
+/// Signing keys that were read before, with the Secrets they came from: to open an OpenPGP key takes as long as a push.
+#[derive(Default)]
+pub(super) struct Keys(Mutex<Vec<(SecretData, SigningKey)>>);
+
+/// So many keys are kept.
+const KEYS: usize = 32;
+
+impl Keys {
+    /// The key that signs the commits, if they are to be signed.
+    pub(super) async fn signing(
+        &self,
+        store: &Store,
+        namespace: &str,
+        key: Option<&api::image::SigningKey>,
+    ) -> Result<Option<SigningKey>, Failure> {
+        let Some(key) = key else { return Ok(None) };
+        let name = &key.secret_ref.name;
+        let secret = format!("{namespace}/{name}");
+        let mut data = data(store, namespace, name).await?.ok_or_else(|| {
+            source_failure(&format!("could not find signing key secret '{secret}': secrets {name:?} not found"))
+        })?;
+        // One Secret may hold keys of both types.
+        data.insert("type".to_owned(), key.kind().as_bytes().to_vec());
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, key)) = known.iter().find(|(other, _)| *other == data) {
+            return Ok(Some(key.clone()));
+        }
+        let read =
+            signing::read(key.kind(), &secret, &data, clock::now()).map_err(|problem| source_failure(&problem))?;
+        if known.len() == KEYS {
+            known.remove(0);
+        }
+        known.push((data, read.clone()));
+        Ok(Some(read))
+    }
+}
+
+/// Opens the mirror, waiting for others that work on it: this is what serialises automations of one repository.
 pub(super) async fn open(mirrors: &Mirrors, remote: Remote) -> Result<Arc<Mirror>, Failure> {
-    let mirrors = mirrors.clone();
-    let opened = step("open", move || mirrors.open(&remote)).await;
+    let (mirrors, now) = (mirrors.clone(), clock::now());
+    let opened = step("open", move || mirrors.open(&mirrors.login(&remote, now)?)).await;
     opened.map(Arc::new).map_err(|error| source_failure(&error.chain()))
 }
 
 /// Where the wanted commit is at the server.
 pub(super) async fn head(mirror: &Arc<Mirror>, wanted: &GitRepositoryRef) -> Result<Head, Error> {
-    let (mirror, wanted) = (Arc::clone(mirror), wanted.clone());
-    step("ls-refs", move || with_checkout(&wanted, |checkout| mirror.head(checkout))).await
+    let (mirror, wanted) = (Arc::clone(mirror), Wanted::new(Some(wanted)).map_err(Error::Reference)?);
+    step("ls-refs", move || wanted.with_checkout(|checkout| mirror.head(checkout))).await
 }
 
 /// The wanted commit, fetched unless it is here.
 pub(super) async fn fetch(mirror: &Arc<Mirror>, wanted: &GitRepositoryRef) -> Result<Commit, Error> {
-    let (mirror, wanted) = (Arc::clone(mirror), wanted.clone());
-    step("fetch", move || with_checkout(&wanted, |checkout| mirror.fetch(checkout))).await
+    let (mirror, wanted) = (Arc::clone(mirror), Wanted::new(Some(wanted)).map_err(Error::Reference)?);
+    step("fetch", move || wanted.with_checkout(|checkout| mirror.fetch(checkout))).await
 }
 
 /// The wanted commit as it was last seen, without asking the server.
 pub(super) async fn last(mirror: &Arc<Mirror>, wanted: &GitRepositoryRef) -> Result<Option<Commit>, Error> {
-    let (mirror, wanted) = (Arc::clone(mirror), wanted.clone());
-    step("last", move || with_checkout(&wanted, |checkout| mirror.last(checkout))).await
+    let (mirror, wanted) = (Arc::clone(mirror), Wanted::new(Some(wanted)).map_err(Error::Reference)?);
+    step("last", move || wanted.with_checkout(|checkout| mirror.last(checkout))).await
 }
 
 /// One Git step, off the async threads and through the seam.
@@ -86,29 +119,18 @@ pub(super) async fn step<T: Send + 'static>(
     .await
 }
 
-/// The reference in the order of precedence: commit, name, tag, semver, branch.
-/// Source: reference image-automation.md section 6.3.
-fn with_checkout<T>(
-    wanted: &GitRepositoryRef,
-    f: impl FnOnce(&Checkout<'_>) -> Result<T, git::Error>,
-) -> Result<T, git::Error> {
-    let text = |field: &'_ Option<String>| field.clone().filter(|text| !text.is_empty());
-    if let Some(id) = text(&wanted.commit) {
-        let id = id.parse().map_err(|_| git::Error::ReferenceName { name: id.clone() })?;
-        return f(&Checkout::Commit { id, branch: wanted.branch.as_deref() });
+/// Asks for a look at the branch that was pushed to, by all GitRepositories that follow it. Who is not reached looks
+/// at its interval, so nothing is lost when this fails.
+pub(super) async fn announce(store: &Store, url: &str, branch: &str) {
+    let sources = match store.list::<GitRepository>(None).await {
+        Ok(sources) => sources,
+        Err(error) => return tracing::warn!(%error, "cannot tell GitRepositories of the push"),
+    };
+    let request = json!({"metadata": {"annotations": {REQUESTED_AT: clock::now().to_string()}}});
+    for source in sources.iter().filter(|source| branches::follows(&source.spec, url, branch)) {
+        let id = object::reference(source);
+        if let Err(error) = store.patch(&id, super::MANAGER, &request).await {
+            tracing::warn!(source = %source.name_any(), %error, "cannot tell the GitRepository of the push");
+        }
     }
-    match (text(&wanted.name), text(&wanted.tag), text(&wanted.semver)) {
-        (Some(name), _, _) => f(&Checkout::Name(&name)),
-        (_, Some(tag), _) => f(&Checkout::Tag(&tag)),
-        (_, _, Some(range)) => f(&Checkout::PickTag(&|tags| highest(&range, tags))),
-        _ => f(&Checkout::Branch(&text(&wanted.branch).unwrap_or_else(|| "master".into()))),
-    }
-}
-
-/// The highest tag in a range.
-fn highest(range: &str, tags: &[String]) -> Option<String> {
-    let range = policy::Range::parse(range).ok()?;
-    let versions = tags.iter().filter_map(|tag| Some((policy::Version::loose(tag).ok()?, tag)));
-    let fitting = versions.filter(|(version, _)| range.matches(version));
-    fitting.max_by(|one, other| one.0.precedence(&other.0)).map(|(_, tag)| tag.clone())
 }
