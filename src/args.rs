@@ -1,10 +1,12 @@
 //! What was typed: clap structs only. What it means is decided in `commands/` and `config.rs`.
 
 pub mod canary;
+pub mod check;
 pub mod child;
 pub mod install;
 pub mod look;
 pub mod run;
+pub mod scanner;
 pub mod update;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -53,6 +55,8 @@ pub enum Verb {
     Resume(look::Suspend),
     /// Which tag an ImagePolicy chooses, and why not the others.
     Choose(Choose),
+    /// What Flux or Flagger would reject or silently ignore in manifests.
+    Check(check::Check),
     /// What the next commit would change in files here, and the change.
     Set(update::Set),
     /// The commit message that an automation would write.
@@ -100,6 +104,9 @@ pub struct Semver {
     pub range: String,
     /// Versions to try; `-` reads them from standard input, one per line.
     pub versions: Vec<String>,
+    /// Let pre-releases in wherever the range does not name any, which Flux does not.
+    #[arg(long)]
+    pub include_prerelease: bool,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -118,21 +125,30 @@ pub struct Image {
     pub output: Output,
 }
 
-/// `slipway choose -f IMAGEPOLICY.yaml --tags FILE|-`
+/// `slipway choose -f IMAGEPOLICY.yaml --tags FILE|-` or `slipway choose NAME`
 #[derive(Debug, clap::Args)]
 pub struct Choose {
-    /// File that holds the ImagePolicy; other objects in it are passed over. `-` is standard input.
-    #[arg(short, long, value_name = "FILE")]
-    pub file: String,
+    /// An ImagePolicy of a running slipway, among the tags that it keeps.
+    #[arg(conflicts_with = "file", required_unless_present = "file")]
+    pub name: Option<String>,
+    /// File that holds the ImagePolicy, and maybe its ImageRepository with an exclusion list. `-` is standard input.
+    #[arg(short, long, value_name = "FILE", requires = "tags")]
+    pub file: Option<String>,
     /// File with the tags, one per line or a JSON list. `-` is standard input.
     #[arg(short, long, value_name = "FILE")]
-    pub tags: String,
+    pub tags: Option<String>,
     /// The ImagePolicy meant, if the file holds several.
     #[arg(long, value_name = "NAME")]
     pub policy: Option<String>,
+    /// Which running slipway.
+    #[command(flatten)]
+    pub place: look::Place,
     /// Tell the fate of this tag alone.
     #[arg(long, value_name = "TAG")]
     pub why_not: Option<String>,
+    /// Tell the fate of every tag.
+    #[arg(long, conflicts_with = "why_not")]
+    pub all: bool,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,

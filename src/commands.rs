@@ -1,6 +1,7 @@
 //! One file per verb; this one picks it.
 
 mod canary;
+mod check;
 mod child;
 mod choose;
 mod completion;
@@ -72,6 +73,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Verb::Suspend(args) => suspend::run(&args, suspend::Wish::Suspend),
         Verb::Resume(args) => suspend::run(&args, suspend::Wish::Resume),
         Verb::Choose(args) => choose::run(&args),
+        Verb::Check(args) => check::run(&args),
         Verb::Set(args) => set::run(&args),
         Verb::Message(args) => message::run(&args),
         Verb::Canary(verb) => canary::run(&verb),

@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context as _, ensure};
 use canary::metrics::GatewayMetrics;
 
-use crate::args::run::{LogEncoding, Run, Stage};
+use crate::args::{
+    run::{LogEncoding, Run, Stage},
+    scanner::Scanner,
+};
 
 /// Where objects live.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub struct Config {
     pub min_analysis_interval: Duration,
     /// Whether references across namespaces are refused.
     pub no_cross_namespace_refs: bool,
+    /// How registries are asked.
+    pub scanner: scanner::Options,
     /// Filter of the log.
     pub log_level: String,
     /// Form of the log.
@@ -92,9 +97,21 @@ impl Config {
             gateway_metrics: args.gateway_metrics,
             min_analysis_interval: args.min_analysis_interval.get(),
             no_cross_namespace_refs: args.no_cross_namespace_refs,
+            scanner: scanner_options(&args.scanner, args.no_cross_namespace_refs),
             log_level: args.log_level,
             log_encoding: args.log_encoding,
         })
+    }
+}
+
+fn scanner_options(args: &Scanner, no_cross_namespace_refs: bool) -> scanner::Options {
+    scanner::Options {
+        no_cross_namespace_refs,
+        concurrency: args.concurrent.max(1),
+        requeue_dependency: args.requeue_dependency.get(),
+        limits: scanner::Limits { per_second: args.registry_qps, at_once: args.registry_concurrency },
+        logins: scanner::LoginCache { size: args.token_cache_max_size, longest: args.token_cache_max_duration.get() },
+        ..scanner::Options::default()
     }
 }
 

@@ -24,8 +24,7 @@ pub mod world;
 use std::{io::Write as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use futures::{FutureExt as _, StreamExt as _};
-use oci::{Transport, TransportError};
+use oci::Transport;
 use reconcile::{Endpoint, Http, HttpError, clock};
 
 use ci::{Program, Release};
@@ -59,23 +58,7 @@ pub fn say(line: &str) {
 
 /// Requests of the registry client over the one HTTP client.
 pub fn transport(http: &Http) -> Transport {
-    let http = http.clone();
-    let send = move |request| {
-        let http = http.clone();
-        async move {
-            let answer = http.stream(request, &Endpoint::default()).await.map_err(|error| transport_error(&error))?;
-            Ok(answer.map(|body| body.map(|piece| piece.map_err(|error| transport_error(&error))).boxed()))
-        }
-        .boxed()
-    };
-    Transport::new(send, |time| clock::sleep(time).boxed())
-}
-
-fn transport_error(error: &HttpError) -> TransportError {
-    match error {
-        HttpError::Unreachable(_) | HttpError::Timeout(_) => TransportError::transient(error.to_string()),
-        _ => TransportError::permanent(error.to_string()),
-    }
+    Transport::over(http.streaming(Endpoint::default()), HttpError::is_transient, clock::sleep)
 }
 
 /// Runs the demo in `folder` with this slipway binary; `keep` leaves it running until interrupted.

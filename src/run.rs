@@ -108,11 +108,7 @@ fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyho
         let (context, shutdown) = (context.clone(), shutdown.clone());
         match stage {
             Stage::Image => {
-                let options = scanner::controller::Options {
-                    no_cross_namespace_refs: config.no_cross_namespace_refs,
-                    ..Default::default()
-                };
-                running.push(scanner::controller::controllers(context.clone(), options, shutdown.clone()).boxed());
+                running.push(scanner::controllers(context.clone(), config.scanner, shutdown.clone()).boxed());
                 let options = updater::controller::Options {
                     mirrors: mirrors.clone(),
                     no_cross_namespace_refs: config.no_cross_namespace_refs,

@@ -12,29 +12,54 @@ fn text<'a>(row: &'a Value, field: &str) -> &'a str {
 
 #[test]
 fn semver_ranges_accept_what_the_reference_accepts() {
-    let mut groups: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for file in ["image/semver_constraints.jsonl", "image/semver_grid.jsonl"] {
+    let mut groups: BTreeMap<(String, bool), Vec<Value>> = BTreeMap::new();
+    for file in ["image/semver_constraints.jsonl", "image/semver_grid.jsonl", "image/semver_reasons.jsonl"] {
         for row in rows(file) {
-            if row.get("match").is_some() && row["include_prerelease"] != json!(true) {
-                groups.entry(text(&row, "constraint").to_owned()).or_default().push(row);
+            if row.get("match").is_some() || row.get("reason").is_some() {
+                let key = (text(&row, "constraint").to_owned(), row["include_prerelease"] == json!(true));
+                groups.entry(key).or_default().push(row);
             }
         }
     }
     let (mut wrong, mut total) = (Vec::new(), 0);
-    for (range, rows) in &groups {
+    for ((range, with_prereleases), rows) in &groups {
         let versions: Vec<&str> = rows.iter().map(|row| text(row, "version")).collect();
-        let run = slipway_with(&["semver", "-o", "json", "--", range, "-"], &versions.join("\n"));
+        let mut arguments = vec!["semver", "-o", "json"];
+        arguments.extend(with_prereleases.then_some("--include-prerelease"));
+        arguments.extend(["--", range, "-"]);
+        let run = slipway_with(&arguments, &versions.join("\n"));
         let answer = run.json();
         for row in rows {
             total += 1;
             let found =
                 answer["versions"].as_array().and_then(|all| all.iter().find(|v| v["version"] == row["version"]));
-            if found.map(|found| &found["match"]) != Some(&row["match"]) {
+            let fits = |field| row.get(field).is_none_or(|expected| found.map(|found| &found[field]) == Some(expected));
+            if !fits("match") || !fits("reason") {
                 wrong.push(format!("{row}: {found:?}"));
             }
         }
     }
     settle(total, &wrong);
+}
+
+#[test]
+fn versions_are_read_as_the_reference_reads_them() {
+    let all: Vec<Value> = rows("image/semver_constraints.jsonl")
+        .into_iter()
+        .filter(|row| row.get("parse").is_some() && matches!(text(row, "mode"), "" | "loose"))
+        .collect();
+    let versions: Vec<&str> = all.iter().map(|row| text(row, "version")).filter(|text| !text.is_empty()).collect();
+    let answer = slipway_with(&["semver", "-o", "json", "*", "-"], &versions.join("\n")).json();
+    let mut wrong = Vec::new();
+    for row in all.iter().filter(|row| !text(row, "version").is_empty()) {
+        let found = answer["versions"].as_array().and_then(|all| all.iter().find(|v| v["version"] == row["version"]));
+        let parsed = found.and_then(|found| found["parsed"].as_str());
+        let normalized = row.get("normalized").is_none_or(|expected| parsed == expected.as_str());
+        if Some(parsed.is_some()) != row["parse"].as_bool() || !normalized {
+            wrong.push(format!("{row}: {found:?}"));
+        }
+    }
+    settle(all.len(), &wrong);
 }
 
 #[test]

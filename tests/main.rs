@@ -6,6 +6,7 @@ mod cli;
 #[allow(dead_code, reason = "the demo's world is shared with the binary, which also prints")]
 #[path = "../src/demo.rs"]
 mod demo;
+mod image;
 mod install;
 mod look;
 mod pipeline;

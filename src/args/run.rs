@@ -74,6 +74,9 @@ pub struct Run {
     /// References to objects of other namespaces are refused.
     #[arg(long)]
     pub no_cross_namespace_refs: bool,
+    /// How registries are asked.
+    #[command(flatten)]
+    pub scanner: super::scanner::Scanner,
     /// How much is logged: error, warn, info, debug, trace, or a tracing filter.
     #[arg(long, default_value = "info", env = "SLIPWAY_LOG_LEVEL")]
     pub log_level: String,

@@ -1,7 +1,9 @@
-//! `slipway choose`: which tag an ImagePolicy chooses, and why not the others. Needs no server and no cluster.
+//! `slipway choose`: which tag an ImagePolicy chooses, and why not the others. Needs no server and no cluster, and can look
+//! into a running slipway.
 
 mod funnel;
-mod manifest;
+mod live;
+pub mod manifest;
 
 use anyhow::{Context as _, anyhow, bail};
 use policy::{Candidate, Policy, Selection, Verdict};
@@ -51,21 +53,41 @@ pub fn run(args: &Choose) -> anyhow::Result<Exit> {
 
 /// Reads, chooses, prints.
 fn choose(args: &Choose) -> anyhow::Result<Exit> {
-    if args.file == "-" && args.tags == "-" {
-        bail!("the policy and the tags cannot both come from standard input");
-    }
-    let manifest = Manifest::read(&args.file, args.policy.as_deref())?;
+    let (manifest, tags) = match &args.file {
+        Some(file) => (Manifest::read(file, args.policy.as_deref())?, given(args)?),
+        None => match super::wait_for(live::read(args))? {
+            Some((manifest, kept)) if args.tags.is_none() => (manifest, kept),
+            Some((manifest, _)) => (manifest, given(args)?),
+            None => return Ok(Exit::No),
+        },
+    };
     let policy = manifest.policy()?;
-    let text = super::read(&args.tags)?;
-    let tags = tags(&text).with_context(|| format!("the tags in {} cannot be read", args.tags))?;
-    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-    let selection = policy.select(&tags);
+    let exclusions = manifest.exclusions()?;
+    let (excluded, tags): (Vec<&str>, Vec<&str>) =
+        tags.iter().map(String::as_str).partition(|tag| exclusions.dropping(tag).is_some());
+    let mut selection = policy.select(&tags);
+    selection.candidates.extend(excluded.into_iter().map(|tag| Candidate {
+        tag,
+        value: None,
+        verdict: Verdict::Excluded(exclusions.dropping(tag).unwrap_or_default()),
+    }));
     match (&args.why_not, args.output) {
         (Some(tag), output) => return why_not(tag, &policy, &selection, output),
         (None, Output::Json) => super::print_json(&answer(&policy, &selection))?,
+        (None, Output::Table) if args.all => super::print(&every(&policy, &selection)),
         (None, Output::Table) => super::print(&funnel::table(&manifest, &policy, &selection)),
     }
     Ok(if selection.error.is_some() { Exit::No } else { Exit::Done })
+}
+
+/// The tags of the file that was named.
+fn given(args: &Choose) -> anyhow::Result<Vec<String>> {
+    let Some(path) = args.tags.as_deref() else { bail!("the tags are missing: --tags FILE") };
+    if path == "-" && args.file.as_deref() == Some("-") {
+        bail!("the policy and the tags cannot both come from standard input");
+    }
+    let text = super::read(path)?;
+    tags(&text).with_context(|| format!("the tags in {path} cannot be read"))
 }
 
 /// The answer for programs.
@@ -74,18 +96,46 @@ fn answer<'a>(policy: &Policy, selection: &'a Selection<'_>) -> Answer<'a> {
         latest: selection.latest().map(|latest| Latest { tag: latest.tag, value: value(latest).unwrap_or_default() }),
         reason: policy.summary(selection),
         error: selection.error.as_ref().map(ToString::to_string),
-        candidates: selection.candidates.iter().map(|candidate| row(policy, candidate)).collect(),
+        candidates: selection.candidates.iter().map(|candidate| row(policy, selection, candidate)).collect(),
     }
 }
 
 /// One tag for programs.
-fn row<'a>(policy: &Policy, candidate: &'a Candidate<'_>) -> Row<'a> {
+fn row<'a>(policy: &Policy, selection: &Selection<'_>, candidate: &'a Candidate<'_>) -> Row<'a> {
     Row {
         tag: candidate.tag,
         value: value(candidate),
         accepted: candidate.verdict == Verdict::Accepted,
-        reason: policy.reason(candidate),
+        reason: reason(policy, selection, candidate),
     }
+}
+
+/// The rule that dropped a tag, or why it lost; none for the chosen one.
+fn reason(policy: &Policy, selection: &Selection<'_>, candidate: &Candidate<'_>) -> Option<String> {
+    let defeat = || {
+        let chosen = selection.latest().filter(|chosen| chosen.tag != candidate.tag)?;
+        Some(policy.defeat(candidate, chosen))
+    };
+    policy.reason(candidate).or_else(defeat)
+}
+
+/// Every tag with its fate, best first, for people.
+fn every(policy: &Policy, selection: &Selection<'_>) -> String {
+    let chosen = selection.latest().map(|chosen| chosen.tag);
+    let rows: Vec<Vec<String>> = selection
+        .candidates
+        .iter()
+        .map(|candidate| {
+            let (mark, told) = match reason(policy, selection, candidate) {
+                None if chosen == Some(candidate.tag) => ("✔", policy.summary(selection)),
+                None => ("·", "fits".to_owned()),
+                Some(reason) if candidate.verdict == Verdict::Accepted => ("·", format!("fits, {reason}")),
+                Some(reason) => ("✘", reason),
+            };
+            vec![mark.to_owned(), candidate.tag.to_owned(), value(candidate).unwrap_or("-").to_owned(), told]
+        })
+        .collect();
+    super::table::render(Some(&["", "TAG", "COMPARED AS", "WHY"]), &rows)
 }
 
 /// What is compared for a candidate.
@@ -102,18 +152,20 @@ fn why_not(tag: &str, policy: &Policy, selection: &Selection<'_>, output: Output
     let sentence = match (policy.reason(candidate), selection.latest()) {
         (Some(reason), _) => format!("{tag} was dropped: {reason}"),
         (None, Some(latest)) if latest.tag == tag => format!("{tag} is chosen: {}", policy.summary(selection)),
-        (None, Some(latest)) => format!("{tag} fits, as number {}, but {} comes before it", place + 1, latest.tag),
+        (None, Some(latest)) => {
+            format!("{tag} fits, as number {}, but is {}", place + 1, policy.defeat(candidate, latest))
+        }
         (None, None) => format!("{tag} fits, but nothing is chosen: {}", policy.summary(selection)),
     };
     match output {
-        Output::Json => super::print_json(&row(policy, candidate))?,
+        Output::Json => super::print_json(&row(policy, selection, candidate))?,
         Output::Table => super::print(&(sentence + "\n")),
     }
     Ok(if selection.latest().is_some_and(|latest| latest.tag == tag) { Exit::Done } else { Exit::No })
 }
 
 /// The tags of a text: one per line, a JSON list, or a JSON object with a list under `tags`, as registries answer.
-fn tags(text: &str) -> anyhow::Result<Vec<String>> {
+pub fn tags(text: &str) -> anyhow::Result<Vec<String>> {
     let text = text.trim_start_matches('\u{feff}');
     // A tag begins with neither bracket.
     if !text.trim_start().starts_with(['[', '{']) {

@@ -30,3 +30,39 @@ pub fn one<K: Resource<DynamicType = ()> + DeserializeOwned>(file: &str) -> anyh
         (None, _) => bail!("{file} holds no object of kind {}", K::kind(&())),
     }
 }
+
+/// The line of a field, by looking for its keys one after the other; that of the last key found otherwise.
+pub fn line_of(text: &str, start: usize, keys: &[&str]) -> usize {
+    let mut found = start;
+    let first = start.saturating_sub(1);
+    let document = text.lines().enumerate().skip(first);
+    let mut lines = document.take_while(|(index, line)| *index == first || !line.starts_with("---")).peekable();
+    for key in keys {
+        let is_key = |line: &str| {
+            let line = line.trim_start_matches([' ', '-', '{', '"']);
+            line.strip_prefix(key).is_some_and(|rest| rest.trim_start_matches(['"', ' ']).starts_with(':'))
+        };
+        match lines.clone().find(|(_, line)| is_key(line)) {
+            Some((index, _)) => {
+                found = index + 1;
+                while lines.next_if(|(passed, _)| *passed <= index).is_some() {}
+            }
+            None => break,
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_below_its_parents() {
+        let text = "kind: A\nmetadata:\n  range: no\nspec:\n  policy:\n    semver:\n      range: x\n";
+        assert_eq!(line_of(text, 1, &["spec", "policy", "semver", "range"]), 7);
+        assert_eq!(line_of(text, 1, &["spec", "filterTags", "pattern"]), 4);
+        assert_eq!(line_of("a: 1\n---\nspec: 2\n", 1, &["spec"]), 1);
+        assert_eq!(line_of("", 1, &["spec"]), 1);
+    }
+}

@@ -39,6 +39,7 @@ pub fn run(args: &Semver) -> anyhow::Result<Exit> {
         version => vec![version],
     });
     let range = Range::parse(&args.range);
+    let range = if args.include_prerelease { range.map(Range::including_prereleases) } else { range };
     let error = range.as_ref().err().map(ToString::to_string);
     let versions = versions.map(|version| row(version, range.as_ref().ok(), error.as_deref())).collect();
     let answer = Answer { range: &args.range, valid: range.is_ok(), error, versions };

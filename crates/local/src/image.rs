@@ -10,13 +10,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use bytes::Bytes;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::StreamExt as _;
 use oci::{
     Digest, Keychain, Reference, Repository,
     manifest::{Descriptor, Platform, Process},
 };
-use reconcile::{Endpoint, Http, Site, effect};
+use reconcile::{Endpoint, Http, HttpError, Site, clock, effect};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
@@ -348,22 +347,5 @@ fn platform() -> Platform {
 
 /// The registry client's way out: the one HTTP client.
 pub fn transport(http: &Http) -> oci::Transport {
-    let http = http.clone();
-    let failed = |error: reconcile::HttpError| match error {
-        reconcile::HttpError::Unreachable(_) | reconcile::HttpError::Timeout(_) => {
-            oci::TransportError::transient(error.to_string())
-        }
-        error => oci::TransportError::permanent(error.to_string()),
-    };
-    oci::Transport::new(
-        move |request: http::Request<Bytes>| {
-            let http = http.clone();
-            async move {
-                let response = http.stream(request, &Endpoint::default()).await.map_err(failed)?;
-                Ok(response.map(|body| body.map(move |chunk| chunk.map_err(failed)).boxed()))
-            }
-            .boxed()
-        },
-        |time| reconcile::clock::sleep(time).boxed(),
-    )
+    oci::Transport::over(http.streaming(Endpoint::default()), HttpError::is_transient, clock::sleep)
 }

@@ -1,10 +1,8 @@
-//! What can be read from one repository: tags, digests, manifests, configurations, blobs.
-
-use std::collections::HashSet;
+//! What can be read from one repository: digests, manifests, configurations, blobs. Tags are in `listing.rs`.
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -13,16 +11,10 @@ use crate::{
     Client, Credential, Digest, Error, Name, Result,
     challenge::Demand,
     client::{Answer, Call, Door},
-    link,
     manifest::{self, Config, Descriptor, Index, Manifest, Platform},
     token::Wanted,
 };
 
-/// Tags asked for at once; registries may give fewer.
-const PAGE: &str = "n=1000";
-/// A registry that never ends its list must not fill our memory.
-const MAX_PAGES: usize = 10_000;
-const PAGE_LIMIT_BYTES: usize = 32 << 20;
 /// As much as OCI distribution asks registries to take.
 const MANIFEST_LIMIT_BYTES: usize = 4 << 20;
 const CONFIG_LIMIT_BYTES: u64 = 8 << 20;
@@ -71,52 +63,12 @@ impl Repository {
         &self.name
     }
 
-    /// All tags in the registry's order. A page that fails discards the listing: half a list would choose a wrong tag.
-    pub async fn tags(&self) -> Result<Vec<String>> {
-        #[derive(Deserialize)]
-        struct Page {
-            #[serde(default)]
-            tags: Option<Vec<String>>,
-        }
-        let mut tags = Vec::new();
-        let mut seen = HashSet::new();
-        let mut next = None;
-        for _ in 0..MAX_PAGES {
-            let page = next.as_ref();
-            let (request, url, headers, body) = self.client.retrying(|| self.page(page)).await?;
-            let page: Page = serde_json::from_slice(&body)
-                .map_err(|error| Error::protocol(&request, format!("the tag list is not readable JSON: {error}")))?;
-            tags.append(&mut page.tags.unwrap_or_default());
-            let link = headers.get(header::LINK).map(|value| value.to_str().unwrap_or("?")).unwrap_or_default();
-            let following = link::next(link, &url).map_err(|error| Error::protocol(&request, error.to_string()))?;
-            let Some(following) = following else { return Ok(tags) };
-            if !seen.insert(url) || seen.contains(&following) {
-                return Err(Error::protocol(&request, "the tag list's pages go round in a circle"));
-            }
-            next = Some(following);
-        }
-        Err(Error::protocol(format!("tags of {}", self.name), format!("more than {MAX_PAGES} pages")))
-    }
-
-    async fn page(&self, page: Option<&Url>) -> Result<(String, Url, HeaderMap, Bytes)> {
-        let url = match page {
-            Some(page) => page.clone(),
-            None => self.url(&format!("tags/list?{PAGE}")).await?,
-        };
-        let answer = self.send(Actions::Pull, Call::get(url)).await?.expect(&[StatusCode::OK]).await?;
-        let (request, url) = (answer.request.clone(), answer.url.clone());
-        let (headers, body) = answer.collect(PAGE_LIMIT_BYTES).await?;
-        Ok((request, url, headers, body))
-    }
-
     /// The digest that a tag points at: of the index for an image with several platforms.
     pub async fn digest(&self, reference: &str) -> Result<Digest> {
         let answer = self.client.retrying(|| self.manifest_answer(Method::HEAD, reference)).await;
-        match answer {
-            Ok(answer) => match content_digest(&answer)? {
-                Some(digest) => Ok(digest),
-                None => Ok(self.document(reference).await?.digest),
-            },
+        match answer.and_then(|answer| content_digest(&answer)) {
+            Ok(Some(digest)) => Ok(digest),
+            Ok(None) => Ok(self.document(reference).await?.digest),
             // A registry may not know HEAD; the GET tells whether the tag is there.
             Err(error) if error.status().is_some_and(|status| matches!(status.as_u16(), 405 | 501)) => {
                 Ok(self.document(reference).await?.digest)
@@ -247,6 +199,8 @@ impl Repository {
         if retry_is_idle || matches!(credential, Some(Credential::RegistryToken(_))) {
             return Ok(answer);
         }
+        // An answer that is held holds its connection, and its place in the budget of the host.
+        drop(answer);
         door.demand = demand;
         let authorization = match &door.demand {
             Demand::Bearer(bearer) => {

@@ -14,6 +14,8 @@ use crate::{
 };
 
 const TOKEN_LIMIT_BYTES: usize = 1 << 20;
+/// Tokens kept; each may have some kilobytes.
+const MAX_TOKENS: usize = 1024;
 
 #[derive(Deserialize)]
 struct TokenAnswer {
@@ -77,7 +79,12 @@ impl Client {
             .map_err(|_| Error::protocol(&request, "the token server's answer is not readable JSON"))?;
         let token = [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.is_empty());
         let token = token.ok_or_else(|| Error::protocol(&request, "the token server's answer holds no token"))?;
-        self.memory().tokens.insert(wanted.key(), token.clone());
+        let mut memory = self.memory();
+        if memory.tokens.len() >= MAX_TOKENS {
+            // A token that is missed is fetched again.
+            memory.tokens.clear();
+        }
+        memory.tokens.insert(wanted.key(), token.clone());
         Ok(token)
     }
 
@@ -138,20 +145,34 @@ impl Wanted<'_> {
 
     /// What tells this token from others. Hashed, so that no secret is kept as a key.
     fn key(&self) -> [u8; 32] {
-        let mut hasher = Sha256::new();
-        let credential = self.credential.map_or([const { String::new() }; 3], |credential| match credential {
-            Credential::Basic { username, password } => ["basic".into(), username.clone(), password.clone()],
-            Credential::IdentityToken { username, token } => ["identity".into(), username.clone(), token.clone()],
-            Credential::RegistryToken(token) => ["registry".into(), String::new(), token.clone()],
-        });
-        let service = self.bearer.service.clone().unwrap_or_default();
-        let place = [self.door.base.to_string(), self.bearer.realm.clone(), service];
-        for part in place.iter().chain(&credential).chain(&self.scopes) {
-            hasher.update(part.len().to_be_bytes());
-            hasher.update(part);
-        }
-        hasher.finalize().into()
+        let service = self.bearer.service.as_deref().unwrap_or_default();
+        let place = [self.door.base.as_str(), &self.bearer.realm, service];
+        let texts = place.into_iter().chain(self.scopes.iter().map(String::as_str)).map(str::as_bytes);
+        let credential = self.credential.map(Credential::fingerprint).unwrap_or_default();
+        fingerprint(texts.chain([credential.as_slice()]))
     }
+}
+
+impl Credential {
+    /// What tells it from others without holding it.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let parts = match self {
+            Self::Basic { username, password } => ["basic", username, password],
+            Self::IdentityToken { username, token } => ["identity", username, token],
+            Self::RegistryToken(token) => ["registry", "", token],
+        };
+        fingerprint(parts.into_iter().map(str::as_bytes))
+    }
+}
+
+/// A hash over parts that cannot run into each other.
+fn fingerprint<'a>(parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.len().to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
 }
 
 fn basic(credential: &Credential) -> Option<String> {

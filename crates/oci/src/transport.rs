@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::{
-    StreamExt as _,
+    FutureExt as _, Stream, StreamExt as _,
     future::BoxFuture,
     stream::{self, BoxStream},
 };
@@ -58,6 +58,28 @@ impl Transport {
         W: Fn(Duration) -> BoxFuture<'static, ()> + std::marker::Send + Sync + 'static,
     {
         Self { send: Arc::new(send), sleep: Arc::new(sleep) }
+    }
+
+    /// A transport over a client whose answers stream. `is_transient` tells which of its errors may be gone a moment later.
+    pub fn over<S, A, B, E, W, F>(send: S, is_transient: fn(&E) -> bool, sleep: W) -> Self
+    where
+        S: Fn(http::Request<Bytes>) -> A + std::marker::Send + Sync + 'static,
+        A: Future<Output = Result<http::Response<B>, E>> + std::marker::Send + 'static,
+        B: Stream<Item = Result<Bytes, E>> + std::marker::Send + 'static,
+        E: fmt::Display + 'static,
+        W: Fn(Duration) -> F + std::marker::Send + Sync + 'static,
+        F: Future<Output = ()> + std::marker::Send + 'static,
+    {
+        let failure = move |error: E| TransportError { message: error.to_string(), transient: is_transient(&error) };
+        let send = move |request| {
+            let answer = send(request);
+            async move {
+                let answer = answer.await.map_err(failure)?;
+                Ok(answer.map(|body| body.map(move |piece| piece.map_err(failure)).boxed()))
+            }
+            .boxed()
+        };
+        Self::new(send, move |time| sleep(time).boxed())
     }
 
     pub(crate) async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, TransportError> {

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{Response, StatusCode};
-use oci::{Client, Credential, Error, Name, Repository, Transport, TransportError, transport::full};
+use oci::{Client, Credential, Error, Listed, Name, Repository, Transport, TransportError, transport::full};
 
 /// One request as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,6 +204,56 @@ async fn pages_are_followed_until_there_is_no_link() {
         .on(LIST, page("</v2/team/app/tags/list?n=1000&last=a>; rel=\"next\"", "a"))
         .on("https://r.example/v2/", vec![answer(200, &[], "")]);
     assert_eq!(world.repository("r.example/team/app").tags().await.expect("the list is there"), ["a", "b"]);
+}
+
+/// A tag list with these numbers.
+fn numbers(range: std::ops::Range<u32>) -> String {
+    serde_json::json!({"tags": range.map(|number| format!("{number:04}")).collect::<Vec<_>>()}).to_string()
+}
+
+#[tokio::test]
+async fn a_full_page_without_a_link_is_asked_for_what_follows() {
+    let open =
+        || World::default().on(&format!("{LIST}?n=1000&last=1999"), vec![answer(200, &[], &numbers(2000..2007))]);
+    let first = || answer(200, &[], &numbers(0..1000));
+    let tags = |world: World| async move { world.repository("r.example/team/app").tags().await.map(|tags| tags.len()) };
+    let entry = || vec![answer(200, &[], "")];
+    for (second, expected) in [
+        (answer(200, &[], &numbers(1000..2000)), 2007),
+        // Those who do not know `last` send the list again, or refuse the request.
+        (first(), 1000),
+        (answer(404, &[], ""), 1000),
+        (answer(200, &[], r#"{"tags":null}"#), 1000),
+    ] {
+        let world = open().on(&format!("{LIST}?n=1000&last=0999"), vec![second]).on(LIST, vec![first()]);
+        assert_eq!(tags(world.on("https://r.example/v2/", entry())).await.expect("the list is there"), expected);
+    }
+    let broken = open().on(&format!("{LIST}?n=1000&last=0999"), vec![answer(500, &[], "")]).on(LIST, vec![first()]);
+    let error = tags(broken.on("https://r.example/v2/", entry())).await.expect_err("the second page fails");
+    assert_eq!(error.status().map(|status| status.as_u16()), Some(500));
+}
+
+#[tokio::test]
+async fn an_answer_without_tags_is_no_empty_list() {
+    let world = World::default()
+        .on(LIST, vec![answer(200, &[], r#"{"message": "maintenance"}"#)])
+        .on("https://r.example/v2/", vec![answer(200, &[], "")]);
+    let error = world.repository("r.example/team/app").tags().await.expect_err("nothing was listed");
+    assert!(error.to_string().ends_with("the answer holds no tags"), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_that_has_not_changed_is_not_sent_again() {
+    let tagged = answer(200, &[("etag", "\"7\"")], r#"{"tags":["1"]}"#);
+    let world = World::default()
+        .on(LIST, vec![tagged, answer(304, &[], "")])
+        .on("https://r.example/v2/", vec![answer(200, &[], "")]);
+    let repository = world.repository("r.example/team/app");
+    let listed = repository.tags_unless(None).await.expect("the list is there");
+    assert_eq!(listed, Listed::Tags { tags: vec!["1".into()], etag: Some("\"7\"".into()) });
+    assert_eq!(repository.tags_unless(Some("\"7\"")).await.expect("nothing changed"), Listed::Unchanged);
+    let error = repository.tags().await.expect_err("nobody asked for a 304");
+    assert_eq!(error.status().map(|status| status.as_u16()), Some(304));
 }
 
 #[tokio::test]

@@ -16,14 +16,15 @@ pub struct Filter {
     pattern: Pattern,
     /// Empty when the tag itself is compared.
     template: Vec<Piece>,
+    unknown_groups: Vec<String>,
 }
 
 /// A piece of the `extract` template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Text(String),
-    /// What a group matched.
-    Group(usize),
+    /// What the first of these groups matched that took part in the match.
+    Groups(Vec<usize>),
 }
 
 impl Filter {
@@ -31,13 +32,18 @@ impl Filter {
     pub fn new(filter: &TagFilter) -> Result<Self, Error> {
         let written = filter.pattern.clone();
         let pattern = Pattern::new(&written).map_err(|source| Error::Pattern { pattern: written.clone(), source })?;
-        let template = template(&filter.extract, &pattern);
-        Ok(Self { written, pattern, template })
+        let (template, unknown_groups) = template(&filter.extract, &pattern);
+        Ok(Self { written, pattern, template, unknown_groups })
     }
 
     /// The pattern as the manifest has it.
     pub fn pattern(&self) -> &str {
         &self.written
+    }
+
+    /// Groups that the template names and the pattern does not have: they are always empty.
+    pub fn unknown_groups(&self) -> &[String] {
+        &self.unknown_groups
     }
 
     /// Whether something else than the tag itself is compared, so that two tags may look the same.
@@ -60,23 +66,26 @@ impl Filter {
 
 /// The template filled in.
 fn expand<'a>(template: &[Piece], groups: &CaptureLocations, tag: &'a str) -> Cow<'a, str> {
-    let matched = |group: usize| groups.get(group).map_or("", |(start, end)| &tag[start..end]);
+    let matched = |numbers: &[usize]| {
+        numbers.iter().find_map(|&group| groups.get(group)).map_or("", |(start, end)| &tag[start..end])
+    };
     match template {
-        [Piece::Group(group)] => Cow::Borrowed(matched(*group)),
+        [Piece::Groups(numbers)] => Cow::Borrowed(matched(numbers)),
         pieces => pieces
             .iter()
             .map(|piece| match piece {
                 Piece::Text(text) => text.as_str(),
-                Piece::Group(group) => matched(*group),
+                Piece::Groups(numbers) => matched(numbers),
             })
             .collect::<String>()
             .into(),
     }
 }
 
-/// Reads a template as Go's `Regexp.Expand` does; unknown groups are empty, a malformed `$` stands for itself.
-fn template(text: &str, pattern: &Pattern) -> Vec<Piece> {
-    let mut pieces = Vec::new();
+/// Reads a template as Go's `Regexp.Expand` does; unknown groups, returned beside, are empty, a malformed `$` stands for
+/// itself.
+fn template(text: &str, pattern: &Pattern) -> (Vec<Piece>, Vec<String>) {
+    let (mut pieces, mut unknown) = (Vec::new(), Vec::new());
     let mut literal = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -87,11 +96,14 @@ fn template(text: &str, pattern: &Pattern) -> Vec<Piece> {
             rest = after;
         } else if let Some((name, after)) = variable(rest) {
             rest = after;
-            if let Some(group) = group(name, pattern) {
+            let numbers = groups(name, pattern);
+            if numbers.is_empty() {
+                unknown.push(name.to_owned());
+            } else {
                 if !literal.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut literal)));
                 }
-                pieces.push(Piece::Group(group));
+                pieces.push(Piece::Groups(numbers));
             }
         } else {
             literal.push('$');
@@ -102,7 +114,7 @@ fn template(text: &str, pattern: &Pattern) -> Vec<Piece> {
     if !literal.is_empty() || (pieces.is_empty() && !text.is_empty()) {
         pieces.push(Piece::Text(literal));
     }
-    pieces
+    (pieces, unknown)
 }
 
 /// The name after a `$`, in braces or as far as letters, digits and `_` go, and what follows it.
@@ -114,12 +126,12 @@ fn variable(text: &str) -> Option<(&str, &str)> {
     (!name.is_empty()).then_some((name, rest))
 }
 
-/// The group meant by a number or a name, if there is such a group.
-fn group(name: &str, pattern: &Pattern) -> Option<usize> {
+/// The groups meant by a number or a name; none if there are no such groups.
+fn groups(name: &str, pattern: &Pattern) -> Vec<usize> {
     let is_number = name.bytes().all(|byte| byte.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
     match is_number {
-        true => name.parse().ok().filter(|&group| group < pattern.groups()),
-        false => pattern.group(name),
+        true => name.parse().ok().filter(|&group| group < pattern.groups()).into_iter().collect(),
+        false => pattern.named(name),
     }
 }
 
@@ -152,6 +164,8 @@ mod tests {
             assert_eq!(extract("(a)(?P<n>[0-9])", template, "a1").as_deref(), Some(expected), "{template}");
         }
         assert_eq!(extract("^b", "$1", "a1"), None);
+        // Go lets groups share a name; the first that took part in the match is meant.
+        assert_eq!(extract("v(?P<n>[0-9])|r(?P<n>[0-9])", "$n", "r2").as_deref(), Some("2"));
     }
 
     proptest::proptest! {

@@ -53,9 +53,9 @@ impl Pattern {
         self.names.len()
     }
 
-    /// Number of the group with that name.
-    pub(crate) fn group(&self, name: &str) -> Option<usize> {
-        self.names.iter().position(|own| own.as_deref() == Some(name))
+    /// Numbers of the groups with that name: Go lets several share one.
+    pub(crate) fn named(&self, name: &str) -> Vec<usize> {
+        (0..self.names.len()).filter(|&group| self.names[group].as_deref() == Some(name)).collect()
     }
 
     /// The engine beneath.

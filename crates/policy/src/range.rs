@@ -88,11 +88,27 @@ impl Range {
         parse::range(text)
     }
 
+    /// The same range with every group looking at pre-releases: the switch `IncludePrerelease` of Masterminds, which Flux
+    /// never sets.
+    #[must_use]
+    pub fn including_prereleases(mut self) -> Self {
+        self.groups.iter_mut().for_each(|group| group.prereleases = true);
+        self
+    }
+
     /// Whether the version is within the range.
     pub fn matches(&self, version: &Version<'_>) -> bool {
         self.groups
             .iter()
             .any(|group| group.admits(version) && group.terms.iter().all(|term| term.check(version).is_ok()))
+    }
+
+    /// Whether any version at all is within the range.
+    pub fn is_satisfiable(&self) -> bool {
+        let is_within = |(major, minor, patch, pre): &(u64, u64, u64, String)| {
+            self.matches(&Version { major: *major, minor: *minor, patch: *patch, pre, metadata: "" })
+        };
+        self.groups.iter().flat_map(|group| &group.terms).flat_map(Term::neighbours).any(|version| is_within(&version))
     }
 
     /// Why the version is not within the range, one sentence for each term that it fails, in Masterminds' words; empty when it is.
@@ -176,6 +192,22 @@ impl Term {
     /// The term's version, open fields being 0.
     fn version(&self) -> Version<'_> {
         Version { major: self.major, minor: self.minor, patch: self.patch, pre: &self.pre, metadata: "" }
+    }
+
+    /// The term's version and the next ones after it, releases and pre-releases. Terms bound intervals, so that of the
+    /// neighbours of all terms, and 0.0.0, one is within a group if anything is.
+    fn neighbours(&self) -> Vec<(u64, u64, u64, String)> {
+        let (major, minor, patch) = (self.major, self.minor, self.patch);
+        let releases = [
+            (0, 0, 0),
+            (major, minor, patch),
+            (major, minor, patch.saturating_add(1)),
+            (major, minor.saturating_add(1), 0),
+            (major.saturating_add(1), 0, 0),
+        ];
+        let pres = [String::new(), "0".to_owned(), self.pre.clone(), format!("{}.0", self.pre)];
+        let pres = || pres.iter().filter(|pre| !pre.starts_with('.'));
+        releases.iter().flat_map(|&(x, y, z)| pres().map(move |pre| (x, y, z, pre.clone()))).collect()
     }
 
     /// Where the version stands, seen from the term's.

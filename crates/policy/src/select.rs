@@ -1,6 +1,6 @@
 //! The choice among tags, and for every tag why it was not chosen.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, cmp::Ordering, collections::HashMap};
 
 use api::image::ImagePolicySpec;
 
@@ -42,6 +42,8 @@ pub struct Candidate<'a> {
 pub enum Verdict<'a> {
     /// It fits.
     Accepted,
+    /// The repository's exclusion list drops it, with this pattern; it never reaches the policy.
+    Excluded(&'a str),
     /// The filter's pattern does not match.
     PatternMismatch,
     /// Another tag extracts to the same text and stands for both.
@@ -124,6 +126,7 @@ impl Policy {
         let value = candidate.value.as_deref().unwrap_or_default();
         match candidate.verdict {
             Verdict::Accepted => None,
+            Verdict::Excluded(pattern) => Some(format!("matches {pattern} of the exclusion list")),
             Verdict::PatternMismatch => {
                 let pattern = self.filter.as_ref().map_or("", Filter::pattern);
                 Some(format!("does not match the pattern {pattern}"))
@@ -135,6 +138,31 @@ impl Policy {
                 _ => None,
             },
             Verdict::NotANumber => Some("not a number".to_owned()),
+        }
+    }
+
+    /// Why an accepted candidate is not the chosen one, in words.
+    pub fn defeat(&self, candidate: &Candidate<'_>, chosen: &Candidate<'_>) -> String {
+        let (own, best) = (candidate.value.as_deref().unwrap_or_default(), chosen.value.as_deref().unwrap_or_default());
+        let tag = chosen.tag;
+        match &self.order {
+            Order::SemVer(_) => {
+                let versions = Version::tag(own).ok().zip(Version::tag(best).ok());
+                match versions.map(|(own, best)| own.precedence(&best)) {
+                    Some(Ordering::Equal) => format!("equal to {tag}, whose tag is greater in byte order"),
+                    _ => format!("lower than {tag}"),
+                }
+            }
+            Order::Alphabetical(Direction::Ascending) => format!("before {tag} in byte order"),
+            Order::Alphabetical(Direction::Descending) => format!("after {tag} in byte order"),
+            Order::Numerical(direction) => {
+                let numbers = Number::parse(own).zip(Number::parse(best));
+                match numbers.map(|(own, best)| own.compare(&best)) {
+                    Some(Ordering::Equal) => format!("equal to {tag}, whose tag is less in byte order"),
+                    _ if direction.better().is_gt() => format!("less than {tag}"),
+                    _ => format!("greater than {tag}"),
+                }
+            }
         }
     }
 
@@ -205,7 +233,7 @@ impl Policy {
 }
 
 /// The order in which better ones come first.
-fn ranked(direction: Direction, order: std::cmp::Ordering) -> std::cmp::Ordering {
+fn ranked(direction: Direction, order: Ordering) -> Ordering {
     if direction.better().is_gt() { order.reverse() } else { order }
 }
 

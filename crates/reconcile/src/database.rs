@@ -118,6 +118,16 @@ impl Database {
         .await
     }
 
+    /// The keys of a bucket, in byte order.
+    pub async fn keys(&self, bucket: &'static str) -> Result<Vec<String>> {
+        self.call(move |connection| {
+            let mut select = connection.prepare_cached("SELECT key FROM records WHERE bucket = ?1 ORDER BY key")?;
+            let rows = select.query_map(params![bucket], |row| row.get(0))?;
+            rows.collect()
+        })
+        .await
+    }
+
     /// Runs statements off the async threads.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
@@ -204,6 +214,7 @@ mod tests {
         let database = Database::open(&path).unwrap();
         let found = database.scan("tags", "a/").await.unwrap();
         assert_eq!(found, [("a/1".into(), b"new".to_vec()), ("a/2".into(), b"a/2".to_vec())]);
+        assert_eq!(database.keys("tags").await.unwrap(), ["a/1", "a/2", "b/1"]);
         database.remove("tags", "a/1").await.unwrap();
         assert_eq!(database.read("tags", "a/1").await.unwrap(), None);
     }

@@ -34,6 +34,13 @@ pub enum HttpError {
     Fault(#[from] Fault),
 }
 
+impl HttpError {
+    /// Whether the same request may succeed a moment later: settings do not mend themselves.
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::Settings(_) | Self::TooLarge(_))
+    }
+}
+
 /// How a server is talked to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
@@ -153,6 +160,19 @@ impl Http {
                 .unwrap_or(Err(HttpError::Timeout(endpoint.timeout)))
         })
         .await
+    }
+
+    /// [`Http::stream`] to servers that are talked to in one way, as a function that owns what it needs.
+    pub fn streaming(
+        &self,
+        endpoint: Endpoint,
+    ) -> impl Fn(http::Request<Bytes>) -> BoxFuture<'static, Result<http::Response<Body>, HttpError>> + Send + Sync + 'static
+    {
+        let (http, endpoint) = (self.clone(), Arc::new(endpoint));
+        move |request| {
+            let (http, endpoint) = (http.clone(), endpoint.clone());
+            Box::pin(async move { http.stream(request, &endpoint).await })
+        }
     }
 
     async fn exchange(

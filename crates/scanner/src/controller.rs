@@ -2,19 +2,27 @@
 //!
 //! They meet in the store and in the kept tags: a scan that finds another tag set runs the policies that refer to it.
 
+mod listings;
 mod login;
+mod numbers;
 mod policy;
 mod registry;
 mod repository;
+mod secrets;
+mod traffic;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use api::image::{ImagePolicy, ImageRepository};
+use api::{
+    image::{ImagePolicy, ImageRepository},
+    meta::ObjectReference,
+};
 use kube::ResourceExt as _;
-use reconcile::{Context, Controller, ObjectRef, Shutdown};
+use reconcile::{Context, Controller, ObjectRef, Shutdown, Store};
 
-use self::{policy::Policies, registry::Registries, repository::Repositories};
-use crate::Tags;
+pub use self::login::LoginCache;
+use self::{numbers::Numbers, policy::Policies, registry::Registries, repository::Repositories};
+use crate::{Limits, Tags};
 
 /// Field manager and event source of both kinds.
 const CONTROLLER: &str = "image-reflector-controller";
@@ -32,6 +40,10 @@ pub struct Options {
     pub requeue_dependency: Duration,
     /// The feature gate `ObjectLevelWorkloadIdentity`.
     pub object_level_workload_identity: bool,
+    /// What one registry host is asked at most, by all objects together.
+    pub limits: Limits,
+    /// How the logins of cloud providers are kept.
+    pub logins: LoginCache,
 }
 
 impl Default for Options {
@@ -41,6 +53,8 @@ impl Default for Options {
             concurrency: 4,
             requeue_dependency: Duration::from_secs(30),
             object_level_workload_identity: false,
+            limits: Limits::default(),
+            logins: LoginCache::default(),
         }
     }
 }
@@ -48,14 +62,34 @@ impl Default for Options {
 /// Runs both loops until told to stop.
 pub async fn controllers(context: Context, options: Options, shutdown: Shutdown) {
     let tags = Tags::new(context.store.database().clone());
-    let registries = Arc::new(Registries::new(context.clone()));
-    let repositories = Repositories { options, tags: tags.clone(), registries: registries.clone() };
-    let policies = Policies { options, tags, registries, store: context.store.clone() };
+    let numbers = Numbers::new(&context.metrics);
+    let registries = Arc::new(Registries::new(context.clone(), options, &numbers));
+    if let Err(error) = collect(&context.store, &tags).await {
+        tracing::warn!(%error, "tags of removed repositories are not collected");
+    }
+    let repositories =
+        Repositories { options, tags: tags.clone(), registries: registries.clone(), numbers: numbers.clone() };
+    let policies = Policies { options, tags, registries, numbers, store: context.store.clone() };
     let scanning = Controller::new(context.clone(), repositories).concurrency(options.concurrency);
     let choosing = Controller::new(context, policies)
         .concurrency(options.concurrency.max(POLICIES_AT_ONCE))
         .watches::<ImageRepository>(affected);
     tokio::join!(scanning.run(shutdown.clone()), choosing.run(shutdown));
+}
+
+/// Forgets the tags of repositories that went away while nobody looked.
+async fn collect(store: &Store, tags: &Tags) -> reconcile::Result<()> {
+    // In this order: a repository that appears meanwhile is in the second list.
+    let kept = tags.repositories().await?;
+    let kind = reconcile::object::named::<ImageRepository>("", "");
+    let present = store.list_values(&kind, None).await?;
+    let present: HashSet<_> =
+        present.iter().filter_map(ObjectReference::of).map(|id| (id.namespace, id.name)).collect();
+    for (namespace, name) in kept.into_iter().filter(|repository| !present.contains(repository)) {
+        tracing::info!(namespace, name, "forgot the tags of a repository that is gone");
+        tags.remove(&namespace, &name).await?;
+    }
+    Ok(())
 }
 
 /// The policies that a change of a repository concerns: its creation, its end, a scan that found another tag set.

@@ -1,8 +1,9 @@
 //! The scanner stage: tags read from registries and kept, and for every policy the tag that is wanted now.
 //!
-//! Pure: [`schedule`], [`result`], [`access`], [`reflection`], [`login`]. Shells: [`tags`], [`controller`].
+//! Pure: [`schedule`], [`result`], [`budget`], [`access`], [`reflection`], [`login`]. Shells: [`tags`], [`controller`].
 
 pub mod access;
+pub mod budget;
 pub mod controller;
 pub mod login;
 pub mod reflection;
@@ -10,9 +11,18 @@ pub mod result;
 pub mod schedule;
 pub mod tags;
 
-pub use controller::{Options, controllers};
+use std::sync::Arc;
+
+pub use budget::Limits;
+pub use controller::{LoginCache, Options, controllers};
 pub use result::Listing;
 pub use tags::Tags;
+
+impl From<oci::Error> for Error {
+    fn from(error: oci::Error) -> Self {
+        Self::Registry(Arc::new(error))
+    }
+}
 
 /// What can go wrong between an object and its registry.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +76,9 @@ pub enum Error {
         /// What the database said.
         source: reconcile::Error,
     },
-    /// The registry failed.
+    /// The registry failed, perhaps for several objects at once.
     #[error(transparent)]
-    Registry(#[from] oci::Error),
+    Registry(#[from] Arc<oci::Error>),
     /// It took too long.
     #[error("no answer within {0}")]
     Timeout(api::Duration),

@@ -16,30 +16,37 @@ pub struct Listing {
 
 /// The compiled exclusion list.
 #[derive(Clone, Debug)]
-pub struct Exclusions(Vec<Pattern>);
+pub struct Exclusions(Vec<(String, Pattern)>);
 
 impl Exclusions {
     /// Compiles a list.
     pub fn new(patterns: &[String]) -> Result<Self, Error> {
         let compile = |pattern: &String| {
-            Pattern::new(pattern).map_err(|source| Error::Exclusion { pattern: pattern.clone(), source })
+            let compiled =
+                Pattern::new(pattern).map_err(|source| Error::Exclusion { pattern: pattern.clone(), source })?;
+            Ok((pattern.clone(), compiled))
         };
         patterns.iter().map(compile).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether a tag is dropped: one of the patterns is found in it.
-    fn drops(&self, tag: &str) -> bool {
-        self.0.iter().any(|pattern| pattern.is_match(tag))
+    /// The pattern that drops a tag, because it is found in it.
+    pub fn dropping(&self, tag: &str) -> Option<&str> {
+        self.0.iter().find(|(_, compiled)| compiled.is_match(tag)).map(|(pattern, _)| pattern.as_str())
     }
 }
 
 impl Listing {
     /// What is kept of a registry's tags.
     pub fn new(mut tags: Vec<String>, exclusions: &Exclusions) -> Self {
-        // A tag with a line break cannot exist in a registry that follows the specification, and could not be stored.
-        tags.retain(|tag| !tag.is_empty() && !tag.contains('\n') && !exclusions.drops(tag));
+        // A tag with a line break or a tab cannot exist in a registry that follows the specification, and could not be stored.
+        tags.retain(|tag| !tag.is_empty() && !tag.contains(['\n', '\t', '\r']) && exclusions.dropping(tag).is_none());
         tags.sort_unstable_by(|one, other| other.cmp(one));
         Self { tags }
+    }
+
+    /// Tags that were kept before, greatest first in byte order.
+    pub fn kept<'a>(tags: impl Iterator<Item = &'a str>) -> Self {
+        Self { tags: tags.map(str::to_owned).collect() }
     }
 
     /// The tags, greatest first in byte order.

@@ -3,15 +3,17 @@
 //! Differs: Flux's default store is shared by all objects of the same image, so that two exclusion lists overwrite each
 //! other; here each ImageRepository has its own.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
+use jiff::Timestamp;
 use reconcile::{Database, clock};
 use tokio::sync::broadcast;
 
 use crate::Listing;
 
-/// One record for each repository: number of tags and revision in the first line, then one tag a line, greatest first in
-/// byte order. One record, so that no cut can part them.
+/// One record for each repository: in the first line number of tags, revision, image and perhaps the registry's `ETag`; then
+/// one tag a line, greatest first in byte order, and behind a tab when it was first seen. One record, so that no cut can
+/// part them.
 const BUCKET: &str = "tags";
 /// Keys kept for those who wait; who misses one looks again.
 const BUS_CAPACITY: usize = 1024;
@@ -27,15 +29,57 @@ pub struct Tags {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored(String);
 
+/// Where a listing comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Canonical name of the image.
+    pub image: &'a str,
+    /// By which the registry tells whether the tags changed, if it does.
+    pub etag: Option<&'a str>,
+}
+
 impl Stored {
     /// The tags, greatest first in byte order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.lines().skip(1)
+        self.seen().map(|(tag, _)| tag)
     }
 
-    /// Number of tags and revision.
+    /// The tags and when each was first seen; those of the first listing have no time, as they may be of any age.
+    pub fn seen(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
+        self.0.lines().skip(1).map(|line| match line.split_once('\t') {
+            Some((tag, seconds)) => (tag, seconds.parse().ok().and_then(|second| Timestamp::from_second(second).ok())),
+            None => (line, None),
+        })
+    }
+
+    /// By which the registry tells whether the tags changed, if these are the tags of that image.
+    pub fn etag(&self, image: &str) -> Option<&str> {
+        let mut words = self.head().splitn(4, ' ').skip(2);
+        words.next().filter(|kept| *kept == image).and_then(|_| words.next())
+    }
+
+    /// Canonical name of the image that the tags are of.
+    fn image(&self) -> &str {
+        self.head().split(' ').nth(2).unwrap_or_default()
+    }
+
     fn head(&self) -> &str {
         self.0.lines().next().unwrap_or_default()
+    }
+
+    /// The record of a listing that takes the place of this one. Tags that are new have been seen now for the first time.
+    fn replaced(&self, head: &str, listing: &Listing, image: &str, now: Timestamp) -> String {
+        let known: Option<HashMap<&str, Option<Timestamp>>> = (self.image() == image).then(|| self.seen().collect());
+        let mut record = head.to_owned();
+        for tag in listing.tags() {
+            record.push('\n');
+            record.push_str(tag);
+            let seen = known.as_ref().and_then(|known| known.get(tag.as_str()).copied().unwrap_or(Some(now)));
+            if let Some(seen) = seen {
+                record.push_str(&format!("\t{}", seen.as_second()));
+            }
+        }
+        record
     }
 }
 
@@ -46,12 +90,20 @@ impl Tags {
     }
 
     /// Keeps a listing in place of the one before; its revision. Nothing is written if it is the same.
-    pub async fn put(&self, namespace: &str, name: &str, listing: &Listing) -> reconcile::Result<String> {
+    pub async fn put(
+        &self,
+        namespace: &str,
+        name: &str,
+        listing: &Listing,
+        origin: Origin<'_>,
+    ) -> reconcile::Result<String> {
         let key = key(namespace, name);
         let revision = listing.revision();
-        let head = format!("{} {revision}", listing.tags().len());
-        if self.record(&key).await?.head() != head {
-            let record = format!("{head}\n{}", listing.tags().join("\n"));
+        let etag = origin.etag.map(|etag| format!(" {etag}")).unwrap_or_default();
+        let head = format!("{} {revision} {}{etag}", listing.tags().len(), origin.image);
+        let before = self.record(&key).await?;
+        if before.head() != head {
+            let record = before.replaced(&head, listing, origin.image, clock::now());
             self.database.put(BUCKET, &key, record.as_bytes()).await?;
         }
         // Nobody waiting is fine.
@@ -98,6 +150,13 @@ impl Tags {
         self.database.remove(BUCKET, &key(namespace, name)).await
     }
 
+    /// The repositories, as namespace and name, that tags are kept of.
+    pub async fn repositories(&self) -> reconcile::Result<Vec<(String, String)>> {
+        let keys = self.database.keys(BUCKET).await?;
+        let parts = |key: String| key.split_once('/').map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
+        Ok(keys.into_iter().filter_map(parts).collect())
+    }
+
     /// The record under a key.
     async fn record(&self, key: &str) -> reconcile::Result<Stored> {
         let bytes = self.database.read(BUCKET, key).await?.unwrap_or_default();
@@ -120,13 +179,38 @@ mod tests {
         Listing::new(tags.iter().map(|&tag| tag.to_owned()).collect(), &none)
     }
 
+    fn origin() -> Origin<'static> {
+        Origin { image: "example.com/a", etag: None }
+    }
+
+    #[tokio::test]
+    async fn new_tags_are_dated_and_those_of_the_first_listing_are_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tags = Tags::new(Database::open(&folder.path().join("state.db")).expect("a database"));
+        let etag = Origin { etag: Some("W/\"1 2\""), ..origin() };
+        tags.put("ns", "a", &listing(&["1"]), etag).await.expect("stored");
+        let first = tags.read("ns", "a").await.expect("read");
+        assert_eq!((first.etag("example.com/a"), first.etag("example.com/b")), (etag.etag, None));
+        let before = clock::now().as_second();
+        tags.put("ns", "a", &listing(&["1", "2"]), origin()).await.expect("stored");
+        let stored = tags.read("ns", "a").await.expect("read");
+        let seen: Vec<_> =
+            stored.seen().map(|(tag, seen)| (tag, seen.is_some_and(|seen| seen.as_second() >= before))).collect();
+        assert_eq!((seen, stored.etag("example.com/a")), (vec![("2", true), ("1", false)], None));
+        // Another image starts anew.
+        tags.put("ns", "a", &listing(&["3"]), Origin { image: "example.com/b", etag: None }).await.expect("stored");
+        let stored = tags.read("ns", "a").await.expect("read");
+        assert!(stored.seen().all(|(_, seen)| seen.is_none()));
+        assert_eq!(tags.repositories().await.expect("keys"), [("ns".to_owned(), "a".to_owned())]);
+    }
+
     #[tokio::test]
     async fn tags_survive_a_restart_and_go_with_their_object() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state.db");
         let tags = Tags::new(Database::open(&path).expect("a database"));
-        let revision = tags.put("ns", "a", &listing(&["1", "2"])).await.expect("stored");
-        assert_eq!(tags.put("ns", "a", &listing(&["2", "1"])).await.expect("stored"), revision);
+        let revision = tags.put("ns", "a", &listing(&["1", "2"]), origin()).await.expect("stored");
+        assert_eq!(tags.put("ns", "a", &listing(&["2", "1"]), origin()).await.expect("stored"), revision);
         drop(tags);
         let tags = Tags::new(Database::open(&path).expect("a database"));
         assert_eq!(tags.read("ns", "a").await.expect("read").iter().collect::<Vec<_>>(), ["2", "1"]);
@@ -141,7 +225,7 @@ mod tests {
         let tags = Tags::new(Database::open(&folder.path().join("state.db")).expect("a database"));
         let waiting = tags.wait("ns", "a", Duration::from_secs(600));
         let one = listing(&["1"]);
-        let (waited, _) = tokio::join!(waiting, tags.put("ns", "a", &one));
+        let (waited, _) = tokio::join!(waiting, tags.put("ns", "a", &one, origin()));
         waited.expect("waited");
         assert_eq!(tags.count("ns", "a").await.expect("read"), 1);
     }

@@ -29,7 +29,7 @@ pub fn table(manifest: &Manifest, policy: &Policy, selection: &Selection<'_>) ->
     };
     let _ = writeln!(out, "Rule     {}", rule(manifest));
     let _ = writeln!(out, "Because  {}\n", policy.summary(selection));
-    let rows = rows(&steps(manifest), selection);
+    let rows = rows(&steps(manifest, selection), selection);
     let width = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0);
     let _ = writeln!(out, "{:width$}  {:>6}  {:>7}  FOR EXAMPLE", "STEP", "LEFT", "DROPPED");
     for (name, left, dropped, examples) in rows {
@@ -72,8 +72,12 @@ fn rule(manifest: &Manifest) -> String {
 }
 
 /// The steps that this policy has.
-fn steps(manifest: &Manifest) -> Vec<Step> {
+fn steps(manifest: &Manifest, selection: &Selection<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
+    let is_excluded = |verdict: &Verdict<'_>| matches!(verdict, Verdict::Excluded(_));
+    if selection.candidates.iter().any(|candidate| is_excluded(&candidate.verdict)) {
+        steps.push(Step { name: "not on the exclusion list".to_owned(), drops: is_excluded });
+    }
     if let Some(filter) = &manifest.spec.filter_tags {
         steps.push(Step {
             name: "matching the pattern".to_owned(),

@@ -1,20 +1,41 @@
 //! The ImagePolicy of a manifest file, with errors that name file, line and field.
 
 use anyhow::{anyhow, bail};
-use api::image::ImagePolicySpec;
+use api::{
+    image::{ImagePolicy, ImagePolicySpec, ImageRepositorySpec},
+    manifest::Document,
+};
+use kube::ResourceExt as _;
 use policy::Policy;
+use scanner::result::Exclusions;
 use serde_json::Value;
+
+use crate::commands::objects::line_of;
 
 /// An ImagePolicy and where it stands.
 #[derive(Debug)]
 pub struct Manifest {
-    path: String,
-    text: String,
-    line: usize,
+    place: Place,
     /// `metadata.name`, if it has one.
     pub name: String,
     /// What it asks for.
     pub spec: ImagePolicySpec,
+    /// What is dropped before the policy sees it.
+    exclusion_list: Vec<String>,
+}
+
+/// Where a policy stands.
+#[derive(Debug)]
+enum Place {
+    /// In a file.
+    File {
+        path: String,
+        text: String,
+        /// At which its document begins.
+        line: usize,
+    },
+    /// In a running slipway.
+    Store,
 }
 
 impl Manifest {
@@ -22,16 +43,14 @@ impl Manifest {
     /// policy is found.
     pub fn read(path: &str, name: Option<&str>) -> anyhow::Result<Self> {
         let text = crate::commands::read(path)?;
-        let mut found = Vec::new();
-        let mut problems = Vec::new();
+        let (mut found, mut others, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         for document in api::manifest::documents(&text) {
             match document {
                 Ok(document) if document.object["kind"] == "ImagePolicy" => found.push(document),
-                Ok(_) => {}
+                Ok(document) => others.push(document),
                 Err(error) => problems.push(format!("{path}: {error}")),
             }
         }
-        let name_of = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         if let Some(name) = name {
             found.retain(|document| name_of(&document.object) == name);
         }
@@ -47,61 +66,74 @@ impl Manifest {
             // The tags are given, so nobody asks which repository they come from.
             fields.entry("imageRepositoryRef").or_insert_with(|| serde_json::json!({"name": ""}));
         }
-        let spec = api::manifest::typed(&spec).map_err(|problem: String| {
+        let place = Place::File { path: path.to_owned(), line: document.line, text };
+        let spec: ImagePolicySpec = api::manifest::typed(&spec).map_err(|problem: String| {
             let field = problem.split(':').next().filter(|field| !field.contains(' ')).unwrap_or_default();
-            let line = line_of(&text, document.line, &["spec"].into_iter().chain(field.split('.')).collect::<Vec<_>>());
             let dot = if field.is_empty() { ": " } else { "." };
-            anyhow!("{path}, line {line}: spec{dot}{problem}")
+            anyhow!("{}: spec{dot}{problem}", place.of(&format!("spec.{field}")))
         })?;
-        Ok(Self { path: path.to_owned(), line: document.line, name: name_of(&document.object), spec, text })
+        let exclusion_list = exclusion_list(&others, &spec.image_repository_ref.name);
+        Ok(Self { name: name_of(&document.object), spec, exclusion_list, place })
+    }
+
+    /// The policy of a running slipway. Its tags have passed the exclusion list.
+    pub fn of(policy: &ImagePolicy) -> Self {
+        let (name, spec) = (policy.name_any(), policy.spec.clone());
+        Self { name, spec, exclusion_list: Vec::new(), place: Place::Store }
     }
 
     /// The policy read. The error is a [`policy::Error`] with its place around it.
     pub fn policy(&self) -> anyhow::Result<Policy> {
         Policy::new(&self.spec).map_err(|error| {
-            let choice = &self.spec.policy;
-            let field = match &error {
-                policy::Error::Range(_) => "spec.policy.semver.range",
-                policy::Error::Order(_) if choice.alphabetical.is_some() => "spec.policy.alphabetical.order",
-                policy::Error::Order(_) => "spec.policy.numerical.order",
-                policy::Error::Pattern { .. } => "spec.filterTags.pattern",
-                _ => "spec.policy",
-            };
-            let line = line_of(&self.text, self.line, &field.split('.').collect::<Vec<_>>());
-            anyhow::Error::new(error).context(format!("{}, line {line}: {field}", self.path))
+            let field = field_of(&error, &self.spec);
+            let place = self.place.of(field);
+            anyhow::Error::new(error).context(if place.is_empty() {
+                field.to_owned()
+            } else {
+                format!("{place}: {field}")
+            })
         })
     }
-}
 
-/// The line of a field, by looking for its keys one after the other; that of the last key found otherwise.
-fn line_of(text: &str, start: usize, keys: &[&str]) -> usize {
-    let mut found = start;
-    let mut lines = text.lines().enumerate().skip(start.saturating_sub(1)).peekable();
-    for key in keys {
-        let is_key = |line: &str| {
-            let line = line.trim_start_matches([' ', '-', '{', '"']);
-            line.strip_prefix(key).is_some_and(|rest| rest.trim_start_matches(['"', ' ']).starts_with(':'))
-        };
-        match lines.clone().find(|(_, line)| is_key(line)) {
-            Some((index, _)) => {
-                found = index + 1;
-                while lines.next_if(|(passed, _)| *passed <= index).is_some() {}
-            }
-            None => break,
-        }
+    /// What the repository drops before the policy sees it.
+    pub fn exclusions(&self) -> anyhow::Result<Exclusions> {
+        Ok(Exclusions::new(&self.exclusion_list)?)
     }
-    found
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The field at fault.
+pub fn field_of(error: &policy::Error, spec: &ImagePolicySpec) -> &'static str {
+    match error {
+        policy::Error::Range(_) => "spec.policy.semver.range",
+        policy::Error::Order(_) if spec.policy.alphabetical.is_some() => "spec.policy.alphabetical.order",
+        policy::Error::Order(_) => "spec.policy.numerical.order",
+        policy::Error::Pattern { .. } => "spec.filterTags.pattern",
+        _ => "spec.policy",
+    }
+}
 
-    #[test]
-    fn a_field_is_found_below_its_parents() {
-        let text = "kind: A\nmetadata:\n  range: no\nspec:\n  policy:\n    semver:\n      range: x\n";
-        assert_eq!(line_of(text, 1, &["spec", "policy", "semver", "range"]), 7);
-        assert_eq!(line_of(text, 1, &["spec", "filterTags", "pattern"]), 4);
-        assert_eq!(line_of("", 1, &["spec"]), 1);
+/// The exclusion list of the repository, if it stands beside the policy. Without it nothing is dropped: the tags given are
+/// then those that a scan keeps.
+fn exclusion_list(documents: &[Document], name: &str) -> Vec<String> {
+    let is_meant =
+        |document: &&Document| document.object["kind"] == "ImageRepository" && name_of(&document.object) == name;
+    let found = documents.iter().find(is_meant);
+    let spec = found.and_then(|document| api::manifest::typed::<ImageRepositorySpec>(&document.object["spec"]).ok());
+    spec.map(|spec| spec.exclusion_list()).unwrap_or_default()
+}
+
+fn name_of(object: &Value) -> String {
+    object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+}
+
+impl Place {
+    /// File and line of a field; empty in a running slipway.
+    fn of(&self, field: &str) -> String {
+        match self {
+            Self::File { path, text, line } => {
+                format!("{path}, line {}", line_of(text, *line, &field.split('.').collect::<Vec<_>>()))
+            }
+            Self::Store => String::new(),
+        }
     }
 }

@@ -200,9 +200,6 @@ impl Translator<'_> {
         if name.is_empty() || !name.bytes().all(is_word) {
             return Err(self.error("invalid named capture", start, end + 1));
         }
-        if self.names.iter().any(|known| known.as_deref() == Some(name)) {
-            return Err(self.error("duplicate capture group name", start, end + 1));
-        }
         self.names.push(Some(name.to_owned()));
         self.out.push('(');
         self.at = end + 1;
@@ -284,14 +281,16 @@ impl Translator<'_> {
             return Err(self.error("invalid character class range", start, self.pattern.len()));
         };
         let written = &self.pattern[start..start + length];
-        match written.strip_prefix(r"\p{^").or_else(|| written.strip_prefix(r"\P{^")) {
-            Some(name) => {
-                let swapped = if written.starts_with(r"\p") { 'P' } else { 'p' };
-                self.out.push_str(&format!("\\{swapped}{{{name}"));
-                self.at += length;
-            }
-            None => self.copy(length),
+        let class = match written.strip_prefix(r"\p{^").or_else(|| written.strip_prefix(r"\P{^")) {
+            Some(name) => format!("\\{}{{{name}", if written.starts_with(r"\p") { 'P' } else { 'p' }),
+            None => written.to_owned(),
+        };
+        // Properties and `name=value` are beyond Go, whose classes are general categories and scripts.
+        if class.contains(['=', ':']) || regex_syntax::parse(&class).is_err() {
+            return Err(self.error("invalid character class range", start, start + length));
         }
+        self.out.push_str(&class);
+        self.at += length;
         Ok(())
     }
 

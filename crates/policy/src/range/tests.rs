@@ -4,14 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-impl Range {
-    /// Lets every group look at pre-releases, as a switch of Masterminds does that Flux never sets.
-    pub(crate) fn including_prereleases(mut self) -> Self {
-        self.groups.iter_mut().for_each(|group| group.prereleases = true);
-        self
-    }
-}
-
 /// Checks that the range accepts the first versions and refuses the others.
 fn check(range: &str, accepted: &[&str], refused: &[&str]) {
     let parsed = Range::parse(range).expect("a range");
@@ -21,6 +13,38 @@ fn check(range: &str, accepted: &[&str], refused: &[&str]) {
             assert_eq!(parsed.matches(&version), expected, "{range} on {text}");
             assert_eq!(parsed.reasons(&version).is_empty(), expected, "{range} on {text}");
         }
+    }
+}
+
+#[test]
+fn a_range_that_no_version_fits_is_known() {
+    for range in [
+        ">2.0.0 <1.0.0",
+        "1.x <1.0.0",
+        "~1.2.3 ^2",
+        ">1.0.0 <1.0.1",
+        "=1.0.0 !=1.0.0",
+        "^1.2.3 <1.2.3 || >3 <3",
+        ">1.0.0-alpha <1.0.0-alpha",
+    ] {
+        assert!(!Range::parse(range).expect("a range").is_satisfiable(), "{range}");
+    }
+    for range in [
+        "*",
+        "<1.0.0",
+        ">1.0.0 <1.0.2",
+        ">1.0.0 !=1.0.1 <=1.0.2",
+        ">1.0.0-alpha <1.0.0-beta",
+        ">=1.0.0-0 <1.0.0",
+        ">2 <1 || 1.x",
+        "!=*",
+        "<=*",
+        ">1.2 <1.4",
+        "0.0.0",
+        "<1.0.0-beta >1.0.0-alpha.1",
+        ">18446744073709551614.0.0",
+    ] {
+        assert!(Range::parse(range).expect("a range").is_satisfiable(), "{range}");
     }
 }
 

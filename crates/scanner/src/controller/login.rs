@@ -22,10 +22,20 @@ use crate::{
 
 /// Metadata servers answer at once or not at all.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest life of a kept login. Source: reference image-automation.md section 3.2, `--token-cache-max-duration`.
-const LONGEST_SECONDS: u64 = 3600;
-/// Logins kept at most; source: `--token-cache-max-size`.
-const MAX_LOGINS: usize = 100;
+/// How logins are kept. Source: reference image-automation.md section 3.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginCache {
+    /// Logins kept at most, `--token-cache-max-size`; 0 keeps none.
+    pub size: usize,
+    /// Longest life of a kept login, `--token-cache-max-duration`.
+    pub longest: Duration,
+}
+
+impl Default for LoginCache {
+    fn default() -> Self {
+        Self { size: 100, longest: Duration::from_secs(3600) }
+    }
+}
 
 /// Reads a variable of the environment.
 type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -37,6 +47,7 @@ type Kept = HashMap<(ImageProvider, String), (Credential, Timestamp)>;
 pub(super) struct Logins {
     http: Http,
     environment: Environment,
+    cache: LoginCache,
     kept: Mutex<Kept>,
 }
 
@@ -48,8 +59,8 @@ impl fmt::Debug for Logins {
 
 impl Logins {
     /// Logins for the identity that the environment tells.
-    pub(super) fn new(http: Http, environment: Environment) -> Self {
-        Self { http, environment, kept: Mutex::default() }
+    pub(super) fn new(http: Http, environment: Environment, cache: LoginCache) -> Self {
+        Self { http, environment, cache, kept: Mutex::default() }
     }
 
     /// The login for a registry.
@@ -66,12 +77,14 @@ impl Logins {
             problem,
         })?;
         // Four fifths of its life, so that it does not end in the middle of a scan.
-        let lasts = Duration::from_secs((login.lasts_seconds * 4 / 5).min(LONGEST_SECONDS));
+        let lasts = Duration::from_secs(login.lasts_seconds * 4 / 5).min(self.cache.longest);
         let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MAX_LOGINS {
+        if all.len() >= self.cache.size {
             all.retain(|_, (_, until)| *until > now);
         }
-        all.insert(key, (login.credential.clone(), now + lasts));
+        if all.len() < self.cache.size {
+            all.insert(key, (login.credential.clone(), now + lasts));
+        }
         Ok(login.credential)
     }
 
@@ -177,7 +190,7 @@ mod tests {
         });
         let environment =
             move |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        (Logins::new(http, Box::new(environment)), asked)
+        (Logins::new(http, Box::new(environment), LoginCache::default()), asked)
     }
 
     fn basic(username: &str, password: &str) -> Credential {

@@ -6,13 +6,15 @@ use ::policy::Policy;
 use api::{
     conditions::{self, READY},
     image::{DigestReflectionPolicy, ImagePolicy, ImageProvider, ImageRef, ImageRepository},
+    meta::REQUESTED_AT,
 };
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
-use reconcile::{Done, Failure, Reconciler, Store};
+use reconcile::{Done, Failure, Reconciler, Store, clock};
 use serde_json::{Value, json};
 
-use super::{CONTROLLER, Options, Registries, repository, revision, scanned_image};
+use super::{CONTROLLER, Options, Registries, numbers::Numbers, repository, revision, scanned_image};
 use crate::{
     Error, Tags,
     access::{self, Denied},
@@ -21,6 +23,8 @@ use crate::{
 
 /// How long a run waits for the first scan of its repository. Source: section 2.4, four tries from 1 s on.
 const FIRST_SCAN: Duration = Duration::from_millis(4_750);
+/// A choice that comes later than this after a request to scan was not brought about by it.
+const LONGEST_WAY_SECONDS: f64 = 300.0;
 /// Source: section 2.1.
 const WORKLOAD_IDENTITY: &str = "to use spec.serviceAccountName in the ImageRepository for provider authentication please \
     enable the ObjectLevelWorkloadIdentity feature gate in the controller";
@@ -31,6 +35,7 @@ pub(super) struct Policies {
     pub options: Options,
     pub tags: Tags,
     pub registries: Arc<Registries>,
+    pub numbers: Numbers,
     pub store: Store,
 }
 
@@ -52,6 +57,9 @@ impl Reconciler for Policies {
         let latest = ImageRef { name: repository.spec.image.clone(), tag, digest };
         let observed = status.and_then(|status| status.observed_previous_ref.as_ref());
         let previous = reflection::previous(before, &latest, observed);
+        if before.is_some_and(|before| before.tag != latest.tag) {
+            self.measure(&repository);
+        }
         let done = Done::new(reflection::message(&latest, previous))
             .status(json!({ "latestRef": image(&latest), "observedPreviousRef": previous.map(image) }));
         Ok(match object.spec.refresh_interval() {
@@ -106,6 +114,16 @@ impl Policies {
         match access::admits(access, &labels) {
             true => Ok(()),
             false => Err(Ok(Denied::Mismatch { namespace, name, from: from.to_owned() })),
+        }
+    }
+
+    /// Notes how long it took from the request to scan, which registries' notifications are turned into, to this choice.
+    fn measure(&self, repository: &ImageRepository) {
+        let requested = repository.annotations().get(REQUESTED_AT).and_then(|at| at.parse::<Timestamp>().ok());
+        let Some(seconds) = requested.map(|at| clock::now().duration_since(at).as_secs_f64()) else { return };
+        // An older request has nothing to do with this choice.
+        if (0.0..LONGEST_WAY_SECONDS).contains(&seconds) {
+            self.numbers.push_to_choice.observe(seconds);
         }
     }
 
@@ -173,7 +191,7 @@ impl Policies {
         let name = repository::name(repository).map_err(oci::Error::from)?;
         let opened = self.registries.open(repository, &name).await?;
         let limit = repository.spec.timeout();
-        let digest = tokio::time::timeout(limit, opened.digest(tag)).await;
+        let digest = tokio::time::timeout(limit, opened.repository.digest(tag)).await;
         Ok(digest.map_err(|_| Error::Timeout(api::Duration(limit)))??.as_str().to_owned())
     }
 }

@@ -1,30 +1,34 @@
 //! How a repository's registry is entered: credentials, certificates, proxy, from the secrets it names.
 //!
-//! Source: reference image-automation.md section 4.3.
+//! Source: reference image-automation.md section 4.3. What a secret means is in `secrets.rs`.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use api::image::{ImageProvider, ImageRepository};
-use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::ResourceExt as _;
-use oci::{Client, Credential, Keychain, Name, Transport, TransportError, credentials::Source};
-use reconcile::{Context, Endpoint, Http, HttpError, Object, Store, clock};
-use url::Url;
+use oci::{Client, Credential, Keychain, Listed, Name, credentials::Source};
+use reconcile::{Context, Endpoint, Object, Store};
 
-use super::login::Logins;
+use super::{
+    Options,
+    listings::{Key, Listings},
+    login::Logins,
+    numbers::Numbers,
+    secrets::{certificates, proxy, pull_secret},
+    traffic::Traffic,
+};
 use crate::Error;
 
 /// Limit for one request; the whole scan has its own.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Ways into registries that are remembered; more than anybody has certificates for.
 const MAX_CLIENTS: usize = 256;
-/// Longest address of a proxy.
-const MAX_ADDRESS: usize = 2048;
 
 /// The ways into registries. What is learnt about a registry (its scheme, its tokens) is shared by all objects that enter
 /// it with the same certificates and proxy.
@@ -32,18 +36,45 @@ const MAX_ADDRESS: usize = 2048;
 pub(super) struct Registries {
     context: Context,
     logins: Logins,
+    traffic: Arc<Traffic>,
+    listings: Listings,
     clients: Mutex<HashMap<Endpoint, Client>>,
 }
 
+/// The repository of an object, ready to be read.
+pub(super) struct Opened {
+    pub repository: oci::Repository,
+    endpoint: Endpoint,
+    credential: Option<[u8; 32]>,
+}
+
 impl Registries {
-    pub(super) fn new(context: Context) -> Self {
+    pub(super) fn new(context: Context, options: Options, numbers: &Numbers) -> Self {
         let environment = |name: &str| std::env::var(name).ok();
-        let logins = Logins::new(context.http.clone(), Box::new(environment));
-        Self { context, logins, clients: Mutex::default() }
+        let logins = Logins::new(context.http.clone(), Box::new(environment), options.logins);
+        let traffic = Arc::new(Traffic::new(options.limits, numbers.clone()));
+        Self { context, logins, traffic, listings: Listings::new(numbers.clone()), clients: Mutex::default() }
+    }
+
+    /// Lists the tags of a repository unless they are those of the listing with this `ETag`. Objects that ask for the same
+    /// share a listing, if it began after the time given.
+    pub(super) async fn list(
+        &self,
+        opened: &Opened,
+        etag: Option<String>,
+        after: Option<Timestamp>,
+    ) -> Result<Arc<Listed>, Error> {
+        let key = Key {
+            image: opened.repository.name().clone(),
+            endpoint: opened.endpoint.clone(),
+            credential: opened.credential,
+            etag,
+        };
+        Ok(self.listings.list(opened.repository.clone(), key, after).await?)
     }
 
     /// The repository of an object, ready to be read.
-    pub(super) async fn open(&self, object: &ImageRepository, name: &Name) -> Result<oci::Repository, Error> {
+    pub(super) async fn open(&self, object: &ImageRepository, name: &Name) -> Result<Opened, Error> {
         let credential = match object.spec.provider {
             ImageProvider::Generic => self.credential(object, name).await?,
             // Differs: Flux can log in as the object's own account; our own identity in its place would give away too much.
@@ -57,7 +88,9 @@ impl Registries {
             provider => Some(self.logins.credential(provider, name.registry()).await?),
         };
         let endpoint = self.endpoint(object).await?;
-        Ok(self.client(endpoint).repository(name, credential))
+        let fingerprint = credential.as_ref().map(Credential::fingerprint);
+        let repository = self.client(endpoint.clone()).repository(name, credential);
+        Ok(Opened { repository, endpoint, credential: fingerprint })
     }
 
     /// The client for an endpoint.
@@ -66,7 +99,7 @@ impl Registries {
         if clients.len() >= MAX_CLIENTS && !clients.contains_key(&endpoint) {
             clients.clear();
         }
-        let make = || Client::new(transport(&self.context.http, endpoint.clone()));
+        let make = || Client::new(self.traffic.transport(&self.context.http, endpoint.clone()));
         clients.entry(endpoint.clone()).or_insert_with(make).clone()
     }
 
@@ -109,135 +142,5 @@ impl Registries {
         let store: &Store = &self.context.store;
         let missing = || Error::Missing { kind, namespace: namespace.to_owned(), name: name.to_owned() };
         store.get(namespace, name).await?.ok_or_else(missing)
-    }
-}
-
-/// A way to send requests with the settings of an endpoint.
-pub(super) fn transport(http: &Http, endpoint: Endpoint) -> Transport {
-    let http = http.clone();
-    let send = move |request: http::Request<bytes::Bytes>| {
-        let (http, endpoint) = (http.clone(), endpoint.clone());
-        async move {
-            let answer = http.stream(request, &endpoint).await.map_err(|error| failure(&error))?;
-            Ok(answer.map(|body| body.map(|piece| piece.map_err(|error| failure(&error))).boxed()))
-        }
-        .boxed()
-    };
-    Transport::new(send, |time| clock::sleep(time).boxed())
-}
-
-/// The client's failure as the registry client knows it: settings do not mend themselves.
-fn failure(error: &HttpError) -> TransportError {
-    match error {
-        HttpError::Settings(_) | HttpError::TooLarge(_) => TransportError::permanent(error.to_string()),
-        _ => TransportError::transient(error.to_string()),
-    }
-}
-
-/// Reads what is under the key of a pull secret.
-type Reader = fn(&[u8]) -> oci::Result<Keychain>;
-
-/// The credentials of a pull secret. Only the two types made for them count; others hold none.
-fn pull_secret(secret: &Secret) -> Result<Keychain, Error> {
-    let (key, read): (_, Reader) = match secret.type_.as_deref() {
-        Some("kubernetes.io/dockerconfigjson") => (".dockerconfigjson", Keychain::from_dockerconfigjson),
-        Some("kubernetes.io/dockercfg") => (".dockercfg", Keychain::from_dockercfg),
-        _ => return Ok(Keychain::default()),
-    };
-    let content = value(secret, key).ok_or_else(|| problem(secret, format!("the key '{key}' is missing")))?;
-    read(content).map_err(|error| problem(secret, error.to_string()))
-}
-
-/// Client certificate and authorities, under their keys or the older ones.
-fn certificates(secret: &Secret, endpoint: &mut Endpoint) -> Result<(), Error> {
-    let either = |key, older| value(secret, key).or_else(|| value(secret, older));
-    let authorities = either("ca.crt", "caFile");
-    endpoint.identity = match (either("tls.crt", "certFile"), either("tls.key", "keyFile")) {
-        (Some(certificate), Some(key)) => Some([certificate, b"\n", key].concat()),
-        (None, None) if authorities.is_some() => None,
-        (None, None) => return Err(problem(secret, "neither 'ca.crt' nor 'tls.crt' and 'tls.key' is set")),
-        _ => return Err(problem(secret, "'tls.crt' and 'tls.key' must be set together")),
-    };
-    endpoint.ca = authorities.map(<[u8]>::to_vec);
-    Ok(())
-}
-
-/// The proxy's address with its credentials.
-fn proxy(secret: &Secret) -> Result<String, Error> {
-    let text = |key| value(secret, key).map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned());
-    let address = text("address").ok_or_else(|| problem(secret, "the key 'address' is missing"))?;
-    if address.len() > MAX_ADDRESS {
-        return Err(problem(secret, format!("the address is longer than {MAX_ADDRESS} characters")));
-    }
-    let mut url =
-        Url::parse(&address).map_err(|error| problem(secret, format!("the address is not a URL: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https" | "socks5") {
-        return Err(problem(secret, "the address must begin with http, https or socks5"));
-    }
-    let user = text("username").map_or(Ok(()), |user| url.set_username(&user));
-    let password = text("password").map_or(Ok(()), |password| url.set_password(Some(&password)));
-    user.and(password).map_err(|()| problem(secret, "the address cannot carry credentials"))?;
-    Ok(url.to_string())
-}
-
-/// The bytes under a key.
-fn value<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
-    secret.data.as_ref()?.get(key).map(|bytes| bytes.0.as_slice())
-}
-
-/// The error that names the secret.
-fn problem(secret: &Secret, problem: impl Into<String>) -> Error {
-    Error::Secret {
-        namespace: secret.namespace().unwrap_or_default(),
-        name: secret.name_any(),
-        problem: problem.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use k8s_openapi::ByteString;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn secret(type_: &str, data: &Value) -> Secret {
-        let bytes = |value: &Value| ByteString(value.as_str().unwrap_or_default().into());
-        Secret {
-            type_: Some(type_.to_owned()),
-            data: data.as_object().map(|data| data.iter().map(|(key, value)| (key.clone(), bytes(value))).collect()),
-            ..Secret::default()
-        }
-    }
-
-    #[test]
-    fn a_proxy_carries_its_credentials() {
-        let given = json!({"address": "http://proxy:3128", "username": "u@x", "password": "p:w"});
-        assert_eq!(proxy(&secret("Opaque", &given)).expect("a proxy"), "http://u%40x:p%3Aw@proxy:3128/");
-        for wrong in [json!({}), json!({"address": "ftp://x"}), json!({"address": "x"})] {
-            assert!(proxy(&secret("Opaque", &wrong)).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_certificate_needs_its_key() {
-        let mut endpoint = Endpoint::default();
-        certificates(&secret("Opaque", &json!({"caFile": "C"})), &mut endpoint).expect("authorities alone");
-        assert_eq!((endpoint.ca.as_deref(), &endpoint.identity), (Some(&b"C"[..]), &None));
-        assert!(certificates(&secret("Opaque", &json!({"tls.crt": "C"})), &mut endpoint).is_err());
-        assert!(certificates(&secret("Opaque", &json!({})), &mut endpoint).is_err());
-    }
-
-    #[test]
-    fn only_secrets_made_for_it_hold_credentials() {
-        let name = Name::parse("example.com/foo/bar").expect("a name");
-        let config = "{\"auths\": {\"example.com\": {\"username\": \"u\", \"password\": \"p\"}}}";
-        let found = |type_: &str| {
-            let secret = secret(type_, &json!({".dockerconfigjson": config}));
-            matches!(pull_secret(&secret).expect("readable").find(&name), Source::Known(_))
-        };
-        assert!(found("kubernetes.io/dockerconfigjson"));
-        assert!(!found("Opaque"));
-        assert!(pull_secret(&secret("kubernetes.io/dockercfg", &json!({}))).is_err());
     }
 }

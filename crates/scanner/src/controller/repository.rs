@@ -7,16 +7,22 @@ use api::{
     image::{ImageProvider, ImageRepository, ImageRepositoryStatus, ScanResult},
     meta::REQUESTED_AT,
 };
+use jiff::Timestamp;
 use kube::ResourceExt as _;
-use oci::Name;
+use oci::{Listed, Name};
 use reconcile::{Done, Failure, Notice, Reconciler, clock};
 use serde_json::{Value, json};
 
-use super::{CONTROLLER, Options, Registries};
+use super::{
+    CONTROLLER, Options,
+    numbers::{Numbers, RepositoryLabels},
+    registry::{Opened, Registries},
+};
 use crate::{
     Error, Listing, Tags,
     result::Exclusions,
-    schedule::{self, Decision, Facts},
+    schedule::{self, Decision, Facts, Reason},
+    tags::Origin,
 };
 
 /// The loop's part for ImageRepository.
@@ -25,6 +31,7 @@ pub(super) struct Repositories {
     pub options: Options,
     pub tags: Tags,
     pub registries: Arc<Registries>,
+    pub numbers: Numbers,
 }
 
 impl Reconciler for Repositories {
@@ -41,21 +48,28 @@ impl Reconciler for Repositories {
         if by_account && !self.options.object_level_workload_identity {
             return Err(Failure::terminal("FeatureGateDisabled", WORKLOAD_IDENTITY));
         }
+        // One limit for the login and the scan.
+        let (limit, begun) = (object.spec.timeout(), clock::instant());
+        let late = || Error::Timeout(api::Duration(limit));
         // Before the question whether a scan is due, so that wrong credentials show at once.
-        let repository = self.registries.open(&object, &name).await.map_err(|error| {
+        let opened = tokio::time::timeout(limit, self.registries.open(&object, &name)).await;
+        let opened = opened.unwrap_or_else(|_| Err(late())).map_err(|error| {
             Failure::new("AuthenticationFailed", format!("failed to configure authentication options: {error}"))
         })?;
         match self.decide(&object, &name).await? {
             Decision::Wait(left) => Ok(rested(&object, left)),
             Decision::Scan(reason) => {
                 tracing::debug!(%reason, "scan is due");
-                self.scan(&object, &repository).await.map_err(|error| unreadable(&error))
+                let left = limit.saturating_sub(begun.elapsed());
+                let scan = tokio::time::timeout(left, self.scan(&object, &opened, reason)).await;
+                scan.unwrap_or_else(|_| Err(late())).map_err(|error| unreadable(&error))
             }
         }
     }
 
     async fn finalize(&self, object: Arc<ImageRepository>) -> Result<(), Failure> {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        self.numbers.tags.remove(&labels(&object));
         Ok(self.tags.remove(&namespace, &name).await?)
     }
 }
@@ -89,17 +103,25 @@ impl Repositories {
     }
 
     /// Lists, filters, keeps. A listing that breaks off is discarded whole by the registry client.
-    async fn scan(&self, object: &ImageRepository, repository: &oci::Repository) -> Result<Done, Error> {
+    async fn scan(&self, object: &ImageRepository, opened: &Opened, reason: Reason) -> Result<Done, Error> {
         let patterns = object.spec.exclusion_list();
         let exclusions = Exclusions::new(&patterns)?;
-        let limit = object.spec.timeout();
-        let tags = tokio::time::timeout(limit, repository.tags()).await;
-        let tags = tags.map_err(|_| Error::Timeout(api::Duration(limit)))??;
-        let listing = Listing::new(tags, &exclusions);
-        let image = repository.name().to_string();
+        let image = opened.repository.name().to_string();
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let kept = self.tags.put(&namespace, &name, &listing).await;
-        let revision = kept.map_err(|source| Error::Put { image: image.clone(), source })?;
+        let kept = self.tags.read(&namespace, &name).await?;
+        // What is kept has passed the exclusion list of that time.
+        let observed = object.status.as_ref().map_or(&[][..], |status| &status.observed_exclusion_list);
+        let known = kept.etag(&image).filter(|_| *observed == patterns);
+        let listed = self.registries.list(opened, known.map(str::to_owned), earliest(object, reason)).await?;
+        let (listing, etag) = match Arc::try_unwrap(listed).unwrap_or_else(|shared| (*shared).clone()) {
+            Listed::Unchanged => (Listing::kept(kept.iter()), known.map(str::to_owned)),
+            Listed::Tags { tags, etag } => (Listing::new(tags, &exclusions), etag),
+        };
+        let origin = Origin { image: &image, etag: etag.as_deref() };
+        let put = self.tags.put(&namespace, &name, &listing, origin).await;
+        let revision = put.map_err(|source| Error::Put { image: image.clone(), source })?;
+        let count = i64::try_from(listing.tags().len()).unwrap_or(i64::MAX);
+        self.numbers.tags.get_or_create(&labels(object)).set(count);
         let message = message(listing.tags().len(), &revision);
         let interval = object.spec.interval.get();
         let before = last_scan(object).map(|result| result.revision.as_str());
@@ -116,6 +138,16 @@ impl Repositories {
         }));
         Ok(told(done, object.status.as_ref(), outcome, interval))
     }
+}
+
+/// When a listing must have begun to answer the request for a scan: what was pushed before the request must be in it.
+fn earliest(object: &ImageRepository, reason: Reason) -> Option<Timestamp> {
+    let requested = object.annotations().get(REQUESTED_AT).filter(|_| reason == Reason::Requested)?;
+    Some(requested.parse().unwrap_or_else(|_| clock::now()))
+}
+
+fn labels(object: &ImageRepository) -> RepositoryLabels {
+    RepositoryLabels { name: object.name_any(), namespace: object.namespace().unwrap_or_default() }
 }
 
 /// A scan that failed, tried again with back-off, or when the registry wants to be asked again.

@@ -16,7 +16,8 @@ use oci::{
     manifest::Process,
 };
 use reconcile::{
-    Directory, Endpoint, Events, Http, Metrics, Object, Store, object, store::EventFilter, watcher::Event,
+    Directory, Endpoint, Events, Http, HttpError, Metrics, Object, Store, clock, object, store::EventFilter,
+    watcher::Event,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -61,7 +62,8 @@ impl Registry {
 
     /// Pushes an image under each of the tags.
     async fn push(&self, credential: Option<Credential>, tags: &[&str]) {
-        let client = oci::Client::new(registry::transport(&Http::new("test"), Endpoint::default()));
+        let way = Http::new("test").streaming(Endpoint::default());
+        let client = oci::Client::new(oci::Transport::over(way, HttpError::is_transient, clock::sleep));
         let repository = client.repository(&Name::parse(&self.image()).expect("a name"), credential);
         for tag in tags {
             let file = File { path: "app".into(), mode: 0o755, content: (*tag).to_owned().into() };

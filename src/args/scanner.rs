@@ -1,0 +1,25 @@
+//! Flags of the scanner, part of `slipway run`. Names and defaults are those of Flux's image-reflector-controller where it
+//! has them.
+
+/// How registries are asked.
+#[derive(Debug, clap::Args)]
+pub struct Scanner {
+    /// Image repositories scanned at the same time.
+    #[arg(long, default_value_t = 4, env = "SLIPWAY_CONCURRENT")]
+    pub concurrent: u16,
+    /// Wait of an image policy whose repository has no tags.
+    #[arg(long, default_value = "30s")]
+    pub requeue_dependency: api::Duration,
+    /// Requests per second to one registry host, by all objects together; 0 for no limit.
+    #[arg(long, default_value_t = 100)]
+    pub registry_qps: u32,
+    /// Requests to one registry host that are under way at the same time.
+    #[arg(long, default_value_t = 16)]
+    pub registry_concurrency: u16,
+    /// Cloud logins kept at most; 0 keeps none.
+    #[arg(long, default_value_t = 100)]
+    pub token_cache_max_size: usize,
+    /// Longest life of a kept cloud login.
+    #[arg(long, default_value = "1h")]
+    pub token_cache_max_duration: api::Duration,
+}

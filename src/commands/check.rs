@@ -1,0 +1,240 @@
+//! `slipway check`: what Flux or Flagger would reject or silently ignore in manifests, with file and line.
+//!
+//! What is looked for is a table of checks; each takes an object and what stands around it, and returns complaints.
+
+mod fields;
+mod image;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use api::{image as images, manifest::Document, meta::ObjectReference};
+use reconcile::{Directory, Store};
+use serde::Serialize;
+
+use super::{Exit, objects::line_of};
+use crate::args::{Output, check::Check as Arguments};
+
+/// A kind, and what is looked for in its objects.
+struct Check {
+    kind: &'static str,
+    look: fn(&Subject<'_>) -> Vec<Complaint>,
+}
+
+/// What is looked for. An object whose fields cannot be read is not looked at further.
+const CHECKS: &[Check] = &[
+    Check { kind: "ImageRepository", look: fields::check::<images::ImageRepository> },
+    Check { kind: "ImageRepository", look: image::repository },
+    Check { kind: "ImagePolicy", look: fields::check::<images::ImagePolicy> },
+    Check { kind: "ImagePolicy", look: image::policy },
+    Check { kind: "ImageUpdateAutomation", look: fields::check::<images::ImageUpdateAutomation> },
+    Check { kind: "GitRepository", look: fields::check::<api::source::GitRepository> },
+    Check { kind: "Kustomization", look: fields::check::<api::kustomize::Kustomization> },
+    Check { kind: "Canary", look: fields::check::<api::flagger::Canary> },
+    Check { kind: "MetricTemplate", look: fields::check::<api::flagger::MetricTemplate> },
+    Check { kind: "AlertProvider", look: fields::check::<api::flagger::AlertProvider> },
+    Check { kind: "Alert", look: fields::check::<api::notification::Alert> },
+    Check { kind: "Provider", look: fields::check::<api::notification::Provider> },
+    Check { kind: "Receiver", look: fields::check::<api::notification::Receiver> },
+];
+
+/// Groups whose objects are looked at: others have kinds of the same names.
+const GROUPS: [&str; 5] = [
+    "image.toolkit.fluxcd.io",
+    "source.toolkit.fluxcd.io",
+    "kustomize.toolkit.fluxcd.io",
+    "notification.toolkit.fluxcd.io",
+    "flagger.app",
+];
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It is refused, or can never work.
+    Error,
+    /// It is allowed and hardly meant.
+    Warning,
+}
+
+/// What a check found in an object.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Complaint {
+    severity: Severity,
+    /// Path of the field, such as `spec.policy.semver.range`; empty for the object as a whole.
+    field: String,
+    message: String,
+}
+
+impl Complaint {
+    /// It is refused, or can never work.
+    pub fn error(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, field: field.into(), message: message.into() }
+    }
+
+    /// It is allowed and hardly meant.
+    pub fn warning(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(field, message) }
+    }
+}
+
+/// An object and what stands around it.
+pub struct Subject<'a> {
+    /// The object.
+    pub object: &'a serde_json::Value,
+    /// Which it is.
+    pub id: ObjectReference,
+    /// All objects of all files.
+    pub all: &'a [serde_json::Value],
+    /// Tags to try a policy on, if they are known.
+    pub tags: Option<Vec<String>>,
+}
+
+/// A complaint and its place. Field names are part of the command contract.
+#[derive(Debug, Serialize)]
+struct Finding {
+    file: String,
+    line: usize,
+    severity: Severity,
+    kind: String,
+    namespace: String,
+    name: String,
+    field: String,
+    message: String,
+}
+
+/// A file that was read.
+struct Manifests {
+    path: String,
+    text: String,
+    documents: Vec<Document>,
+}
+
+/// Runs the verb. An error in a manifest is the negative answer; warnings alone are none.
+pub fn run(args: &Arguments) -> anyhow::Result<Exit> {
+    let mut findings = Vec::new();
+    let files = read(&args.files, &mut findings)?;
+    let all: Vec<_> = files.iter().flat_map(|file| &file.documents).map(|document| document.object.clone()).collect();
+    let given = args.tags.as_deref().map(|path| super::choose::tags(&super::read(path)?)).transpose()?;
+    let store = args.state.as_deref().map(Directory::attach).transpose()?.map(Store::Directory);
+    for file in &files {
+        for document in &file.documents {
+            let Some(id) = ObjectReference::of(&document.object).filter(|id| GROUPS.contains(&id.group())) else {
+                continue;
+            };
+            let tags = match (&given, &store) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(store)) => super::wait_for(image::kept_tags(store, &document.object))?,
+                (None, None) => None,
+            };
+            let subject = Subject { object: &document.object, id, all: &all, tags };
+            findings
+                .extend(complaints(&subject).into_iter().map(|complaint| place(file, document, &subject, complaint)));
+        }
+    }
+    findings.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
+    match args.output {
+        Output::Json => super::print_json(&serde_json::json!({ "findings": findings }))?,
+        Output::Table => super::print(&table(&findings, all.len())),
+    }
+    let is_negative = findings.iter().any(|finding| finding.severity == Severity::Error);
+    Ok(if is_negative { Exit::No } else { Exit::Done })
+}
+
+/// What the checks of its kind find in an object.
+fn complaints(subject: &Subject<'_>) -> Vec<Complaint> {
+    let mut found = Vec::new();
+    for check in CHECKS.iter().filter(|check| check.kind == subject.id.kind) {
+        found.extend((check.look)(subject));
+        if found.iter().any(|complaint| complaint.severity == Severity::Error) {
+            break;
+        }
+    }
+    found
+}
+
+/// Reads files and folders. What cannot be read as a manifest is a finding; a file that is not there is an error.
+fn read(paths: &[String], findings: &mut Vec<Finding>) -> anyhow::Result<Vec<Manifests>> {
+    let mut files = Vec::new();
+    for path in paths {
+        match Path::new(path).is_dir() {
+            true => walk(Path::new(path), &mut files)?,
+            false => files.push(path.clone()),
+        }
+    }
+    if files.is_empty() {
+        bail!("no manifests: {} holds neither *.yaml nor *.yml", paths.join(", "));
+    }
+    let mut all = Vec::new();
+    for path in files {
+        let text = super::read(&path)?;
+        let mut documents = Vec::new();
+        for document in api::manifest::documents(&text) {
+            match document {
+                Ok(document) => documents.push(document),
+                Err(error) => findings.push(Finding {
+                    file: path.clone(),
+                    line: error.line,
+                    severity: Severity::Error,
+                    kind: String::new(),
+                    namespace: String::new(),
+                    name: String::new(),
+                    field: String::new(),
+                    message: error.message,
+                }),
+            }
+        }
+        all.push(Manifests { path, text, documents });
+    }
+    Ok(all)
+}
+
+/// The manifests below a folder, in order.
+fn walk(folder: &Path, files: &mut Vec<String>) -> anyhow::Result<()> {
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    entries.sort();
+    for path in entries {
+        let is_manifest = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+        match path.is_dir() && !path.is_symlink() {
+            true => walk(&path, files)?,
+            false if is_manifest => files.push(path.display().to_string()),
+            false => {}
+        }
+    }
+    Ok(())
+}
+
+fn place(file: &Manifests, document: &Document, subject: &Subject<'_>, complaint: Complaint) -> Finding {
+    let keys: Vec<&str> = complaint.field.split(['.', '[']).filter(|key| !key.is_empty()).collect();
+    let ObjectReference { kind, namespace, name, .. } = subject.id.clone();
+    Finding {
+        file: file.path.clone(),
+        line: line_of(&file.text, document.line, &keys),
+        severity: complaint.severity,
+        kind,
+        namespace,
+        name,
+        field: complaint.field,
+        message: complaint.message,
+    }
+}
+
+/// The findings for people: `file:line: error: ImagePolicy apps/app: field: message`.
+fn table(findings: &[Finding], objects: usize) -> String {
+    let mut out = String::new();
+    for finding in findings {
+        let severity = if finding.severity == Severity::Error { "error" } else { "warning" };
+        let slash = if finding.namespace.is_empty() { "" } else { "/" };
+        let about =
+            [finding.kind.clone(), format!("{}{slash}{}", finding.namespace, finding.name), finding.field.clone()];
+        let [kind, name, field] = about;
+        let object = if kind.is_empty() { String::new() } else { format!("{kind} {name}: ") };
+        let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
+        out.push_str(&format!("{}:{}: {severity}: {object}{field}{}\n", finding.file, finding.line, finding.message));
+    }
+    if findings.is_empty() {
+        out.push_str(&format!("✔ nothing to complain about in {objects} objects\n"));
+    }
+    out
+}
