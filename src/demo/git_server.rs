@@ -24,6 +24,8 @@ const LIMIT: usize = 256 << 20;
 #[derive(Debug)]
 struct Settings {
     root: PathBuf,
+    /// The program `git http-backend` leads to; started directly, it saves a process per request.
+    backend: PathBuf,
     /// User name and password.
     login: Option<(String, String)>,
 }
@@ -43,7 +45,7 @@ impl GitServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let login = login.map(|(user, password)| (user.to_owned(), password.to_owned()));
-        let settings = Arc::new(Settings { root: root.to_owned(), login });
+        let settings = Arc::new(Settings { root: root.to_owned(), backend: backend()?, login });
         let task = tokio::spawn(accept(listener, settings));
         Ok(Self { address, root: root.to_owned(), task })
     }
@@ -84,6 +86,11 @@ impl Drop for GitServer {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn backend() -> io::Result<PathBuf> {
+    let told = std::process::Command::new("git").arg("--exec-path").output()?;
+    Ok(Path::new(String::from_utf8_lossy(&told.stdout).trim()).join("git-http-backend"))
 }
 
 async fn accept(listener: TcpListener, settings: Arc<Settings>) {
@@ -135,8 +142,7 @@ async fn cgi(settings: &Settings, request: Request<Incoming>) -> io::Result<Resp
         parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
     let protocol = parts.headers.get("git-protocol").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut child = Command::new("git")
-        .arg("http-backend")
+    let mut child = Command::new(&settings.backend)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("GIT_PROJECT_ROOT", &settings.root)

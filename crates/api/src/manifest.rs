@@ -1,7 +1,10 @@
 //! YAML manifests as people write them: several documents in a file, lists, and errors that name the line.
 
-use serde::de::DeserializeOwned;
+mod typed;
+
 use serde_json::Value;
+
+pub use typed::typed;
 
 /// One object of a manifest file.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,17 +41,6 @@ pub fn documents(text: &str) -> Vec<Result<Document, ManifestError>> {
         }
     }
     found
-}
-
-/// The object as its Rust type. The error names the field by its path: `spec.interval: invalid duration "1y"`.
-pub fn typed<T: DeserializeOwned>(object: &Value) -> Result<T, String> {
-    serde_path_to_error::deserialize(object).map_err(|error| {
-        let path = error.path().to_string();
-        match path.as_str() {
-            "." => error.inner().to_string(),
-            _ => format!("{path}: {}", error.inner()),
-        }
-    })
 }
 
 /// One YAML document as JSON; the error carries the line within the text, from 1.

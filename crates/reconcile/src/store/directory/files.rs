@@ -232,8 +232,10 @@ impl Directory {
     pub async fn follow_files(&self) {
         let (sender, mut changed) = tokio::sync::mpsc::channel(1);
         let roots = self.0.folders.lock().unwrap_or_else(PoisonError::into_inner).roots.clone();
-        let watcher = notify::recommended_watcher(move |_| {
-            let _ = sender.try_send(());
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.map_or(true, |event| is_change(event.kind)) {
+                let _ = sender.try_send(());
+            }
         });
         let _watcher = watcher.and_then(|mut watcher| {
             for root in &roots {
@@ -255,6 +257,12 @@ impl Directory {
             }
         }
     }
+}
+
+/// Whether something was written. Our own reading opens the folders, which is told of too and must not lead to reading.
+fn is_change(kind: notify::EventKind) -> bool {
+    use notify::event::{AccessKind, AccessMode, EventKind};
+    !kind.is_access() || matches!(kind, EventKind::Access(AccessKind::Close(AccessMode::Write)))
 }
 
 type Applied = BTreeMap<Row, (String, Value)>;

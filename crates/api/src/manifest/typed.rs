@@ -1,0 +1,272 @@
+//! Reads a JSON value as a Rust type, with errors that name the field by its path.
+//!
+//! Every object goes through this one deserializer. The kinds are large, and each deserializer they are read with is a
+//! copy of their code in the binary; a wrapper that follows paths around another deserializer would be a third.
+
+use serde::{
+    de::{
+        DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Unexpected,
+        VariantAccess, Visitor, value::StrDeserializer,
+    },
+    forward_to_deserialize_any,
+};
+use serde_json::{Map, Value};
+
+/// The object as its Rust type. The error names the field by its path: `spec.interval: invalid duration "1y"`.
+pub fn typed<T: DeserializeOwned>(object: &Value) -> Result<T, String> {
+    T::deserialize(Reader(object)).map_err(|error| error.to_string())
+}
+
+/// What is wrong, and where: the steps of the path, innermost first.
+#[derive(Debug)]
+struct Error {
+    message: String,
+    path: Vec<Step>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Field(String),
+    Index(usize),
+}
+
+impl Error {
+    fn within(mut self, step: Step) -> Self {
+        self.path.push(step);
+        self
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, step) in self.path.iter().rev().enumerate() {
+            match step {
+                Step::Field(name) if index == 0 => f.write_str(name)?,
+                Step::Field(name) => write!(f, ".{name}")?,
+                Step::Index(number) => write!(f, "[{number}]")?,
+            }
+        }
+        let separator = if self.path.is_empty() { "" } else { ": " };
+        write!(f, "{separator}{}", self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl serde::de::Error for Error {
+    fn custom<T: std::fmt::Display>(message: T) -> Self {
+        Self { message: message.to_string(), path: Vec::new() }
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+        match found {
+            Unexpected::Unit => Self::custom(format_args!("invalid type: null, expected {expected}")),
+            _ => Self::custom(format_args!("invalid type: {found}, expected {expected}")),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Reader<'v>(&'v Value);
+
+impl<'de> Deserializer<'de> for Reader<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            Value::Array(items) => visitor.visit_seq(Items { items, next: 0 }),
+            Value::Object(fields) => visitor.visit_map(Fields { fields: fields.iter(), value: None }),
+            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(value), _) => visitor.visit_u64(value),
+                (None, Some(value)) => visitor.visit_i64(value),
+                (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
+            },
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::String(variant) => visitor.visit_enum(Variant { variant, content: None }),
+            Value::Object(fields) if fields.len() == 1 => match fields.iter().next() {
+                Some((variant, content)) => visitor.visit_enum(Variant { variant, content: Some(content) }),
+                None => Err(Error::custom("a variant is expected")),
+            },
+            _ => Err(Error::custom("a string, or an object with a single field, is expected")),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        unit unit_struct seq tuple tuple_struct map struct identifier
+    }
+}
+
+struct Items<'v> {
+    items: &'v [Value],
+    next: usize,
+}
+
+impl<'v> SeqAccess<'v> for Items<'v> {
+    type Error = Error;
+
+    fn next_element_seed<S: DeserializeSeed<'v>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
+        let index = self.next;
+        let Some(item) = self.items.get(index) else { return Ok(None) };
+        self.next += 1;
+        seed.deserialize(Reader(item)).map(Some).map_err(|error| error.within(Step::Index(index)))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len() - self.next)
+    }
+}
+
+struct Fields<'v> {
+    fields: <&'v Map<String, Value> as IntoIterator>::IntoIter,
+    value: Option<(&'v str, &'v Value)>,
+}
+
+impl<'v> MapAccess<'v> for Fields<'v> {
+    type Error = Error;
+
+    fn next_key_seed<S: DeserializeSeed<'v>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
+        let Some((name, value)) = self.fields.next() else { return Ok(None) };
+        self.value = Some((name, value));
+        // A key that is no key of the type, such as a word where a number is expected.
+        let key: StrDeserializer<'_, Error> = StrDeserializer::new(name);
+        seed.deserialize(key).map(Some).map_err(|error| error.within(Step::Field(name.clone())))
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'v>>(&mut self, seed: S) -> Result<S::Value, Error> {
+        let Some((name, value)) = self.value.take() else { return Err(Error::custom("a value without its key")) };
+        seed.deserialize(Reader(value)).map_err(|error| error.within(Step::Field(name.to_owned())))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.fields.len())
+    }
+}
+
+struct Variant<'v> {
+    variant: &'v str,
+    content: Option<&'v Value>,
+}
+
+impl<'v> EnumAccess<'v> for Variant<'v> {
+    type Error = Error;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'v>>(self, seed: S) -> Result<(S::Value, Self), Error> {
+        let name: StrDeserializer<'_, Error> = StrDeserializer::new(self.variant);
+        Ok((seed.deserialize(name)?, self))
+    }
+}
+
+impl<'v> Variant<'v> {
+    fn content(&self) -> Result<Reader<'v>, Error> {
+        self.content.map(Reader).ok_or_else(|| Error::custom("the variant needs a value"))
+    }
+}
+
+impl<'v> VariantAccess<'v> for Variant<'v> {
+    type Error = Error;
+
+    fn unit_variant(self) -> Result<(), Error> {
+        match self.content {
+            None | Some(Value::Null) => Ok(()),
+            Some(_) => Err(Error::custom("the variant takes no value")),
+        }
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'v>>(self, seed: S) -> Result<S::Value, Error> {
+        let within = |error: Error| error.within(Step::Field(self.variant.to_owned()));
+        seed.deserialize(self.content()?).map_err(within)
+    }
+
+    fn tuple_variant<V: Visitor<'v>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+        self.content()?.deserialize_any(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'v>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+        self.content()?.deserialize_any(visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    enum Shape {
+        Point,
+        Circle(u8),
+        Box { width: u8 },
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Inner {
+        count: u8,
+        #[serde(default)]
+        shape: Option<Shape>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Outer {
+        name: String,
+        #[serde(default)]
+        list: Vec<Inner>,
+        #[serde(flatten)]
+        rest: BTreeMap<String, Value>,
+    }
+
+    #[test]
+    fn errors_name_the_field_by_its_path() {
+        for (object, message) in [
+            (json!({}), "missing field `name`"),
+            (json!({"name": 1}), "name: invalid type: integer `1`, expected a string"),
+            (json!({"name": null}), "name: invalid type: null, expected a string"),
+        ] {
+            assert_eq!(typed::<Outer>(&object).unwrap_err(), message);
+        }
+        let lists: Result<BTreeMap<String, Vec<Inner>>, _> = typed(&json!({"a": [{"count": 1}, {"count": 300}]}));
+        assert_eq!(lists.unwrap_err(), "a[1].count: invalid value: integer `300`, expected u8");
+        let shapes: Result<Vec<Shape>, _> = typed(&json!([{"circle": "x"}]));
+        assert_eq!(shapes.unwrap_err(), "[0].circle: invalid type: string \"x\", expected u8");
+    }
+
+    #[test]
+    fn every_form_is_read_as_serde_json_reads_it() {
+        let forms = json!({"name": "n", "list": [
+            {"count": 1}, {"count": 2, "shape": null}, {"count": 3, "shape": "point"},
+            {"count": 4, "shape": {"circle": 5}}, {"count": 6, "shape": {"box": {"width": 7}}}
+        ], "more": {"x": [1.5, -2, true]}});
+        let read: Outer = typed(&forms).unwrap();
+        assert_eq!(read, serde_json::from_value(forms).unwrap());
+    }
+}
