@@ -49,6 +49,12 @@ pub struct Config {
     pub mesh_provider: String,
     /// Whose builtin metrics are asked where a Gateway serves.
     pub gateway_metrics: GatewayMetrics,
+    /// About the workloads of Canaries.
+    pub workloads: canary::workload::Options,
+    /// Name of the cluster.
+    pub cluster_name: String,
+    /// Receiver of the events of Canaries.
+    pub event_webhook: Option<String>,
     /// Shortest analysis interval.
     pub min_analysis_interval: Duration,
     /// Whether references across namespaces are refused.
@@ -95,6 +101,9 @@ impl Config {
             metrics_server: server,
             mesh_provider: args.mesh_provider,
             gateway_metrics: args.gateway_metrics,
+            workloads: args.workloads.options(),
+            cluster_name: args.cluster_name,
+            event_webhook: args.event_webhook.filter(|url| !url.is_empty()),
             min_analysis_interval: args.min_analysis_interval.get(),
             no_cross_namespace_refs: args.no_cross_namespace_refs,
             scanner: scanner_options(&args.scanner, args.no_cross_namespace_refs),

@@ -125,7 +125,10 @@ fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyho
                     mesh_provider: config.mesh_provider.clone(),
                     gateway_metrics: config.gateway_metrics,
                     min_analysis_interval: config.min_analysis_interval,
+                    workload: config.workloads.clone(),
                     no_cross_namespace_refs: config.no_cross_namespace_refs,
+                    cluster: config.cluster_name.clone(),
+                    event_webhook: config.event_webhook.clone(),
                     ..Default::default()
                 };
                 running.push(canary::controller::controllers(context, options, shutdown).boxed());

@@ -10,5 +10,7 @@ mod image;
 mod install;
 mod look;
 mod pipeline;
+mod rollouts;
 mod simulation;
+mod steer;
 mod support;

@@ -6,6 +6,7 @@
 
 mod stages;
 pub mod stand_ins;
+mod strategies;
 mod world;
 
 use std::{

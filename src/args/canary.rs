@@ -3,7 +3,7 @@
 use canary::metrics::GatewayMetrics;
 use clap::Subcommand;
 
-use super::Output;
+use super::{Output, look::Place};
 
 /// The verbs below `canary`, each in its file in `commands/canary/`.
 #[derive(Debug, Subcommand)]
@@ -16,6 +16,88 @@ pub enum Canary {
     Queries(Queries),
     /// A rehearsal: the Canary against a scripted world.
     Simulate(Simulate),
+    /// Open the gate that a rollout waits at, or finish it at once.
+    Promote(Promote),
+    /// Send all traffic to the primary and give the new revision up.
+    #[command(alias = "abort")]
+    Rollback(Steer),
+    /// Hold a rollout where it is.
+    Pause(Pause),
+    /// Let a paused rollout go on.
+    Resume(Steer),
+    /// Try the revision that failed again.
+    Retry(Steer),
+    /// Promote without analysis; pods are still awaited.
+    Skip(Steer),
+}
+
+/// What all verbs that steer a rollout take.
+#[derive(Debug, clap::Args)]
+pub struct Steer {
+    /// Name of the Canary.
+    pub name: String,
+    /// Which system.
+    #[command(flatten)]
+    pub place: Place,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Why; kept with the request and shown in its event.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Wait until the rollout has ended.
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait.
+    #[arg(long, default_value = "5m")]
+    pub timeout: api::Duration,
+}
+
+/// `slipway canary promote NAME`
+#[derive(Debug, clap::Args)]
+pub struct Promote {
+    /// What all take.
+    #[command(flatten)]
+    pub steer: Steer,
+    /// Leave out the remaining steps and checks.
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// `slipway canary pause NAME`
+#[derive(Debug, clap::Args)]
+pub struct Pause {
+    /// What all take.
+    #[command(flatten)]
+    pub steer: Steer,
+    /// Resume by itself after this time.
+    #[arg(long = "for", value_name = "DURATION")]
+    pub length: Option<api::Duration>,
+}
+
+/// The controller's options about workloads, under Flagger's names.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Workloads {
+    /// Labels of which a target's selector must have one, in order of preference.
+    #[arg(long, value_name = "LABEL", value_delimiter = ',', default_value = "app,name,app.kubernetes.io/name")]
+    pub selector_labels: Vec<String>,
+    /// Prefixes of labels that are copied to the primary; `*` copies all.
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    pub include_label_prefix: Vec<String>,
+    /// Whether ConfigMaps and Secrets are tracked, and copied for the primary.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub enable_config_tracking: bool,
+}
+
+impl Workloads {
+    /// As the canary stage takes them.
+    pub fn options(self) -> canary::workload::Options {
+        canary::workload::Options {
+            selector_labels: self.selector_labels,
+            include_label_prefix: self.include_label_prefix.into_iter().filter(|prefix| !prefix.is_empty()).collect(),
+            config_tracking: self.enable_config_tracking,
+        }
+    }
 }
 
 /// The controller's options about routing, under Flagger's names.
@@ -100,11 +182,35 @@ pub struct Simulate {
     #[arg(short, long = "file", required = true)]
     pub files: Vec<String>,
     /// The script; `-` reads standard input.
-    #[arg(long, value_name = "FILE")]
-    pub scenario: String,
-    /// Provider of Canaries that name none.
-    #[arg(long, default_value = "istio", env = "SLIPWAY_MESH_PROVIDER")]
-    pub mesh_provider: String,
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["samples", "prometheus"])]
+    pub scenario: Option<String>,
+    /// Recorded metrics in place of a script: `{"METRIC": [[unix seconds, value], …]}`.
+    #[arg(long, value_name = "FILE", conflicts_with = "prometheus")]
+    pub samples: Option<String>,
+    /// The Prometheus whose past is played.
+    #[arg(long, value_name = "URL")]
+    pub prometheus: Option<String>,
+    /// Where the past begins.
+    #[arg(long, value_name = "TIME", conflicts_with = "since")]
+    pub from: Option<jiff::Timestamp>,
+    /// How long ago the past begins.
+    #[arg(long, value_name = "DURATION")]
+    pub since: Option<api::Duration>,
+    /// Where the past ends [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<jiff::Timestamp>,
+    /// Play the primary's own series, as where no canary ran.
+    #[arg(long)]
+    pub primary: bool,
+    /// The controller's options about routing.
+    #[command(flatten)]
+    pub router: Router,
+    /// The controller's options about workloads.
+    #[command(flatten)]
+    pub workloads: Workloads,
+    /// References to objects of other namespaces are refused.
+    #[arg(long)]
+    pub no_cross_namespace_refs: bool,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,

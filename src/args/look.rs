@@ -152,6 +152,9 @@ pub struct Describe {
     /// Which system.
     #[command(flatten)]
     pub place: Place,
+    /// How to print; for programs a Canary's runs, of other kinds the object.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
 }
 
 /// `slipway scan IMAGE`

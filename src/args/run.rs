@@ -68,6 +68,15 @@ pub struct Run {
     /// traefik, nginx-gateway-fabric, kgateway or contour. Detected from the GatewayClass.
     #[arg(long, value_name = "NAME", default_value = "detect", env = "SLIPWAY_GATEWAY_METRICS")]
     pub gateway_metrics: GatewayMetrics,
+    /// The controller's options about the workloads of Canaries.
+    #[command(flatten)]
+    pub workloads: super::canary::Workloads,
+    /// Name of the cluster, shown in the alerts of Canaries.
+    #[arg(long, default_value = "", env = "SLIPWAY_CLUSTER_NAME")]
+    pub cluster_name: String,
+    /// URL that receives the events of Canaries without an event hook of their own.
+    #[arg(long, value_name = "URL", env = "EVENT_WEBHOOK_URL")]
+    pub event_webhook: Option<String>,
     /// Shortest analysis interval; shorter ones are raised to it, as Flagger raises them to 10s.
     #[arg(long, default_value = "10s")]
     pub min_analysis_interval: api::Duration,

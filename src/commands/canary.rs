@@ -3,6 +3,7 @@
 mod queries;
 mod render;
 mod simulate;
+mod steer;
 mod weights;
 
 use ::canary::router::Options;
@@ -22,6 +23,12 @@ pub fn run(verb: &Canary) -> anyhow::Result<Exit> {
         Canary::Weights(args) => weights::run(args),
         Canary::Queries(args) => queries::run(args),
         Canary::Simulate(args) => simulate::run(args),
+        Canary::Promote(args) => steer::promote(args),
+        Canary::Rollback(args) => steer::rollback(args),
+        Canary::Pause(args) => steer::pause(args),
+        Canary::Resume(args) => steer::resume(args),
+        Canary::Retry(args) => steer::retry(args),
+        Canary::Skip(args) => steer::skip(args),
     }
 }
 

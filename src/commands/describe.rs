@@ -1,5 +1,7 @@
 //! `slipway describe`: one object, from the sentence that says where it stands to its last events.
 
+mod canary;
+
 use anyhow::bail;
 use reconcile::{Event, clock, store::EventFilter};
 use serde_json::Value;
@@ -9,11 +11,11 @@ use super::{
     get::{Around, columns},
     kinds::{self, Kind, Named},
     mark::{Paint, paint},
-    print, suspend,
+    print, print_json, suspend,
     system::{self, System},
     table::{ago, cell, render},
 };
-use crate::args::look::Describe;
+use crate::args::{Output, look::Describe};
 
 /// Events that are shown.
 const EVENTS: usize = 10;
@@ -32,8 +34,17 @@ pub fn run(args: &Describe) -> anyhow::Result<Exit> {
             return Ok(Exit::No);
         };
         let around = get::around(&system.store).await?;
+        let rollout = match kind.kind {
+            "Canary" => Some(canary::Rollout::read(&system.store, &object).await?),
+            _ => None,
+        };
+        if args.output == Output::Json {
+            print_json(&rollout.map_or(object, |rollout| rollout.json()))?;
+            return Ok(Exit::Done);
+        }
         let events = events(&system, kind, &name).await?;
-        print(&text(kind, &object, &around, &events)?);
+        let head = rollout.map_or_else(|| sentence(&object) + "\n", |rollout| rollout.text());
+        print(&(head + "\n" + &text(kind, &object, &around, &events)?));
         Ok(Exit::Done)
     })
 }
@@ -50,7 +61,7 @@ async fn events(system: &System, kind: &Kind, name: &str) -> anyhow::Result<Vec<
 }
 
 fn text(kind: &Kind, object: &Value, around: &Around, events: &[Event]) -> anyhow::Result<String> {
-    let mut text = sentence(object) + "\n\n";
+    let mut text = String::new();
     let shown = columns::shown(kind, std::slice::from_ref(object), true);
     let facts = shown.iter().filter(|column| column.title != "MESSAGE");
     let facts = facts.map(|column| vec![title(column.title), (column.cell)(object, around)]);

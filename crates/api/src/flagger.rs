@@ -3,6 +3,7 @@
 //! Everything optional stays optional in the types, so that an object is written back as it was read; what an absent field
 //! means is said once, by the methods here. Source: reference progressive-delivery.md, section A (Flagger 1.44).
 
+mod additions;
 mod analysis;
 mod canary;
 mod number;
@@ -14,6 +15,9 @@ use std::collections::BTreeMap;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
+pub use additions::{
+    ADDITIONS, Additions, BakedStep, Comparison, ErrorShare, Failures, FirstDeployment, MetricAddition, NoData,
+};
 pub use analysis::{
     Alert, Analysis, DEFAULT_INTERVAL, Hook, HookType, MIN_INTERVAL, Metric, SessionAffinity, Severity, Strategy,
     TemplateReference, ThresholdRange,

@@ -64,6 +64,11 @@ pub fn manual_rollback() -> Alert {
     Alert::new(Severity::Warn, "Rolling back manual webhook invoked")
 }
 
+/// Somebody asked for it.
+pub fn requested_rollback() -> Alert {
+    Alert::new(Severity::Warn, "Rolling back on request")
+}
+
 /// Too many checks failed.
 pub fn threshold_reached(failed_checks: i64) -> Alert {
     Alert::new(Severity::Error, format!("Failed checks threshold reached {failed_checks}"))
@@ -118,31 +123,91 @@ fn fields(canary: &Canary) -> Vec<(String, String)> {
     .into()
 }
 
-/// The body of a chat message in Slack's form, which Discord and Rocket.Chat read too; nothing for other kinds.
-pub fn payload(canary: &Canary, provider: &AlertProviderSpec, alert: &Alert) -> Option<Value> {
+/// The body of a chat message; nothing for other kinds than the five of F.5.
+///
+/// Differs: a Microsoft Teams URL of Workflows gets an Adaptive Card; connectors, whose form the original sends, are
+/// retired.
+pub fn payload(canary: &Canary, provider: &AlertProviderSpec, address: &str, alert: &Alert) -> Option<Value> {
+    let who = format!("{}.{}", canary.name(), canary.namespace());
     let is_bad = alert.severity == Severity::Error;
-    let color = match (provider.kind.as_str(), is_bad) {
-        ("slack" | "discord", false) => "good",
-        ("slack" | "discord", true) => "danger",
-        ("rocket", false) => "#0076D7",
-        ("rocket", true) => "#FF0000",
+    let color = |good: &'static str, bad: &'static str| if is_bad { bad } else { good };
+    Some(match provider.kind.as_str() {
+        "slack" | "discord" => slack(provider, &who, color("good", "danger"), alert),
+        "rocket" => slack(provider, &who, color("#0076D7", "#FF0000"), alert),
+        "msteams" if is_workflow(address) => adaptive_card(&who, color("accent", "attention"), alert),
+        "msteams" => message_card(&who, color("0076D7", "FF0000"), alert),
+        "gchat" => google_card(&who, alert),
         _ => return None,
-    };
-    let fields: Vec<_> =
-        alert.fields.iter().map(|(title, value)| json!({"title": title, "value": value, "short": false})).collect();
-    Some(json!({
+    })
+}
+
+/// Slack's form, which Discord and Rocket.Chat read too.
+fn slack(provider: &AlertProviderSpec, who: &str, color: &str, alert: &Alert) -> Value {
+    let field = |(title, value): &(String, String)| json!({"title": title, "value": value, "short": false});
+    json!({
         "channel": provider.channel(),
         "username": provider.username(),
         "icon_url": "",
         "icon_emoji": ":rocket:",
         "attachments": [{
             "color": color,
-            "author_name": format!("{}.{}", canary.name(), canary.namespace()),
+            "author_name": who,
             "text": alert.message,
             "mrkdwn_in": ["text"],
-            "fields": fields,
+            "fields": alert.fields.iter().map(field).collect::<Vec<_>>(),
         }],
-    }))
+    })
+}
+
+fn message_card(who: &str, color: &str, alert: &Alert) -> Value {
+    let fact = |(name, value): &(String, String)| json!({"name": name, "value": value});
+    json!({
+        "@type": "MessageCard",
+        "@context": "http://schema.org/extensions",
+        "themeColor": color,
+        "summary": who,
+        "sections": [{
+            "activityTitle": alert.message,
+            "activitySubtitle": who,
+            "facts": alert.fields.iter().map(fact).collect::<Vec<_>>(),
+        }],
+    })
+}
+
+/// Whether a Microsoft Teams URL belongs to a workflow.
+fn is_workflow(address: &str) -> bool {
+    let host = address.split_once("://").map_or(address, |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default();
+    host.ends_with(".logic.azure.com") || host.ends_with(".api.powerplatform.com")
+}
+
+fn adaptive_card(who: &str, color: &str, alert: &Alert) -> Value {
+    let fact = |(name, value): &(String, String)| json!({"title": name, "value": value});
+    let card = json!({
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": [
+            {"type": "TextBlock", "text": who, "weight": "bolder", "color": color},
+            {"type": "TextBlock", "text": alert.message, "wrap": true},
+            {"type": "FactSet", "facts": alert.fields.iter().map(fact).collect::<Vec<_>>()},
+        ],
+    });
+    json!({
+        "type": "message",
+        "attachments": [{"contentType": "application/vnd.microsoft.card.adaptive", "content": card}],
+    })
+}
+
+fn google_card(who: &str, alert: &Alert) -> Value {
+    let strong = |text: &str| format!("<font color=#848484><strong>{text}</strong></font>");
+    let paragraph = |text: String| json!({"widgets": [{"textParagraph": {"text": text}}]});
+    let fields = alert.fields.iter().map(|(name, value)| paragraph(format!("{name}<br>{}", strong(value))));
+    let sections: Vec<_> = std::iter::once(paragraph(strong(&alert.message))).chain(fields).collect();
+    json!({"cards": [{
+        "header": {"title": "Flagger", "subtitle": who, "imageUrl": "https://flagger.app/favicon.png"},
+        "sections": sections,
+    }]})
 }
 
 /// Where a chat message goes. Discord takes Slack's form at a path of its own.
@@ -150,5 +215,58 @@ pub fn address(kind: &str, address: &str) -> String {
     match kind {
         "discord" if !address.ends_with("/slack") => format!("{}/slack", address.trim_end_matches('/')),
         _ => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cases;
+
+    #[test]
+    fn chat_messages_are_those_of_the_reference() {
+        for case in cases::lines("canary/notifiers.jsonl") {
+            let given = &case["alert"];
+            let text = |member: &str| given[member].as_str().unwrap_or_default().to_owned();
+            let provider = AlertProviderSpec {
+                kind: case["provider"].as_str().unwrap_or_default().into(),
+                channel: text("channel"),
+                username: text("username"),
+                ..Default::default()
+            };
+            let alert = Alert {
+                severity: serde_json::from_value(given["severity"].clone()).unwrap(),
+                message: text("message"),
+                fields: cases::list(&given["fields"])
+                    .iter()
+                    .map(|field| ["name", "value"].map(|member| field[member].as_str().unwrap().to_owned()).into())
+                    .collect(),
+            };
+            let canary =
+                cases::canary(&json!({"metadata": {"name": text("workload"), "namespace": text("namespace")}}));
+            let url = format!("http://chat{}", case["addressPath"].as_str().unwrap_or_default());
+            let body = payload(&canary, &provider, &url, &alert);
+            match case.get("error") {
+                Some(_) => assert_eq!(body, None, "{}", case["name"]),
+                None => {
+                    assert_eq!(body.as_ref(), Some(&case["requestBody"]), "{}", case["name"]);
+                    let path = address(&provider.kind, &url);
+                    assert_eq!(path.strip_prefix("http://chat"), case["requestPath"].as_str(), "{}", case["name"]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn workflows_of_teams_get_an_adaptive_card() {
+        let alert = waiting_for_rollout();
+        let provider = AlertProviderSpec { kind: "msteams".into(), ..Default::default() };
+        let canary = cases::canary(&json!({}));
+        let url = "https://prod-1.westeurope.logic.azure.com:443/workflows/x/triggers/manual/paths/invoke?sig=y";
+        let body = payload(&canary, &provider, url, &alert).unwrap();
+        let content = &body["attachments"][0]["content"];
+        assert_eq!((&content["type"], &content["body"][1]["text"]), (&json!("AdaptiveCard"), &json!(alert.message)));
+        let fake = "https://evil.example/.logic.azure.com";
+        assert_eq!(payload(&canary, &provider, fake, &alert).unwrap()["@type"], "MessageCard");
     }
 }

@@ -60,7 +60,7 @@ pub fn judge(canary: &Canary, provider: &str, metric: &Metric, measured: &Measur
             });
         }
     };
-    let Some((sign, bound)) = breach(metric, kind, value) else { return Ok(()) };
+    let Some((sign, bound)) = breach(metric, value) else { return Ok(()) };
     let comparison = match kind {
         Kind::SuccessRate => format!("success rate {value:.2}% {sign} {}%", number(bound)),
         Kind::Duration => format!("request duration {} {sign} {}", milliseconds(value), milliseconds(bound)),
@@ -69,16 +69,21 @@ pub fn judge(canary: &Canary, provider: &str, metric: &Metric, measured: &Measur
     Err(format!("Halt {}.{} advancement {comparison}", canary.name(), canary.namespace()))
 }
 
-/// The bound a value breaks. Bounds are inclusive. Without a range, `threshold` is the least success rate and the greatest
+/// Least and greatest good value, both inclusive. Without a range, `threshold` is the least success rate and the greatest
 /// value of everything else; absent, it is zero.
+pub fn bounds(metric: &Metric) -> (Option<f64>, Option<f64>) {
+    match (&metric.threshold_range, metric.threshold.unwrap_or_default()) {
+        (Some(range), _) => (range.min, range.max),
+        (None, threshold) if kind(metric) == Kind::SuccessRate => (Some(threshold), None),
+        (None, threshold) => (None, Some(threshold)),
+    }
+}
+
+/// The bound a value breaks.
 ///
 /// Differs: fractions of milliseconds count; the original cuts them off, so that `max: 0.9` acts as zero (B.8 defect 8).
-fn breach(metric: &Metric, kind: Kind, value: f64) -> Option<(char, f64)> {
-    let (min, max) = match (&metric.threshold_range, metric.threshold.unwrap_or_default()) {
-        (Some(range), _) => (range.min, range.max),
-        (None, threshold) if kind == Kind::SuccessRate => (Some(threshold), None),
-        (None, threshold) => (None, Some(threshold)),
-    };
+fn breach(metric: &Metric, value: f64) -> Option<(char, f64)> {
+    let (min, max) = bounds(metric);
     let below = min.filter(|&min| value < min).map(|min| ('<', min));
     below.or_else(|| max.filter(|&max| value > max).map(|max| ('>', max)))
 }

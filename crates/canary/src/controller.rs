@@ -1,6 +1,8 @@
 //! The shell of the canary stage: answers the machine's questions from the store, performs its decisions.
 
+mod compare;
 mod finalize;
+mod history;
 mod hooks;
 mod measure;
 mod numbers;
@@ -29,8 +31,9 @@ use crate::{
     machine,
     metrics::{GatewayMetrics, Implementation},
     router,
+    trail::Run,
     validate::References,
-    world,
+    workload, world,
 };
 
 /// What the command line may change. The defaults are Flagger's.
@@ -44,10 +47,15 @@ pub struct Options {
     pub gateway_metrics: GatewayMetrics,
     /// Shortest interval between two steps (`--min-analysis-interval`).
     pub min_analysis_interval: Duration,
+    /// What is copied to primaries, and how pods are found (`--selector-labels`, `--include-label-prefix`,
+    /// `--enable-config-tracking`).
+    pub workload: workload::Options,
     /// Whether references may leave a Canary's namespace.
     pub no_cross_namespace_refs: bool,
-    /// Name of the cluster, shown in alerts.
+    /// Name of the cluster, shown in alerts (`--cluster-name`).
     pub cluster: String,
+    /// Receives the events of Canaries without an event hook of their own (`--event-webhook`).
+    pub event_webhook: Option<String>,
     /// Canaries worked on at the same time.
     pub concurrency: u16,
 }
@@ -59,8 +67,10 @@ impl Default for Options {
             mesh_provider: "istio".into(),
             gateway_metrics: GatewayMetrics::default(),
             min_analysis_interval: api::flagger::MIN_INTERVAL,
+            workload: workload::Options::default(),
             no_cross_namespace_refs: false,
             cluster: String::new(),
+            event_webhook: None,
             concurrency: 16,
         }
     }
@@ -91,15 +101,26 @@ struct Rollouts {
     gateways: Mutex<HashMap<ObjectReference, (Option<Implementation>, Timestamp)>>,
     /// When each Canary's last full tick was. Forgotten with the process: the status' time stands in then.
     last_ticks: Mutex<HashMap<ObjectReference, Timestamp>>,
+    /// The last run of each Canary, as the database has it.
+    runs: Mutex<HashMap<ObjectReference, Option<Run>>>,
 }
 
 impl Rollouts {
     fn new(context: Context, options: Options) -> Self {
         let router = router::Options { mesh_provider: options.mesh_provider.clone(), ..Default::default() };
         let numbers = Numbers::register(&context.metrics, &options.mesh_provider);
-        let objects = world::Options { router, ..Default::default() };
+        let objects = world::Options { router, workload: options.workload.clone() };
         let providers = Providers::new(&context);
-        Self { context, options, objects, numbers, providers, gateways: Mutex::default(), last_ticks: Mutex::default() }
+        Self {
+            context,
+            options,
+            objects,
+            numbers,
+            providers,
+            gateways: Mutex::default(),
+            last_ticks: Mutex::default(),
+            runs: Mutex::default(),
+        }
     }
 
     fn machine_options(&self, id: &ObjectReference) -> machine::Options {
@@ -140,6 +161,7 @@ impl Reconciler for Rollouts {
     fn removed(&self, canary: &Canary) {
         let id = reconcile::object::reference(canary);
         self.last_ticks.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.numbers.forget(canary);
     }
 }

@@ -76,6 +76,24 @@ impl Names {
         }
     }
 
+    // What people ask for.
+
+    pub fn paused(&self, text: &str) -> Event {
+        Event::normal(format!("Rollout of {} paused {text}", self.canary))
+    }
+
+    pub fn resumed(&self) -> Event {
+        Event::normal(format!("Rollout of {} resumed", self.canary))
+    }
+
+    pub fn request_accepted(&self, text: &str) -> Event {
+        Event::normal(format!("Request accepted: {text}"))
+    }
+
+    pub fn request_refused(&self, text: &str, why: &str) -> Event {
+        Event::warning(format!("Request refused, {why}: {text}"))
+    }
+
     // Before a run.
 
     pub fn suspended(&self) -> Event {
@@ -132,6 +150,10 @@ impl Names {
 
     pub fn post_rollout_failed(&self, hook: &str, problem: &str) -> Event {
         Event::warning(format!("Post-rollout hook {hook} failed {problem}"))
+    }
+
+    pub fn halted(&self, why: &str) -> Event {
+        Event::warning(format!("Halt {} advancement {why}", self.canary))
     }
 
     pub fn rollback_hook_passed(&self, hook: &str) -> Event {

@@ -17,21 +17,27 @@
 
 mod answers;
 mod begin;
+mod decision;
 mod initialize;
+mod judging;
 mod progress;
 mod promote;
+mod requests;
 mod rollback;
 mod weights;
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use api::{
     Time,
-    flagger::{Analysis, Canary, CanaryStatus, HookType, Phase},
+    flagger::{Additions, Analysis, Canary, CanaryStatus, HookType, Phase},
 };
 use jiff::Timestamp;
 
-pub use answers::{Answers, Measurement, Part, Question, Readiness, Role, Target};
+pub use answers::{Answers, Measurement, Part, Question, Readiness, Role, Samples, Shares, Target};
+pub use decision::{Decision, Effect, Options, Outcome, Step};
+use requests::Request;
+pub use requests::{Action, PAUSED, REQUEST};
 
 use crate::{
     alerts::Alert,
@@ -40,95 +46,6 @@ use crate::{
     router::Weights,
     schedule,
 };
-
-/// What the controller's own options say about a tick.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Provider of Canaries that name none (`--mesh-provider`).
-    pub mesh_provider: String,
-    /// Shortest interval between ticks (`--min-analysis-interval`).
-    pub min_interval: Duration,
-    /// Name of the cluster, shown in alerts.
-    pub cluster: String,
-    /// When the last tick ran, as far as the shell remembers; a restart forgets it, the status' time stands in.
-    pub last_tick: Option<Timestamp>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            mesh_provider: "istio".into(),
-            min_interval: api::flagger::MIN_INTERVAL,
-            cluster: String::new(),
-            last_tick: None,
-        }
-    }
-}
-
-/// One more fact is needed, or the tick is decided.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// Answer this and call [`step`] again with the answer added.
-    Ask(Question),
-    /// Perform this.
-    Done(Box<Decision>),
-}
-
-/// What a tick comes to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
-    /// The status as [`Effect::WriteStatus`] writes it.
-    pub status: CanaryStatus,
-    /// What to do, in this order; see the module's documentation.
-    pub effects: Vec<Effect>,
-    /// When to look again, if nothing happens before.
-    pub next: Duration,
-    /// How a run ended, if it did.
-    pub outcome: Option<Outcome>,
-    /// What would let the rollout go on, in one sentence for people; empty when nothing is awaited.
-    pub waiting_for: String,
-    /// Whether the next step waits for a whole interval from now: not if the tick came early, or stopped at a problem that
-    /// may be gone in a moment.
-    pub is_full: bool,
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Judged good and promoted.
-    Promoted,
-    /// Promoted without being judged.
-    Skipped,
-    /// Rolled back.
-    Failed,
-}
-
-/// One act upon the world. Doing it twice is the same as doing it once.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Send requests by these shares.
-    SetWeights(Weights),
-    /// Give the target replicas, unless it has some.
-    ScaleUp,
-    /// Take the target's replicas.
-    ScaleToZero,
-    /// Copy the target's template and configuration to the primary, unless they are equal.
-    CopyToPrimary,
-    /// Bring the primary's scaler in line with the target's.
-    UpdateScaler,
-    /// Keep the target's scaler from scaling it up.
-    PauseScaler,
-    /// Let the target's scaler work again.
-    ResumeScaler,
-    /// Write [`Decision::status`].
-    WriteStatus,
-    /// Call a hook whose answer changes nothing but an event: its place in `analysis.webhooks` and the phase to report.
-    CallHook(usize, Phase),
-    /// Record an event.
-    Event(Event),
-    /// Tell people.
-    Alert(Alert),
-}
 
 /// One tick: asks for a fact, or decides. Equal arguments give equal results; nothing else is looked at.
 pub fn step(canary: &Canary, options: &Options, answers: &Answers, now: Timestamp) -> Step {
@@ -151,13 +68,16 @@ type Flow<T = ()> = Result<T, Stop>;
 struct Tick<'a> {
     canary: &'a Canary,
     analysis: Cow<'a, Analysis>,
+    additions: Additions,
     options: &'a Options,
     answers: &'a Answers,
     now: Timestamp,
     names: Names,
     status: CanaryStatus,
     effects: Vec<Effect>,
+    request: Option<Request>,
     is_changed: bool,
+    is_retold: bool,
     is_full: bool,
     is_early: bool,
     is_idle: bool,
@@ -167,16 +87,25 @@ struct Tick<'a> {
 
 impl<'a> Tick<'a> {
     fn new(canary: &'a Canary, options: &'a Options, answers: &'a Answers, now: Timestamp) -> Self {
+        // What cannot be read is refused before any tick; see `validate`.
+        let additions = canary.additions().unwrap_or_default();
+        let analysis = match additions.steps.as_slice() {
+            [] => canary.analysis(),
+            _ => Cow::Owned(additions.applied(&canary.analysis())),
+        };
         Self {
             canary,
-            analysis: canary.analysis(),
+            analysis,
+            additions,
             options,
             answers,
             now,
             names: Names::of(canary),
             status: canary.status().into_owned(),
             effects: Vec::new(),
+            request: Request::pending(canary),
             is_changed: false,
+            is_retold: false,
             is_full: true,
             is_early: false,
             is_idle: false,
@@ -191,6 +120,7 @@ impl<'a> Tick<'a> {
             self.event(self.names.suspended());
             return self.hold("spec.suspend to be taken back");
         }
+        self.heed_pause()?;
         let target = self.target()?;
         self.adopt(&target);
         if self.is_early(&target) {
@@ -204,11 +134,12 @@ impl<'a> Tick<'a> {
         if self.is_recovering(&target) {
             return self.recover(&target);
         }
-        if self.status.phase.is_settled() && !self.is_new(&target) {
+        if self.status.phase.is_settled() && !self.is_new(&target) && !self.retries() {
             return self.settled(&target);
         }
         self.primary_ready(&target)?;
         let weights = self.weights()?;
+        self.obey(&target)?;
         match self.status.phase {
             Phase::Promoting | Phase::Finalising => {}
             Phase::Progressing | Phase::WaitingPromotion if self.is_new(&target) => return self.restart(&target),
@@ -218,18 +149,27 @@ impl<'a> Tick<'a> {
         }
         self.canary_ready(&target)?;
         if self.canary.skip_analysis() {
-            return self.skip();
+            return self.skip(&target);
         }
         match self.status.phase {
             Phase::Promoting => self.shift(&target, weights),
             Phase::Finalising => self.finalise(weights),
+            _ if self.is_promoted_already(&target) => self.promote(),
             _ => self.progress(weights),
         }
     }
 
     fn decide(mut self) -> Decision {
+        if !self.is_early {
+            self.conclude_request();
+            self.tell_wait();
+        }
         if self.is_changed && !self.effects.contains(&Effect::WriteStatus) {
             self.write_status();
+        }
+        if self.is_retold && !self.effects.contains(&Effect::WriteStatus) {
+            // What is awaited is no transition: the time of the last one stays.
+            self.effects.push(Effect::WriteStatus);
         }
         let interval = self.analysis.interval(self.options.min_interval);
         let next = match self.is_early {
@@ -255,16 +195,21 @@ impl<'a> Tick<'a> {
 
     /// Whether a run is under way, its interval has not passed, and nothing happened that must be acted on at once.
     fn is_early(&self, target: &Target) -> bool {
-        let paced = matches!(
-            self.status.phase,
-            Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion | Phase::Promoting | Phase::Finalising
-        );
+        let paced = match self.status.phase {
+            Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion | Phase::Promoting | Phase::Finalising => {
+                true
+            }
+            Phase::Initializing => self.status.failed_checks > 0,
+            _ => false,
+        };
         let interval = self.analysis.interval(self.options.min_interval);
         paced
+            && self.request.is_none()
             && !schedule::is_due(&self.canary.status(), self.options.last_tick, interval, self.now)
             && !match self.status.phase {
                 Phase::Progressing | Phase::WaitingPromotion => self.is_new(target) || self.is_reverted(target),
                 Phase::Waiting => !self.is_new(target),
+                Phase::Initializing => target.is_primary_outdated,
                 _ => false,
             }
     }
@@ -350,6 +295,15 @@ impl<'a> Tick<'a> {
         Err(Stop::Done)
     }
 
+    /// Says in the status what is awaited, if anything but time and a new revision is.
+    fn tell_wait(&mut self) {
+        let text = Some(self.waiting_for.as_str()).filter(|text| !text.is_empty() && !self.status.phase.is_settled());
+        let text = text.map(|text| format!("Waits for {text}."));
+        let (reason, now) = (self.status.phase.as_str(), self.now);
+        self.is_retold |=
+            conditions::tell(&mut self.status.conditions, conditions::WAITING, reason, text.as_deref(), now);
+    }
+
     /// Takes up a phase with its condition.
     fn enter(&mut self, phase: Phase) {
         self.status.phase = phase;
@@ -364,8 +318,8 @@ impl<'a> Tick<'a> {
     }
 
     fn post_rollout_hooks(&mut self, phase: Phase) {
-        for (index, _) in self.hooks(HookType::PostRollout) {
-            self.effect(Effect::CallHook(index, phase));
+        if !self.hooks(HookType::PostRollout).is_empty() {
+            self.effect(Effect::PostRollout(phase));
         }
     }
 
@@ -378,6 +332,13 @@ impl<'a> Tick<'a> {
 
     fn reset_counters(&mut self) {
         (self.status.canary_weight, self.status.failed_checks, self.status.iterations) = (0, 0, 0);
+        self.forget_marks();
+    }
+
+    /// What was noted about the steps of a run ends with it.
+    fn forget_marks(&mut self) {
+        let marks = [conditions::SILENT, conditions::STEP];
+        self.status.conditions.retain(|condition| !marks.contains(&condition.kind.as_str()));
     }
 }
 

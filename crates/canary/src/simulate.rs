@@ -3,6 +3,7 @@
 //! The machine, the workload and the router are the ones the controller uses; only the world is made up.
 
 mod made_up;
+mod replay;
 mod scenario;
 mod state;
 
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+pub use replay::{Recording, parse as recording, replay};
 pub use scenario::{Health, Readiness, Scenario, ScenarioError, Step};
 
 use crate::{
@@ -19,6 +21,8 @@ use crate::{
     hooks,
     machine::{self, Answers, Decision, Effect, Measurement, Question},
     router::Weights,
+    trail::{self, Change, Run},
+    world,
 };
 use state::State;
 
@@ -71,34 +75,59 @@ pub struct Call {
 
 /// Plays a scenario. `others` may hold the Deployment, scaler, ConfigMaps, Secrets and MetricTemplates; what is missing is
 /// made up.
-pub fn run(canary: Canary, others: Vec<Value>, scenario: &Scenario) -> Vec<Tick> {
-    let mut rehearsal = Rehearsal {
-        state: State::new(canary, others, scenario),
-        now: EPOCH,
-        events: Vec::new(),
-        alerts: Vec::new(),
-        calls: Vec::new(),
-    };
+pub fn run(canary: Canary, others: Vec<Value>, scenario: &Scenario, options: world::Options) -> Vec<Tick> {
+    let mut rehearsal = Rehearsal::new(canary, others, scenario, options);
     let mut ticks = Vec::new();
     for step in &scenario.steps {
-        match step {
-            Step::Tick(count) => ticks.extend((0..*count).map(|_| rehearsal.tick())),
-            other => rehearsal.state.change(other, rehearsal.now),
-        }
+        rehearsal.play(step, &mut |_, tick| ticks.push(tick));
     }
     ticks
+}
+
+/// The runs that a scenario comes to, as the controller would keep them.
+pub fn trail(canary: Canary, others: Vec<Value>, scenario: &Scenario, options: world::Options) -> Vec<Run> {
+    let mut rehearsal = Rehearsal::new(canary, others, scenario, options);
+    for step in &scenario.steps {
+        rehearsal.play(step, &mut |_, _| {});
+    }
+    rehearsal.runs
 }
 
 /// A scenario being played.
 struct Rehearsal {
     state: State,
     now: Timestamp,
+    runs: Vec<Run>,
     events: Vec<Event>,
     alerts: Vec<Value>,
     calls: Vec<Call>,
 }
 
 impl Rehearsal {
+    fn new(canary: Canary, others: Vec<Value>, scenario: &Scenario, options: world::Options) -> Self {
+        Self {
+            state: State::new(canary, others, scenario, options),
+            now: EPOCH,
+            runs: Vec::new(),
+            events: Vec::new(),
+            alerts: Vec::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    /// Plays a step; `told` gets every tick of it with the world after it.
+    fn play(&mut self, step: &Step, told: &mut dyn FnMut(&State, Tick)) {
+        match step {
+            Step::Tick(count) => {
+                for _ in 0..*count {
+                    let tick = self.tick();
+                    told(&self.state, tick);
+                }
+            }
+            other => self.state.change(other, self.now),
+        }
+    }
+
     fn tick(&mut self) -> Tick {
         let options = machine::Options::default();
         self.now += self.state.canary.analysis().interval(options.min_interval);
@@ -110,8 +139,20 @@ impl Rehearsal {
                 machine::Step::Done(decision) => break decision,
             }
         };
+        self.note(&answers, &decision);
         self.perform(&decision);
         self.entry(decision.waiting_for)
+    }
+
+    fn note(&mut self, answers: &Answers, decision: &Decision) {
+        let images = (self.state.target().and_then(image), self.state.primary().and_then(image));
+        match trail::record(self.runs.last(), &self.state.canary, images, (answers, decision), self.now) {
+            Change::Nothing => {}
+            Change::Run(run) => {
+                self.runs.pop_if(|last| last.began == run.began);
+                self.runs.push(run);
+            }
+        }
     }
 
     fn answer(&mut self, question: Question, answers: &mut Answers) {
@@ -136,6 +177,15 @@ impl Rehearsal {
                 let measured = self.measure(index);
                 answers.metrics.insert(index, measured);
             }
+            Question::Requests(index) => {
+                answers.requests.insert(index, self.state.requests(index));
+            }
+            Question::Samples(index) => {
+                answers.samples.insert(index, self.state.samples(index));
+            }
+            Question::Shares(index) => {
+                answers.shares.insert(index, self.state.shares(index));
+            }
         }
     }
 
@@ -143,15 +193,7 @@ impl Rehearsal {
         for effect in &decision.effects {
             match effect {
                 Effect::WriteStatus => self.state.write_status(decision.status.clone()),
-                Effect::CallHook(index, phase) => {
-                    let name = self.state.canary.analysis().webhooks[*index].name.clone();
-                    let names = Names::of(&self.state.canary);
-                    let event = match self.call(*index, *phase) {
-                        Ok(()) => names.hook_passed("Post-rollout", &name),
-                        Err(problem) => names.post_rollout_failed(&name, &problem),
-                    };
-                    self.record(event);
-                }
+                Effect::PostRollout(phase) => self.post_rollout(*phase),
                 Effect::Event(event) => self.record(event.clone()),
                 Effect::Alert(alert) => self.alerts.push(alert_entry(alert)),
                 effect => {
@@ -160,6 +202,23 @@ impl Rehearsal {
                         return;
                     }
                 }
+            }
+        }
+    }
+
+    /// The first that fails stops the others.
+    fn post_rollout(&mut self, phase: Phase) {
+        let (analysis, names) = (self.state.canary.analysis().into_owned(), Names::of(&self.state.canary));
+        for (index, hook) in analysis.webhooks.iter().enumerate().filter(|(_, hook)| hook.kind == HookType::PostRollout)
+        {
+            let outcome = self.call(index, phase);
+            let has_failed = outcome.is_err();
+            self.record(match outcome {
+                Ok(()) => names.hook_passed("Post-rollout", &hook.name),
+                Err(problem) => names.post_rollout_failed(&hook.name, &problem),
+            });
+            if has_failed {
+                break;
             }
         }
     }
@@ -226,9 +285,6 @@ impl Rehearsal {
         });
         let (target, primary) = (self.state.target(), self.state.primary());
         let replicas = |object: Option<&Value>| object.and_then(|object| object.pointer("/spec/replicas")?.as_i64());
-        let image = |object: &Value| {
-            object.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).map(str::to_owned)
-        };
         Tick {
             phase: status.phase,
             canary_weight: status.canary_weight,
@@ -245,6 +301,11 @@ impl Rehearsal {
             waiting_for,
         }
     }
+}
+
+/// Image of a workload's first container.
+fn image(workload: &Value) -> Option<String> {
+    workload.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).map(str::to_owned)
 }
 
 fn no_data() -> Measurement {

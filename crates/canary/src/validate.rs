@@ -19,6 +19,7 @@ pub fn validate(canary: &Canary, references: References) -> Result<(), String> {
         own_namespace(canary)?;
     }
     knative(canary)?;
+    canary.additions()?;
     let affinity = canary.spec.analysis.as_ref().and_then(|analysis| analysis.session_affinity.as_ref());
     match affinity {
         Some(affinity) if affinity.primary_cookie_name.as_ref() == Some(&affinity.cookie_name) => {

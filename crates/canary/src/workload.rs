@@ -184,6 +184,12 @@ pub fn ports(canary: &Canary, target: &Value) -> BTreeMap<String, i64> {
     ports
 }
 
+/// How many of a workload's pods could serve requests now.
+pub fn available(workload: &Value) -> i64 {
+    let number = |member: &str| workload["status"][member].as_i64().unwrap_or_default();
+    number("availableReplicas").max(number("numberAvailable"))
+}
+
 /// What the event says when a workload cannot be read.
 pub fn not_found(canary: &Canary, name: &str) -> String {
     let kind = Kind::of(canary).word();

@@ -2,6 +2,9 @@
 //!
 //! Pure, JSON in, JSON out. `controller.rs` fetches the objects and performs the writes; `simulate.rs` keeps them in memory.
 
+mod knative;
+mod plain;
+
 use std::collections::BTreeMap;
 
 use api::{flagger::Canary, meta::ObjectReference};
@@ -76,8 +79,11 @@ pub fn references(canary: &Canary, options: &Options) -> Result<Vec<ObjectRefere
     Ok(found)
 }
 
-/// The ConfigMaps and Secrets to read once the target is known, and their primary copies.
-pub fn configs(canary: &Canary, target: &Value) -> Vec<ObjectReference> {
+/// What to read once the target is known: the ConfigMaps and Secrets of its pods, or its Knative revisions.
+pub fn dependencies(canary: &Canary, target: &Value) -> Vec<ObjectReference> {
+    if Kind::of(canary) == Kind::Knative {
+        return knative::revisions(canary, target);
+    }
     let references = workload::configs::references(target).into_keys();
     let here = |kind: &str, name: String| ObjectReference {
         api_version: "v1".into(),
@@ -124,32 +130,45 @@ impl<'a> World<'a> {
         let options = &self.options.workload;
         let selector = workload::selector(self.canary, target, options).map_err(|error| error.to_string())?;
         let configs = Tracked::of(self.canary, target, self.objects, options).map_err(|error| error.to_string())?;
-        let id = id(&revision(self.canary, target), &configs.status());
+        let id = id(&revision::digest(target), &configs.status());
         Ok(Copying { selector, configs, id })
     }
 
     /// What the target and the primary run.
     pub fn target(&self) -> Result<Target, String> {
-        let target = self.target_object()?;
-        let revision = revision(self.canary, target);
-        if has_no_pods(self.canary) {
-            // Nothing is rolled out: once promoted, the copy is there.
-            return Ok(Target { revision, equals_primary: true, is_applied_to_primary: true, ..Target::default() });
+        match Kind::of(self.canary) {
+            Kind::Service => self.plain_target(),
+            Kind::Knative => self.knative_target(),
+            Kind::Deployment | Kind::DaemonSet => self.workload_target(),
         }
+    }
+
+    fn workload_target(&self) -> Result<Target, String> {
+        let target = self.target_object()?;
+        let revision = revision::digest(target);
         let copying = self.copying(target)?;
+        let configs = copying.configs.status();
         let primary = self.primary_object();
+        let equals_primary =
+            primary.is_some_and(|primary| revision::same_as_primary(target, primary, copying.copied(self)));
+        let copied_from = primary.and_then(|primary| {
+            primary.pointer("/spec/template/metadata/annotations/flagger-id")?.as_str().filter(|id| is_own(id))
+        });
         let status = self.canary.status();
-        let applied = id(&status.last_applied_spec, &status.tracked_configs);
-        let found =
-            primary.and_then(|primary| primary.pointer("/spec/template/metadata/annotations/flagger-id")?.as_str());
+        let (applied, tracked) = (&status.last_applied_spec, &status.tracked_configs);
+        // What somebody else copied can only be compared. Source: reference progressive-delivery.md, B.2 "Our rule".
+        let is_noted = configs == *tracked && (revision == *applied || !revision::is_own(applied));
         Ok(Target {
-            revision,
-            configs: copying.configs.status(),
-            equals_primary: primary
-                .is_some_and(|primary| revision::same_as_primary(target, primary, copying.copied(self))),
-            is_applied_to_primary: found == Some(&applied),
+            equals_primary,
+            is_applied_to_primary: match copied_from {
+                Some(found) => found == id(applied, tracked),
+                None => equals_primary && is_noted,
+            },
+            is_primary_outdated: primary.is_some() && copied_from.map_or(!equals_primary, |found| found != copying.id),
             is_at_zero: patched(target, &scale_down_patch(self.canary)) == *target,
-            is_primary_outdated: primary.is_some() && found != Some(&copying.id),
+            is_serving: workload::available(target) > 0,
+            revision,
+            configs,
         })
     }
 
@@ -157,7 +176,8 @@ impl<'a> World<'a> {
     pub fn ready(&self, role: Role) -> Readiness {
         let (canary, now) = (self.canary, self.now);
         let readiness = match (Kind::of(canary), role) {
-            (Kind::Service | Kind::Knative, _) => workload::Readiness::Ready,
+            (Kind::Service, _) => workload::Readiness::Ready,
+            (Kind::Knative, role) => self.knative_readiness(role),
             (Kind::Deployment, Role::Primary) => deployment::primary_readiness(canary, self.primary_object(), now),
             (Kind::Deployment, Role::Canary) => deployment::target_readiness(canary, self.target_object().ok(), now),
             (Kind::DaemonSet, Role::Primary) => daemonset::primary_readiness(canary, self.primary_object(), now),
@@ -178,15 +198,18 @@ impl<'a> World<'a> {
     /// What to write so that a part is in place; nothing if it is.
     pub fn ensure(&self, part: Part) -> Result<Vec<Write>, String> {
         match part {
-            Part::Services if has_no_pods(self.canary) => self.plain_services(),
+            Part::Services if Kind::of(self.canary) == Kind::Service => self.plain_services(),
+            Part::Services | Part::Apex if has_no_pods(self.canary) => Ok(Vec::new()),
             Part::Services => {
                 let services = [service::Role::Canary, service::Role::Primary].map(|role| self.service(role));
                 services.into_iter().filter_map(Result::transpose).collect()
             }
-            Part::Apex if has_no_pods(self.canary) => Ok(Vec::new()),
             Part::Apex => Ok(self.service(service::Role::Apex)?.into_iter().collect()),
+            Part::Primary if Kind::of(self.canary) == Kind::Knative => self.knative_primary(),
             Part::Primary if has_no_pods(self.canary) || self.primary_object().is_some() => Ok(Vec::new()),
             Part::Primary => self.new_primary(),
+            Part::Promotion if !self.target()?.is_primary_outdated => Ok(Vec::new()),
+            Part::Promotion => self.promote(),
             Part::Scaler => self.scaler(NewOnly::Yes),
             Part::Route => {
                 let change = router::reconcile(self.canary, &self.options.router, self.objects, self.random);
@@ -212,12 +235,11 @@ impl<'a> World<'a> {
                     _ => deployment::scale_up_patch(self.canary, target, self.primary_object(), scaler),
                 })
             }
-            Effect::CopyToPrimary if has_no_pods(self.canary) => self.promote_service(),
             Effect::CopyToPrimary => self.promote(),
             Effect::UpdateScaler => self.scaler(NewOnly::No),
             Effect::PauseScaler => Ok(self.patch_scaler(scaler::pause_patch)),
             Effect::ResumeScaler => Ok(self.patch_scaler(scaler::resume_patch)),
-            Effect::WriteStatus | Effect::CallHook(..) | Effect::Event(_) | Effect::Alert(_) => Ok(Vec::new()),
+            Effect::WriteStatus | Effect::PostRollout(_) | Effect::Event(_) | Effect::Alert(_) => Ok(Vec::new()),
         }
     }
 
@@ -261,38 +283,6 @@ impl<'a> World<'a> {
         Ok(service::service(self.canary, role, &selector, &ports, live).map(Write::Apply))
     }
 
-    /// A Service as the target: the canary service follows it, the primary service is a copy taken once.
-    fn plain_services(&self) -> Result<Vec<Write>, String> {
-        let (primary, canary) = (service::Role::Primary, service::Role::Canary);
-        let mut writes = vec![Write::Apply(self.plain_service(canary)?)];
-        if self.get("Service", &service::name(self.canary, primary)).is_none() {
-            writes.push(Write::Apply(self.plain_service(primary)?));
-        }
-        Ok(writes)
-    }
-
-    fn plain_service(&self, role: service::Role) -> Result<Value, String> {
-        let mut spec = self.target_object()?.get("spec").cloned().unwrap_or_else(|| json!({}));
-        if let Some(spec) = spec.as_object_mut() {
-            for own in ["clusterIP", "clusterIPs", "healthCheckNodePort"] {
-                spec.remove(own);
-            }
-        }
-        let mut metadata = json!({
-            "name": service::name(self.canary, role),
-            "namespace": self.canary.namespace(),
-            "annotations": router::annotations(&BTreeMap::new()),
-        });
-        if let Some(owner) = router::owner(self.canary) {
-            metadata["ownerReferences"] = json!([owner]);
-        }
-        Ok(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}))
-    }
-
-    fn promote_service(&self) -> Result<Vec<Write>, String> {
-        Ok(vec![Write::Apply(self.plain_service(service::Role::Primary)?)])
-    }
-
     fn new_primary(&self) -> Result<Vec<Write>, String> {
         let target = self.target_object()?;
         let copying = self.copying(target)?;
@@ -306,6 +296,11 @@ impl<'a> World<'a> {
 
     fn promote(&self) -> Result<Vec<Write>, String> {
         let target = self.target_object()?;
+        match Kind::of(self.canary) {
+            Kind::Service => return self.plain_promotion(),
+            Kind::Knative => return self.knative_promotion(),
+            Kind::Deployment | Kind::DaemonSet => {}
+        }
         let copying = self.copying(target)?;
         let copied = copying.copied(self);
         let primary = match (Kind::of(self.canary), self.primary_object()) {
@@ -376,19 +371,16 @@ fn has_no_pods(canary: &Canary) -> bool {
     matches!(Kind::of(canary), Kind::Service | Kind::Knative)
 }
 
-/// Digest of what the target runs: its pod template, or all of a Service's spec.
-fn revision(canary: &Canary, target: &Value) -> String {
-    match has_no_pods(canary) {
-        true => revision::digest(&json!({"spec": {"template": target["spec"]}})),
-        false => revision::digest(target),
-    }
-}
-
 /// The primary's `flagger-id`: in the form of a UUID, but the same for the same revision and configuration, so that copying
-/// twice rolls once, and so that the copy tells what it was copied from.
+/// twice rolls once, and so that the copy tells what it was copied from. Its version is 8, where the original's is 4.
 fn id(revision: &str, configs: &BTreeMap<String, String>) -> String {
     let hash = hex::encode(Sha256::digest(json!([revision, configs]).to_string().as_bytes()));
-    format!("{}-{}-{}-{}-{}", &hash[..8], &hash[8..12], &hash[12..16], &hash[16..20], &hash[20..32])
+    format!("{}-{}-8{}-{}-{}", &hash[..8], &hash[8..12], &hash[13..16], &hash[16..20], &hash[20..32])
+}
+
+/// Whether an id was made by [`id`].
+fn is_own(id: &str) -> bool {
+    id.len() == 36 && id.as_bytes()[14] == b'8'
 }
 
 fn written(change: router::Change) -> Vec<Write> {
@@ -404,6 +396,7 @@ mod tests {
         let configs = BTreeMap::from([("configmap/a".to_owned(), "1".to_owned())]);
         assert_eq!(id("sw1-x", &configs), id("sw1-x", &configs));
         assert_ne!(id("sw1-x", &configs), id("sw1-x", &BTreeMap::new()));
-        assert_eq!(id("sw1-x", &configs).len(), 36);
+        assert!(is_own(&id("sw1-x", &configs)));
+        assert!(!is_own("6e2c1d0a-5f1b-4c7e-9a3d-1b2c3d4e5f60") && !is_own(""));
     }
 }

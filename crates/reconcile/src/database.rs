@@ -83,6 +83,19 @@ impl Database {
         .await
     }
 
+    /// Stores a record of a stage that may be lost if the power goes, not if the process ends.
+    pub async fn note(&self, bucket: &'static str, key: &str, value: &[u8]) -> Result<()> {
+        let (row, value) = (key.to_owned(), value.to_vec());
+        effect(Site::Put, key, async {
+            self.call(move |connection| {
+                let sql = "INSERT INTO records VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value";
+                connection.prepare_cached(sql)?.execute(params![bucket, row, value]).map(drop)
+            })
+            .await
+        })
+        .await
+    }
+
     /// The record, if it is there.
     pub async fn read(&self, bucket: &'static str, key: &str) -> Result<Option<Vec<u8>>> {
         let key = key.to_owned();

@@ -1,11 +1,21 @@
-//! `slipway canary simulate`: a Canary against a script, tick by tick.
+//! `slipway canary simulate`: a Canary against a script or against recorded metrics, tick by tick.
 
-use api::flagger::Phase;
-use canary::simulate::{self, Scenario, Tick};
+use anyhow::{Context as _, bail};
+use api::flagger::{MetricTemplate, Phase};
+use canary::{
+    metrics::{self, Observer, Scene},
+    recorded::{self, Span},
+    simulate::{self, Recording, Scenario, Tick},
+    validate::{References, validate},
+    world::Options,
+};
+use jiff::Timestamp;
+use reconcile::{Endpoint, Http, clock};
 
+use super::Manifests;
 use crate::{
     args::{Output, canary::Simulate},
-    commands::{Exit, print, print_json},
+    commands::{Exit, print, print_json, read, wait_for},
 };
 
 /// Runs the verb. A rollout that ends in `Failed` is the honest negative answer.
@@ -21,14 +31,88 @@ pub fn run(args: &Simulate) -> anyhow::Result<Exit> {
 
 fn play(args: &Simulate) -> anyhow::Result<Vec<Tick>> {
     let mut manifests = super::manifests(&args.files)?;
+    let references = match args.no_cross_namespace_refs {
+        true => References::OwnNamespace,
+        false => References::Anywhere,
+    };
+    validate(&manifests.canary, references)
+        .map_err(|problem| anyhow::anyhow!("Canary {}: {problem}", manifests.canary.name()))?;
     if manifests.canary.spec.provider.as_deref().is_none_or(str::is_empty) {
-        manifests.canary.spec.provider = Some(args.mesh_provider.clone());
+        manifests.canary.spec.provider = Some(args.router.mesh_provider.clone());
     }
-    let text = crate::commands::read(&args.scenario)?;
-    let script = api::manifest::parse(&text)
-        .map_err(|(line, problem)| anyhow::anyhow!("{}: line {line}: {problem}", args.scenario))?;
-    let scenario = Scenario::parse(&script).map_err(|error| anyhow::anyhow!("{}: {error}", args.scenario))?;
-    Ok(simulate::run(manifests.canary, manifests.others, &scenario))
+    let options = Options { router: super::options(&args.router), workload: args.workloads.clone().options() };
+    if let Some(file) = &args.scenario {
+        let script = parsed(file)?;
+        let scenario = Scenario::parse(&script).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
+        return Ok(simulate::run(manifests.canary, manifests.others, &scenario, options));
+    }
+    let (recording, span) = match (&args.samples, &args.prometheus) {
+        (Some(file), _) => {
+            let recording =
+                simulate::recording(&parsed(file)?).map_err(|problem| anyhow::anyhow!("{file}: {problem}"))?;
+            let span =
+                given_span(args)?.or_else(|| whole(&recording)).with_context(|| format!("{file}: no samples"))?;
+            (recording, span)
+        }
+        (None, Some(address)) => {
+            let span = given_span(args)?.context("--prometheus needs --from TIME or --since DURATION")?;
+            (wait_for(record(args, &manifests, address, span))?, span)
+        }
+        (None, None) => bail!("give --scenario FILE, --samples FILE, or --prometheus URL"),
+    };
+    Ok(simulate::replay(manifests.canary, manifests.others, &recording, span, options))
+}
+
+fn parsed(file: &str) -> anyhow::Result<serde_json::Value> {
+    let text = read(file)?;
+    api::manifest::parse(&text).map_err(|(line, problem)| anyhow::anyhow!("{file}: line {line}: {problem}"))
+}
+
+/// The span that the command line names.
+fn given_span(args: &Simulate) -> anyhow::Result<Option<(Timestamp, Timestamp)>> {
+    let to = args.to.unwrap_or_else(clock::now);
+    let from = match (args.from, args.since) {
+        (Some(from), _) => Some(from),
+        (None, Some(since)) => Some(to - since.get()),
+        (None, None) => None,
+    };
+    match from {
+        Some(from) if from > to => bail!("--from {from} is after --to {to}"),
+        from => Ok(from.map(|from| (from, to))),
+    }
+}
+
+/// From the first sample to the last.
+fn whole(recording: &Recording) -> Option<(Timestamp, Timestamp)> {
+    let times = || recording.values().flatten().map(|(at, _)| *at);
+    Some((times().min()?, times().max()?))
+}
+
+/// Asks Prometheus for what every metric of the Canary was.
+async fn record(
+    args: &Simulate,
+    manifests: &Manifests,
+    address: &str,
+    (from, to): (Timestamp, Timestamp),
+) -> anyhow::Result<Recording> {
+    let canary = &manifests.canary;
+    let templates = manifests.others.iter().filter(|object| object["kind"] == "MetricTemplate");
+    let templates: Vec<MetricTemplate> =
+        templates.map(|object| api::manifest::typed(object).map_err(anyhow::Error::msg)).collect::<Result<_, _>>()?;
+    let observer = Observer::of(canary.spec.provider.as_deref(), &args.router.mesh_provider);
+    let scene = Scene { observer, revision: metrics::revision(canary, &manifests.others) };
+    let queries = metrics::queries(canary, scene, &args.router.mesh_provider, &templates)?;
+    let span = Span { from, to, step: canary.analysis().interval(api::flagger::MIN_INTERVAL) };
+    let http = Http::new("slipway");
+    let mut recording = Recording::new();
+    for query in queries {
+        let text = if args.primary { recorded::of_primary(canary, &query.query) } else { query.query };
+        let request = recorded::request(address, &text, span).map_err(anyhow::Error::msg)?;
+        let answer = http.send(request, &Endpoint::default()).await.with_context(|| format!("ask {address}"))?;
+        let samples = recorded::samples(&answer).map_err(|problem| anyhow::anyhow!("{}: {problem}", query.metric))?;
+        recording.insert(query.metric, samples);
+    }
+    Ok(recording)
 }
 
 /// One block per tick: where it stands, what it said, what it waits for.

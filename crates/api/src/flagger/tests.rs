@@ -74,3 +74,31 @@ fn a_canary_is_written_back_as_it_was_read() {
     assert_eq!(canary.progress_deadline(), Duration::from_secs(600));
     assert!(!canary.skip_analysis());
 }
+
+#[test]
+fn additions_are_read_from_one_annotation() {
+    let canary = |text: &str| -> Canary {
+        typed(&json!({
+            "apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": {"name": "a", "annotations": {(ADDITIONS): text}},
+            "spec": {"targetRef": {"name": "a"}, "service": {"port": 80}, "analysis": {"stepWeight": 5, "metrics": [{"name": "errors"}]}},
+        }))
+        .expect("a canary")
+    };
+    let read = canary(
+        "failures: consecutive\nsteps:\n- {weight: 10, bake: 5m}\n- {weight: 50, metrics: [errors]}\nmetrics: {errors: {noData: hold, deadline: 10m}}\n",
+    );
+    let additions = read.additions().expect("additions");
+    assert_eq!(additions.applied(&read.analysis()).step_weights, [10, 50]);
+    assert_eq!(additions.step(10).and_then(|step| step.bake).map(|bake| bake.get().as_secs()), Some(300));
+    assert_eq!((additions.failures, additions.metrics["errors"].no_data), (Failures::Consecutive, NoData::Hold));
+    assert_eq!(canary("").additions(), Ok(Additions::default()));
+    for (text, problem) in [
+        ("steps: [{weight: 10}, {weight: 5}]", "steps: weight 5 does not lie above 10 and up to 100"),
+        ("metrics: {latency: {noData: hold}}", "latency: spec.analysis.metrics has no metric of that name"),
+        ("failure: consecutive", "unknown field"),
+        ("[", "line 1"),
+    ] {
+        let told = canary(text).additions().expect_err(text);
+        assert!(told.starts_with("annotation slipway.dev/analysis: ") && told.contains(problem), "{told}");
+    }
+}

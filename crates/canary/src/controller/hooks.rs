@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::flagger::{Canary, CanaryStatus, HookType, Phase};
+use api::flagger::{Canary, CanaryStatus, Hook, HookType, Phase};
 use reconcile::{Endpoint, clock};
 use serde_json::Value;
 
@@ -31,7 +31,13 @@ impl Rollouts {
 
     /// Sends an event to the event hooks. What they answer only matters to the log.
     pub(super) async fn call_event_hooks(&self, canary: &Canary, event: &crate::events::Event) {
-        for hook in canary.analysis().hooks(HookType::Event) {
+        let analysis = canary.analysis();
+        let mut receivers: Vec<Hook> = analysis.hooks(HookType::Event).cloned().collect();
+        if let (Some(url), true) = (&self.options.event_webhook, receivers.is_empty()) {
+            let name = "event-webhook".to_owned();
+            receivers.push(Hook { kind: HookType::Event, name, url: url.clone(), ..Hook::default() });
+        }
+        for hook in &receivers {
             let payload = hooks::event_payload(canary, hook, event, clock::now());
             if let Err(problem) = self.post(hook, &payload).await {
                 tracing::warn!(hook = hook.name, problem, "event hook failed");

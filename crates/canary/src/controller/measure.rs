@@ -3,7 +3,7 @@
 use std::{sync::PoisonError, time::Duration};
 
 use api::{
-    flagger::{Canary, MetricProvider, MetricTemplate},
+    flagger::{Canary, Metric, MetricProvider, MetricTemplate},
     meta::ObjectReference,
 };
 use reconcile::clock;
@@ -53,8 +53,11 @@ impl Rollouts {
 
     /// Measures the metric at that place. `objects` are those around the Canary.
     pub(super) async fn measure(&self, canary: &Canary, objects: &[Value], index: usize) -> Measurement {
-        let analysis = canary.analysis();
-        let metric = &analysis.metrics[index];
+        self.measure_by(canary, objects, &canary.analysis().metrics[index]).await
+    }
+
+    /// Measures that metric, whether it is among the analysis' or not.
+    pub(super) async fn measure_by(&self, canary: &Canary, objects: &[Value], metric: &Metric) -> Measurement {
         let source = match metrics::source(canary, metric) {
             Ok(source) => source,
             Err(problem) => return Measurement::Invalid(problem.to_string()),
@@ -88,7 +91,7 @@ impl Rollouts {
     }
 
     /// Whose series the builtin queries read: for a Gateway, those of whatever serves it.
-    async fn observer(&self, canary: &Canary, named: Observer) -> Observer {
+    pub(super) async fn observer(&self, canary: &Canary, named: Observer) -> Observer {
         let is_gateway = matches!(Provider::of(canary, &self.objects.router), Provider::GatewayApi(_));
         match (is_gateway, self.options.gateway_metrics) {
             (true, GatewayMetrics::Detect) if self.context.store.is_standalone() => Observer::Local,

@@ -52,7 +52,7 @@ impl Rollouts {
         if address.is_empty() {
             return Ok(());
         }
-        let payload = alerts::payload(canary, &provider, alert)
+        let payload = alerts::payload(canary, &provider, &address, alert)
             .ok_or_else(|| format!("alert provider type {:?} is not supported", provider.kind))?;
         let mut request = http::Request::post(alerts::address(&provider.kind, &address))
             .header(http::header::CONTENT_TYPE, "application/json");

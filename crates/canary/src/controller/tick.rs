@@ -1,7 +1,7 @@
 //! One tick: ask until the machine decides, then do what it decided, in its order.
 
 use api::{
-    flagger::{Canary, FINALIZER},
+    flagger::{Canary, FINALIZER, HookType, Phase},
     meta::ObjectReference,
 };
 use jiff::Timestamp;
@@ -68,7 +68,9 @@ impl Rollouts {
                 Step::Done(decision) => break decision,
             }
         };
+        let change = self.change(&scene, &answers, &decision).await?;
         self.perform(&mut scene, &decision).await?;
+        self.keep(&scene.canary, change).await?;
         if decision.is_full {
             self.remember(&id, scene.now);
         }
@@ -91,7 +93,8 @@ impl Rollouts {
         }
         let target = &canary.spec.target_ref;
         let is_target = |one: &&Value| one["kind"] == target.kind && one["metadata"]["name"] == target.name;
-        let configs = objects.iter().find(is_target).map(|target| world::configs(&canary, target)).unwrap_or_default();
+        let configs =
+            objects.iter().find(is_target).map(|target| world::dependencies(&canary, target)).unwrap_or_default();
         for found in futures::future::join_all(configs.iter().map(|id| self.context.store.find(id))).await {
             objects.extend(found?);
         }
@@ -124,6 +127,18 @@ impl Rollouts {
                 let measured = self.measure(&scene.canary, &scene.objects, index).await;
                 answers.metrics.insert(index, measured);
             }
+            Question::Requests(index) => {
+                let counted = self.requests(&scene.canary, &scene.objects, index).await;
+                answers.requests.insert(index, counted);
+            }
+            Question::Samples(index) => {
+                let samples = self.samples(&scene.canary, &scene.objects, index).await;
+                answers.samples.insert(index, samples);
+            }
+            Question::Shares(index) => {
+                let shares = self.shares(&scene.canary, &scene.objects, index).await;
+                answers.shares.insert(index, shares);
+            }
         }
         Ok(())
     }
@@ -135,16 +150,28 @@ impl Rollouts {
                 Effect::WriteStatus => self.write_status(scene, decision).await?,
                 Effect::Event(event) => self.tell(&scene.canary, event).await?,
                 Effect::Alert(alert) => self.alert(&scene.canary, alert).await,
-                Effect::CallHook(index, phase) => {
-                    let name = scene.canary.analysis().webhooks[*index].name.clone();
-                    let names = Names::of(&scene.canary);
-                    let event = match self.call(&scene.canary, &decision.status, *index, *phase).await {
-                        Ok(()) => names.hook_passed("Post-rollout", &name),
-                        Err(problem) => names.post_rollout_failed(&name, &problem),
-                    };
-                    self.tell(&scene.canary, &event).await?;
-                }
+                Effect::PostRollout(phase) => self.post_rollout(scene, decision, *phase).await?,
                 effect => self.act(scene, effect).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The first that fails stops the others. Source: reference progressive-delivery.md, D.1.
+    async fn post_rollout(&self, scene: &Scene, decision: &Decision, phase: Phase) -> Result<(), Failure> {
+        let (analysis, names) = (scene.canary.analysis(), Names::of(&scene.canary));
+        for (index, hook) in analysis.webhooks.iter().enumerate() {
+            if hook.kind != HookType::PostRollout {
+                continue;
+            }
+            let outcome = self.call(&scene.canary, &decision.status, index, phase).await;
+            let event = match &outcome {
+                Ok(()) => names.hook_passed("Post-rollout", &hook.name),
+                Err(problem) => names.post_rollout_failed(&hook.name, problem),
+            };
+            self.tell(&scene.canary, &event).await?;
+            if outcome.is_err() {
+                break;
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use api::flagger::Phase;
 
-use crate::router::Weights;
+use crate::{judge::proportion::Share, router::Weights};
 
 /// One fact that a tick needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +23,12 @@ pub enum Question {
     Hook(usize, Phase),
     /// Measure the metric at that place of `analysis.metrics`.
     Metric(usize),
+    /// Count the requests that the metric at that place was measured on.
+    Requests(usize),
+    /// The samples by which the metric at that place is compared with the primary's.
+    Samples(usize),
+    /// The failed requests by which the metric at that place is compared with the primary's.
+    Shares(usize),
 }
 
 /// Objects that belong to a Canary.
@@ -38,6 +44,8 @@ pub enum Part {
     Apex,
     /// The routing object; weights in effect stay.
     Route,
+    /// The primary as a promotion leaves it: a copy of what the target holds now.
+    Promotion,
 }
 
 /// One of the two workloads.
@@ -64,6 +72,8 @@ pub struct Target {
     pub is_applied_to_primary: bool,
     /// Whether there is a primary that was copied from another revision or configuration than the target's.
     pub is_primary_outdated: bool,
+    /// Whether the target has pods that could serve requests now.
+    pub is_serving: bool,
 }
 
 /// Whether a workload's pods are as they should be. The texts are complete messages.
@@ -90,6 +100,24 @@ pub enum Measurement {
     Invalid(String),
 }
 
+/// Values of the same window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Samples {
+    /// The canary's.
+    pub canary: Vec<f64>,
+    /// The primary's.
+    pub primary: Vec<f64>,
+}
+
+/// Failed requests of the same window.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Shares {
+    /// The canary's.
+    pub canary: Share,
+    /// The primary's.
+    pub primary: Share,
+}
+
 /// Facts learnt so far in a tick. An `Err` holds a complete message.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answers {
@@ -107,4 +135,10 @@ pub struct Answers {
     pub hooks: BTreeMap<usize, Result<(), String>>,
     /// To [`Question::Metric`].
     pub metrics: BTreeMap<usize, Measurement>,
+    /// To [`Question::Requests`].
+    pub requests: BTreeMap<usize, Measurement>,
+    /// To [`Question::Samples`].
+    pub samples: BTreeMap<usize, Result<Samples, String>>,
+    /// To [`Question::Shares`].
+    pub shares: BTreeMap<usize, Result<Shares, String>>,
 }

@@ -3,7 +3,7 @@
 use api::flagger::{HookType, Phase};
 
 use super::{Effect, Flow, Readiness, Role, Stop, Target, Tick};
-use crate::{alerts, events::Event, router::Weights};
+use crate::{alerts, events::Event, router::Weights, workload::Kind};
 
 impl Tick<'_> {
     /// Whether the target or its configuration differs from what was last seen. Going back to the promoted revision is not
@@ -24,6 +24,13 @@ impl Tick<'_> {
         target.revision == status.last_promoted_spec
             && status.last_applied_spec != status.last_promoted_spec
             && target.configs == status.tracked_configs
+    }
+
+    /// Whether the primary runs this run's revision, because it was promoted unjudged and the tick was cut short, or because
+    /// its promotion failed and is tried again. There is nothing left to judge it against.
+    pub(super) fn is_promoted_already(&self, target: &Target) -> bool {
+        let is_copy = !matches!(Kind::of(self.canary), Kind::Service);
+        is_copy && target.is_applied_to_primary && self.status.last_applied_spec != self.status.last_promoted_spec
     }
 
     /// Whether all traffic is on the target because a promotion failed, and the target is the promoted revision again.
@@ -95,6 +102,9 @@ impl Tick<'_> {
             }
         }
         self.confirm_rollout()?;
+        if self.retries() {
+            self.accept();
+        }
         self.return_traffic(weights);
         self.effect(Effect::ResumeScaler);
         self.effect(Effect::ScaleUp);
@@ -117,7 +127,11 @@ impl Tick<'_> {
     /// Waits until every confirm-rollout hook agrees.
     fn confirm_rollout(&mut self) -> Flow {
         let phase = self.status.phase;
-        for (index, name) in self.hooks(HookType::ConfirmRollout) {
+        let gates = self.hooks(HookType::ConfirmRollout);
+        if !gates.is_empty() && self.is_let_through() {
+            return Ok(());
+        }
+        for (index, name) in gates {
             if self.hook(index, phase)?.is_ok() {
                 self.event(self.names.gate_passed("Confirm-rollout", &name));
                 continue;

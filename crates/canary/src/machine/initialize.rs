@@ -1,6 +1,6 @@
 //! From a new Canary to a primary that serves, and the upkeep of what belongs to it (B.3 steps 3 to 12).
 
-use api::flagger::Phase;
+use api::flagger::{FirstDeployment, Phase};
 
 use super::{Effect, Flow, Part, Question, Readiness, Role, Stop, Target, Tick};
 use crate::workload::Kind;
@@ -19,17 +19,24 @@ impl Tick<'_> {
         self.ensure(Part::Primary)?;
         if self.is_initializing() && target.is_primary_outdated {
             // Differs: the original notes the newer revision as promoted, though the primary runs the older one.
+            self.status.failed_checks = 0;
+            self.is_changed = true;
             self.effect(Effect::CopyToPrimary);
             self.event(self.names.copying());
             return self.hold("the primary to run the target's present revision");
         }
-        if awaits {
+        // Differs: the original does not wait when the analysis is skipped, and leaves nobody to serve meanwhile. A target that
+        // serves nobody itself has nothing to lose.
+        if awaits || self.is_initializing() && target.is_serving {
             // The original rolls back here too when the primary missed its deadline. Differs: there is nothing to go back
             // to, and the target still serves; it is left alone.
             match self.ready(Role::Primary)? {
                 Readiness::Ready => {}
                 Readiness::Waiting(problem) | Readiness::Failed(problem) => return self.stop(problem),
             }
+        }
+        if awaits && self.additions.first_deployment == FirstDeployment::Analyse {
+            self.analyse_first()?;
         }
         self.ensure(Part::Scaler)?;
         if self.is_initializing() {
@@ -51,6 +58,20 @@ impl Tick<'_> {
         };
         self.event(event);
         Ok(())
+    }
+
+    /// Goes on once the first deployment passed its checks; until then nothing is taken from it.
+    fn analyse_first(&mut self) -> Flow {
+        let threshold = self.analysis.threshold();
+        if self.status.failed_checks >= threshold {
+            return self.hold("another revision of the target: the first one failed its checks");
+        }
+        self.rollout_hooks()?;
+        let outcome = self.measure(0);
+        if self.status.failed_checks >= threshold {
+            self.alert(crate::alerts::threshold_reached(self.status.failed_checks));
+        }
+        outcome
     }
 
     /// The primary serves what the target ran.
@@ -83,12 +104,13 @@ impl Tick<'_> {
     /// Takes over an object that Flagger rolled out before. Its digests cannot be computed here, so what the primary
     /// runs decides: equal to the target means that nothing is new.
     pub(super) fn adopt(&mut self, target: &Target) {
-        let format = |digest: &str| digest.split_once('-').map(|(format, _)| format.to_owned());
         let applied = &self.status.last_applied_spec;
         if applied.is_empty() || format(applied) == format(&target.revision) || self.is_initializing() {
             return;
         }
-        if matches!(self.status.phase, Phase::Initialized | Phase::Succeeded) && !target.equals_primary {
+        // A revision that waits to be judged, or that nobody has looked at yet, stays new.
+        if matches!(self.status.phase, Phase::Initialized | Phase::Succeeded | Phase::Waiting) && !target.equals_primary
+        {
             return;
         }
         self.status.last_applied_spec.clone_from(&target.revision);
@@ -98,4 +120,9 @@ impl Tick<'_> {
         self.status.tracked_configs.clone_from(&target.configs);
         self.is_changed = true;
     }
+}
+
+/// What comes before the first `-` of a digest; nothing in the original's.
+fn format(digest: &str) -> Option<&str> {
+    digest.split_once('-').map(|(format, _)| format)
 }

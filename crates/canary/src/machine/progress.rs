@@ -1,9 +1,9 @@
 //! The analysis and the step that follows it (B.3 steps 19 to 25).
 
-use api::flagger::{Analysis, HookType, Phase, Strategy};
+use api::flagger::{Analysis, Failures, HookType, Phase, Strategy};
 
-use super::{Effect, Flow, Measurement, Question, Stop, Tick, weights};
-use crate::{alerts, analysis, router::Weights};
+use super::{Effect, Flow, Measurement, Stop, Tick, weights};
+use crate::{alerts, analysis, events::Event, router::Weights};
 
 impl Tick<'_> {
     /// One interval of a run: roll back, fail a check, or go one step further.
@@ -22,7 +22,7 @@ impl Tick<'_> {
             self.pre_rollout()?;
         } else {
             self.rollout_hooks()?;
-            self.measure()?;
+            self.measure(weights.canary)?;
         }
         self.advance(weights)
     }
@@ -35,7 +35,7 @@ impl Tick<'_> {
         if is_weighted && self.status.phase == Phase::Progressing && actual > self.status.canary_weight {
             self.status.canary_weight = actual;
             self.write_status();
-            return self.hold("the next analysis");
+            return Err(Stop::Done);
         }
         Ok(())
     }
@@ -53,7 +53,7 @@ impl Tick<'_> {
         Ok(())
     }
 
-    fn rollout_hooks(&mut self) -> Flow {
+    pub(super) fn rollout_hooks(&mut self) -> Flow {
         for (index, name) in self.hooks(HookType::Rollout) {
             if let Err(problem) = self.hook(index, Phase::Progressing)? {
                 let event = self.names.hook_failed("external", &name, &problem);
@@ -64,22 +64,36 @@ impl Tick<'_> {
     }
 
     /// Measures one metric after the other; the first bad one ends it.
-    fn measure(&mut self) -> Flow {
+    pub(super) fn measure(&mut self, weight: u32) -> Flow {
         for index in analysis::order(&self.analysis.metrics) {
-            let metric = &self.analysis.metrics[index];
-            let measured = match analysis::kind(metric) {
-                analysis::Kind::Unusable => Measurement::Invalid(analysis::UNUSABLE.into()),
-                _ => self.answers.metrics.get(&index).cloned().ok_or(Stop::Ask(Question::Metric(index)))?,
-            };
-            if let Err(text) = analysis::judge(self.canary, self.provider(), metric, &measured) {
-                return self.check_failed(crate::events::Event::warning(text));
+            let metric = self.analysis.metrics[index].clone();
+            if !self.is_judged_at(weight, &metric) {
+                continue;
             }
+            let measured = match analysis::kind(&metric) {
+                analysis::Kind::Unusable => Measurement::Invalid(analysis::UNUSABLE.into()),
+                _ => self.measured(index, &metric)?,
+            };
+            match analysis::judge(self.canary, self.provider(), &metric, &measured) {
+                Err(text) if matches!(measured, Measurement::NoData(_)) => {
+                    self.silent(&metric, Event::warning(text))?;
+                    continue;
+                }
+                Err(text) => return self.check_failed(Event::warning(text)),
+                Ok(()) => {}
+            }
+            self.compared(index, &metric)?;
+            self.heard(&metric);
+        }
+        if self.additions.failures == Failures::Consecutive && self.status.failed_checks > 0 {
+            self.status.failed_checks = 0;
+            self.is_changed = true;
         }
         Ok(())
     }
 
-    /// Exactly one check failed; it is never taken back within the run.
-    fn check_failed(&mut self, event: crate::events::Event) -> Flow {
+    /// Exactly one check failed; it is never taken back within the run, unless failures are counted in a row.
+    pub(super) fn check_failed(&mut self, event: Event) -> Flow {
         self.waiting_for = format!("this check to pass: {}", event.text);
         self.status.failed_checks += 1;
         self.event(event);
@@ -166,6 +180,9 @@ impl Tick<'_> {
             self.event(self.names.no_step());
             return self.hold("spec.analysis to set stepWeight, stepWeights or iterations");
         };
+        if self.bakes(weights.canary) {
+            return self.hold(format!("the step at {}% to be looked at long enough", weights.canary));
+        }
         if !weights.mirrored && self.status.phase == Phase::Progressing {
             self.confirm_traffic_increase()?;
         }
@@ -178,6 +195,7 @@ impl Tick<'_> {
             false => Weights { primary: 100 - next, canary: next, mirrored: false },
         };
         self.effect(Effect::SetWeights(next));
+        self.mark_step(next.canary);
         self.status.canary_weight = i64::from(next.canary);
         self.event(self.names.advance_canary(next.canary));
         self.write_status();
@@ -185,7 +203,11 @@ impl Tick<'_> {
     }
 
     fn confirm_traffic_increase(&mut self) -> Flow {
-        for (index, name) in self.hooks(HookType::ConfirmTrafficIncrease) {
+        let gates = self.hooks(HookType::ConfirmTrafficIncrease);
+        if !gates.is_empty() && self.is_let_through() {
+            return Ok(());
+        }
+        for (index, name) in gates {
             if self.hook(index, Phase::Progressing)?.is_ok() {
                 self.event(self.names.gate_passed("Confirm-traffic-increase", &name));
                 continue;
@@ -204,7 +226,11 @@ impl Tick<'_> {
     /// Differs: a weighted canary's weight and iterations stay as they are, since its traffic does (B.8 defect 3). With
     /// iterations, the last one is done again before the gate is asked again, as in the original.
     fn confirm_promotion(&mut self, analysis: &Analysis) -> Flow {
-        for (index, name) in self.hooks(HookType::ConfirmPromotion) {
+        let gates = self.hooks(HookType::ConfirmPromotion);
+        if !gates.is_empty() && self.is_let_through() {
+            return Ok(());
+        }
+        for (index, name) in gates {
             if self.hook(index, Phase::Progressing)?.is_ok() {
                 self.event(self.names.gate_passed("Confirm-promotion", &name));
                 continue;

@@ -2,7 +2,7 @@
 
 use api::flagger::Phase;
 
-use super::{Effect, Flow, Outcome, Stop, Target, Tick};
+use super::{Effect, Flow, Outcome, Part, Readiness, Role, Stop, Target, Tick};
 use crate::{alerts, router::Weights};
 
 impl Tick<'_> {
@@ -68,10 +68,23 @@ impl Tick<'_> {
         Err(Stop::Done)
     }
 
-    /// Promotes without judging. The target's readiness was awaited, the primary's is not.
-    pub(super) fn skip(&mut self) -> Flow {
+    /// Promotes without judging. The target's readiness was awaited.
+    ///
+    /// Differs: the original does not await the primary's, and takes the target's pods away before there are others.
+    pub(super) fn skip(&mut self, target: &Target) -> Flow {
+        if self.is_new(target) {
+            return self.restart(target);
+        }
+        if target.is_primary_outdated {
+            self.event(self.names.copying());
+        }
+        self.ensure(Part::Promotion)?;
+        match self.ready(Role::Primary)? {
+            Readiness::Ready => {}
+            // Nobody judged the target, so it gets no traffic in the primary's place.
+            Readiness::Waiting(problem) | Readiness::Failed(problem) => return self.stop(problem),
+        }
         self.effect(Effect::SetWeights(Weights::PRIMARY));
-        self.effect(Effect::CopyToPrimary);
         self.effect(Effect::UpdateScaler);
         self.effect(Effect::PauseScaler);
         self.effect(Effect::ScaleToZero);
@@ -83,6 +96,7 @@ impl Tick<'_> {
     fn succeeded(&mut self, outcome: Outcome) {
         self.post_rollout_hooks(Phase::Succeeded);
         (self.status.canary_weight, self.status.iterations) = (0, 0);
+        self.forget_marks();
         self.status.last_promoted_spec = self.status.last_applied_spec.clone();
         self.enter(Phase::Succeeded);
         self.event(match outcome {

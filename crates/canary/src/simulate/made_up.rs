@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::scenario::Health;
+use crate::workload::Kind;
 
 /// What the target runs when nobody says.
 const IMAGE: &str = "quay.io/stefanprodan/podinfo:1.2.0";
@@ -60,6 +61,9 @@ pub(super) fn target(canary: &Canary, configs: &[String], image: Option<&str>) -
     let name = &target.name;
     let metadata = json!({"name": name, "namespace": canary.namespace(), "labels": {"app": name}});
     let head = |spec: Value| json!({"apiVersion": target.api_version, "kind": target.kind, "metadata": metadata, "spec": spec});
+    if Kind::of(canary) == Kind::Knative {
+        return head(json!({"template": {"spec": {"containers": [{"image": image.unwrap_or(IMAGE)}]}}}));
+    }
     if target.kind == "Service" {
         return head(json!({"selector": {"app": name}, "ports": [{"name": "http", "port": canary.spec.service.port}]}));
     }
@@ -106,5 +110,24 @@ pub(super) fn status(health: Health, wanted: i64, now: Timestamp) -> Value {
         "replicas": total, "updatedReplicas": total, "readyReplicas": available, "availableReplicas": available,
         "desiredNumberScheduled": total, "updatedNumberScheduled": total, "numberAvailable": available,
         "conditions": conditions,
+    })
+}
+
+/// What Knative makes of a Service: a revision for each template, ready at once, and traffic as it is asked for.
+pub(super) fn knative(service: &mut Value, image: &str) -> Value {
+    let metadata = service["metadata"].clone();
+    let name = metadata["name"].as_str().unwrap_or_default();
+    let number = image.bytes().fold(0_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    let revision = format!("{name}-{number:05}");
+    service["status"]["latestCreatedRevisionName"] = json!(revision);
+    let mut traffic = service["spec"]["traffic"].clone();
+    for target in traffic.as_array_mut().into_iter().flatten().filter(|target| target["latestRevision"] == true) {
+        target["revisionName"] = json!(revision);
+    }
+    service["status"]["traffic"] = traffic;
+    json!({
+        "apiVersion": "serving.knative.dev/v1", "kind": "Revision",
+        "metadata": {"name": revision, "namespace": metadata["namespace"]},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
     })
 }

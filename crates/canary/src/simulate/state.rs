@@ -14,10 +14,12 @@ use super::{
     scenario::{Health, Readiness, Scenario, Step},
 };
 use crate::{
-    machine::{Effect, Part},
+    judge::proportion::Share,
+    machine::{Effect, Measurement, Part, Samples, Shares},
     metrics::Observer,
     patch,
     router::{self, Provider, Weights},
+    workload::Kind,
     world::{self, World, Write},
 };
 
@@ -36,14 +38,14 @@ pub(super) struct State {
 }
 
 impl State {
-    pub fn new(mut canary: Canary, others: Vec<Value>, scenario: &Scenario) -> Self {
+    pub fn new(mut canary: Canary, others: Vec<Value>, scenario: &Scenario, options: world::Options) -> Self {
         canary.status = None;
         let mut state = Self {
             canary,
             metrics: Map::new(),
             hooks: BTreeMap::new(),
             objects: others,
-            options: world::Options::default(),
+            options,
             readiness: scenario.readiness,
             health: [None, None],
             route: None,
@@ -123,6 +125,14 @@ impl State {
         }
     }
 
+    #[cfg(test)]
+    pub fn patch_primary(&mut self, patch: &Value) {
+        let (kind, name) = (self.canary.spec.target_ref.kind.clone(), self.canary.primary_name());
+        if let Some(primary) = self.find_mut(&kind, &name) {
+            *primary = patch::patched(primary, patch);
+        }
+    }
+
     fn set_health(&mut self, who: usize, health: Health, now: Timestamp) {
         self.health[who] = Some(health);
         self.write_health(who, health, now);
@@ -130,6 +140,9 @@ impl State {
 
     /// Rollouts that become ready by themselves do so.
     pub fn settle(&mut self, now: Timestamp) {
+        if Kind::of(&self.canary) == Kind::Knative {
+            return self.settle_knative();
+        }
         if self.readiness == Readiness::Manual {
             return;
         }
@@ -138,7 +151,19 @@ impl State {
         }
     }
 
+    fn settle_knative(&mut self) {
+        let target = self.canary.spec.target_ref.clone();
+        let Some(service) = self.find_mut(&target.kind, &target.name) else { return };
+        let image = service.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str);
+        let image = image.unwrap_or_default().to_owned();
+        let revision = made_up::knative(service, &image);
+        self.put(revision);
+    }
+
     fn write_health(&mut self, who: usize, health: Health, now: Timestamp) {
+        if Kind::of(&self.canary) == Kind::Knative {
+            return;
+        }
         let name = match who {
             0 => self.canary.primary_name(),
             _ => self.canary.spec.target_ref.name.clone(),
@@ -206,6 +231,36 @@ impl State {
             previous_session_affinity_cookie: cookies.previous_session_affinity_cookie,
             ..status
         });
+    }
+
+    /// What the scenario says about a metric beside its value: requests, samples, shares.
+    fn beside(&self, index: usize, what: &str) -> Option<&Value> {
+        let name = &self.canary.analysis().metrics[index].name;
+        self.metrics.get(&format!("{name}.{what}"))
+    }
+
+    /// Requests of a metric; plenty until a step says otherwise under `METRIC.requests`.
+    pub fn requests(&self, index: usize) -> Measurement {
+        Measurement::Value(self.beside(index, "requests").and_then(Value::as_f64).unwrap_or(1e6))
+    }
+
+    /// Samples of a metric; none until a step gives `METRIC.samples: {canary: […], primary: […]}`.
+    pub fn samples(&self, index: usize) -> Result<Samples, String> {
+        let list = |side: &str| -> Vec<f64> {
+            let values = self.beside(index, "samples").and_then(|samples| samples[side].as_array());
+            values.into_iter().flatten().map(|value| value.as_f64().unwrap_or(f64::NAN)).collect()
+        };
+        Ok(Samples { canary: list("canary"), primary: list("primary") })
+    }
+
+    /// Failed of all requests; none until a step gives `METRIC.errors: {canary: [1, 100], primary: [0, 100]}`.
+    pub fn shares(&self, index: usize) -> Result<Shares, String> {
+        let share = |side: &str| {
+            let pair = self.beside(index, "errors").map(|errors| &errors[side]);
+            let number = |place: usize| pair.and_then(|pair| pair[place].as_f64()).unwrap_or_default();
+            Share { failed: number(0), total: number(1) }
+        };
+        Ok(Shares { canary: share("canary"), primary: share("primary") })
     }
 
     /// Why the template of a metric cannot be used. Templates that no manifest gives are taken to exist if none is given at

@@ -2,8 +2,60 @@
 
 use serde_json::{Value, json};
 
+mod additions;
+mod adoption;
+mod better;
+mod requests;
+
 use super::*;
 use crate::cases;
+
+/// A Canary for podinfo with that analysis, by Istio unless the spec says otherwise, in a scripted world.
+fn play(spec: Value, script: Value) -> Vec<Tick> {
+    run(canary(spec), Vec::new(), &Scenario::parse(&script).unwrap(), Default::default())
+}
+
+fn canary(spec: Value) -> Canary {
+    let mut given = json!({"spec": {"provider": "istio", "analysis": {"interval": "10s", "threshold": 2}}});
+    cases::merge(&mut given, &json!({"spec": spec}));
+    cases::canary(&given)
+}
+
+/// Weight 50, then promotion, judged by the success rate.
+fn halves() -> Value {
+    json!({"analysis": {"stepWeight": 50, "maxWeight": 50,
+        "metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 99}}]}})
+}
+
+/// `halves` with hooks, each named by its type.
+fn gated(kinds: &[&str]) -> Value {
+    let hooks: Vec<_> =
+        kinds.iter().map(|kind| json!({"type": kind, "name": kind, "url": format!("http://hooks/{kind}")})).collect();
+    let mut spec = halves();
+    spec["analysis"]["webhooks"] = json!(hooks);
+    spec
+}
+
+fn image(version: u32) -> Value {
+    json!({"image": format!("podinfo:{version}")})
+}
+
+/// The steps that lead to an initialized Canary, and then these.
+fn from_initialized(steps: Value) -> Value {
+    let mut all = vec![image(1), json!({"tick": 1})];
+    all.extend(cases::list(&steps));
+    json!(all)
+}
+
+/// Phase, share of the canary, failed checks.
+fn states(ticks: &[Tick]) -> Vec<(Phase, u32, i64)> {
+    let share = |tick: &Tick| tick.route.map_or(0, |route| route.canary);
+    ticks.iter().map(|tick| (tick.phase, share(tick), tick.failed_checks)).collect()
+}
+
+fn has_event(tick: &Tick, text: &str) -> bool {
+    tick.events.iter().any(|event| event.contains(text))
+}
 
 /// Scenarios whose ticks differ from the reference's on purpose, and why.
 const DIFFERS: [(&str, &str); 1] = [(
@@ -64,7 +116,7 @@ fn expected(tick: &Value) -> Vec<(&'static str, Value)> {
 fn differences(case: &Value) -> Vec<String> {
     let mut given = case["canary"].clone();
     given["spec"]["provider"] = case["provider"].clone();
-    let ticks = run(cases::canary(&given), Vec::new(), &scenario(case));
+    let ticks = run(cases::canary(&given), Vec::new(), &scenario(case), Default::default());
     let wanted = cases::list(&case["ticks"]);
     let mut found = Vec::new();
     if ticks.len() != wanted.len() {

@@ -4,7 +4,6 @@
 //! (flagger#1673). Ours is over the JSON of the pod template without empty members and carries a version; a hash of another
 //! format is settled by comparing the target with the primary. Source: reference progressive-delivery.md, B.2.
 
-use api::flagger::CanaryStatus;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -13,17 +12,6 @@ use super::{Copied, daemonset, pods};
 /// Begins every digest of ours; the number changes with the format.
 const PREFIX: &str = "sw1-";
 
-/// What the target is, compared with what the status remembers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The revision last seen or last promoted.
-    None,
-    /// The same as the primary runs, under a hash of another format: to be remembered under ours, with no event.
-    Adopt,
-    /// A new revision.
-    New,
-}
-
 /// Digest of what a target runs.
 pub fn digest(target: &Value) -> String {
     let template = daemonset::unparked(target).pointer("/spec/template").map(canonical).unwrap_or_default();
@@ -31,19 +19,9 @@ pub fn digest(target: &Value) -> String {
     format!("{PREFIX}{}", hex::encode(&hash[..16]))
 }
 
-/// How a target with that digest relates to a status. `same_as_primary` is asked only about hashes of another format.
-pub fn change(status: &CanaryStatus, digest: &str, same_as_primary: impl FnOnce() -> bool) -> Change {
-    let (applied, promoted) = (&status.last_applied_spec, &status.last_promoted_spec);
-    let foreign = |hash: &String| !hash.is_empty() && !hash.starts_with(PREFIX);
-    if applied.is_empty() {
-        Change::New
-    } else if promoted == digest || applied == digest {
-        Change::None
-    } else if (foreign(applied) || foreign(promoted)) && same_as_primary() {
-        Change::Adopt
-    } else {
-        Change::New
-    }
+/// Whether a digest was made here.
+pub fn is_own(digest: &str) -> bool {
+    digest.starts_with(PREFIX)
 }
 
 /// Whether the primary runs what the target asks for, the renaming aside.

@@ -89,7 +89,7 @@ fn redirect(canary: &Canary, reference: &AutoscalerReference, trigger: &mut Valu
 }
 
 /// The query with `TARGET-canary` and `TARGET`, as whole words, replaced by `TARGET-primary`.
-fn renamed(query: &str, target: &str) -> String {
+pub fn renamed(query: &str, target: &str) -> String {
     let pattern = format!(r"\b{}(-canary\b|-primary\b)?\b", regex::escape(target));
     match Regex::new(&pattern) {
         Ok(names) => names.replace_all(query, format!("{target}-primary").as_str()).into_owned(),

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::{cases, router};
-use api::flagger::CanaryStatus;
 use configs::Tracked;
 use jiff::Timestamp;
 use service::Role;
@@ -378,31 +377,6 @@ fn a_daemonset_is_parked_and_unparked_without_a_new_revision() {
     assert_eq!(revision::digest(&target), digest);
     target["spec"]["template"]["spec"]["containers"] = json!([{"image": "podinfo:2"}]);
     assert_ne!(revision::digest(&target), digest);
-}
-
-#[test]
-fn a_foreign_hash_is_adopted_when_the_primary_runs_the_target() {
-    let mut world = world(configured(), json!({}));
-    let primary = world.copies(false).unwrap().pop().unwrap();
-    let (selector, tracked) = (Selector { label: "app".into(), value: "podinfo".into() }, world.tracked().unwrap());
-    let options = Options::default();
-    let copied = Copied { selector: &selector, configs: &tracked, options: &options, id: "" };
-    let change = |world: &World, applied: &str, promoted: &str| {
-        let status = CanaryStatus {
-            last_applied_spec: applied.into(),
-            last_promoted_spec: promoted.into(),
-            ..Default::default()
-        };
-        let digest = revision::digest(world.target());
-        revision::change(&status, &digest, || revision::same_as_primary(world.target(), &primary, copied))
-    };
-    assert_eq!(change(&world, "7654fd59d8", "7654fd59d8"), revision::Change::Adopt);
-    assert_eq!(change(&world, "", ""), revision::Change::New);
-    let own = revision::digest(world.target());
-    assert_eq!(change(&world, &own, "sw1-other"), revision::Change::None);
-    world.patch_target(json!({"spec": {"template": {"metadata": {"annotations": {"retry": "1"}}}}}));
-    assert_eq!(change(&world, "7654fd59d8", "7654fd59d8"), revision::Change::New);
-    assert_eq!(change(&world, &own, &own), revision::Change::New);
 }
 
 #[test]

@@ -1,0 +1,244 @@
+//! What a rollout went through: every measured value with its bounds and verdict, what moved, when, and because of what.
+//!
+//! Pure: [`record`] adds one tick to a run. The shell keeps the runs in the store's database; `slipway describe canary`
+//! shows them.
+
+use api::flagger::{Canary, Metric, Phase};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    analysis,
+    machine::{Answers, Decision, Effect, Measurement, Outcome},
+};
+
+/// Bucket of the database that holds the runs; see [`key`].
+pub const BUCKET: &str = "canary-runs";
+/// Runs kept per Canary: the current one and the last ten.
+pub const KEPT: usize = 11;
+/// Ticks kept per run. A run that waits for days keeps its beginning and its end.
+const MOST: usize = 400;
+
+/// One run: from a new revision to its end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Digest of the revision that was tried.
+    pub revision: String,
+    /// Its first container's image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The first container's image of the primary when the run began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_image: Option<String>,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended; absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// Phase it ended in, or is in.
+    pub phase: Phase,
+    /// What happened, oldest first.
+    pub ticks: Vec<Tick>,
+}
+
+/// One tick of a run in which something happened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tick {
+    /// When.
+    pub at: Timestamp,
+    /// Phase after it.
+    pub phase: Phase,
+    /// Reported weight after it, in percent.
+    pub weight: i64,
+    /// Iterations after it.
+    pub iterations: i64,
+    /// Failed checks of the run after it.
+    pub failed_checks: i64,
+    /// What was measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
+    /// Why what moved moved: the texts of the tick's events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
+}
+
+/// One measured value and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// Name of the metric.
+    pub metric: String,
+    /// The value; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Least good value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// Greatest good value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// What it came to.
+    pub verdict: Verdict,
+    /// Why there is no value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// What a measurement comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// Good enough.
+    Passed,
+    /// Not good enough.
+    Failed,
+    /// The provider has no value.
+    NoData,
+    /// The provider could not be asked.
+    Error,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::NoData => "no data",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// Key of a run: keys of one Canary sort by time.
+pub fn key(canary: &Canary, run: &Run) -> String {
+    format!("{}{:020}", prefix(canary.namespace(), canary.name()), run.began.as_nanosecond())
+}
+
+/// What all keys of a Canary begin with.
+pub fn prefix(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}/")
+}
+
+/// What a tick adds to a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Nothing worth keeping.
+    Nothing,
+    /// The run as it is now; the one before, if another, stays as it was.
+    Run(Run),
+}
+
+/// Adds a tick to the current run, or begins one. `images` are those of the target and of the primary.
+pub fn record(
+    current: Option<&Run>,
+    canary: &Canary,
+    images: (Option<String>, Option<String>),
+    tick: (&Answers, &Decision),
+    now: Timestamp,
+) -> Change {
+    let (answers, decision) = tick;
+    let (before, after) = (canary.status(), &decision.status);
+    let is_idle = before.phase.is_settled() && after.phase.is_settled();
+    let is_initial = matches!(after.phase, Phase::Unset | Phase::Initializing | Phase::Terminating);
+    if is_idle || is_initial || matches!(before.phase, Phase::Unset | Phase::Initializing) {
+        return Change::Nothing;
+    }
+    let entry = entry(canary, answers, decision, now);
+    let moved = before.phase != after.phase
+        || before.canary_weight != after.canary_weight
+        || before.iterations != after.iterations;
+    if !moved && entry.checks.is_empty() && entry.events.is_empty() {
+        return Change::Nothing;
+    }
+    let goes_on =
+        |run: &&Run| run.ended.is_none() && (run.revision == after.last_applied_spec || before.phase == Phase::Waiting);
+    let mut run = current.filter(goes_on).cloned().unwrap_or_else(|| Run {
+        image: images.0,
+        from_image: images.1,
+        began: now,
+        ..Run::default()
+    });
+    run.revision.clone_from(&after.last_applied_spec);
+    run.phase = after.phase;
+    if after.phase.is_settled() || decision.outcome == Some(Outcome::Failed) {
+        run.ended = Some(now);
+    }
+    if run.ticks.len() >= MOST {
+        run.ticks.remove(MOST / 2);
+    }
+    run.ticks.push(entry);
+    Change::Run(run)
+}
+
+fn entry(canary: &Canary, answers: &Answers, decision: &Decision, now: Timestamp) -> Tick {
+    let analysis = canary.analysis();
+    let order = analysis::order(&analysis.metrics);
+    let measured = order.iter().filter_map(|index| Some((&analysis.metrics[*index], answers.metrics.get(index)?)));
+    let event = |effect: &Effect| match effect {
+        Effect::Event(event) => Some(event.text.clone()),
+        _ => None,
+    };
+    Tick {
+        at: now,
+        phase: decision.status.phase,
+        weight: decision.status.canary_weight,
+        iterations: decision.status.iterations,
+        failed_checks: decision.status.failed_checks,
+        checks: measured.map(|(metric, measured)| check(metric, measured)).collect(),
+        events: decision.effects.iter().filter_map(event).collect(),
+    }
+}
+
+fn check(metric: &Metric, measured: &Measurement) -> Check {
+    let (min, max) = analysis::bounds(metric);
+    let (value, verdict, problem) = match measured {
+        Measurement::Value(value) if value.is_nan() => (None, Verdict::NoData, None),
+        Measurement::Value(value) => {
+            let is_good = min.is_none_or(|min| *value >= min) && max.is_none_or(|max| *value <= max);
+            (Some(*value), if is_good { Verdict::Passed } else { Verdict::Failed }, None)
+        }
+        Measurement::NoData(problem) => (None, Verdict::NoData, Some(problem.clone())),
+        Measurement::Error(problem) | Measurement::Invalid(problem) => (None, Verdict::Error, Some(problem.clone())),
+    };
+    // JSON knows no infinity.
+    let value = value.filter(|value| value.is_finite());
+    Check { metric: metric.name.clone(), value, min, max, verdict, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::simulate::{self, Scenario};
+
+    #[test]
+    fn a_run_keeps_every_value_and_what_it_led_to() {
+        let canary = crate::cases::canary(&json!({"spec": {"provider": "istio", "analysis": {
+            "interval": "10s", "threshold": 2, "stepWeight": 50, "maxWeight": 50,
+            "metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 99}}]}}}));
+        let script = json!([{"image": "app:1"}, {"tick": 1}, {"image": "app:2"}, {"tick": 3}, {"metrics": {"request-success-rate": 98.5}},
+            {"tick": 2}, {"image": "app:3"}, {"metrics": {"request-success-rate": null}}, {"tick": 9}]);
+        let runs = simulate::trail(canary, Vec::new(), &Scenario::parse(&script).unwrap(), Default::default());
+        assert_eq!(runs.len(), 2);
+        let first = &runs[0];
+        assert_eq!(
+            (first.phase, first.image.as_deref(), first.from_image.as_deref()),
+            (Phase::Succeeded, Some("app:2"), Some("app:1"))
+        );
+        let values: Vec<_> =
+            first.ticks.iter().flat_map(|tick| &tick.checks).map(|check| (check.value, check.verdict)).collect();
+        assert_eq!(values, [(Some(100.0), Verdict::Passed)]);
+        let second = &runs[1];
+        assert_eq!((second.phase, second.ended.is_some()), (Phase::Failed, true));
+        let verdicts: Vec<_> = second.ticks.iter().flat_map(|tick| &tick.checks).map(|check| check.verdict).collect();
+        assert_eq!(verdicts, [Verdict::NoData; 2]);
+        assert!(
+            second.ticks.last().is_some_and(|tick| tick.events.iter().any(|text| text.starts_with("Canary failed!")))
+        );
+        let written = serde_json::to_value(second).unwrap();
+        assert_eq!(serde_json::from_value::<Run>(written).unwrap(), *second);
+    }
+}

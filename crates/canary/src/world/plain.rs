@@ -1,0 +1,61 @@
+//! A Service as the target: two more Services, and no pods of ours. Source: reference progressive-delivery.md, B.7.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{World, Write};
+use crate::{
+    machine::Target,
+    router,
+    workload::{revision, service},
+};
+
+impl World<'_> {
+    /// Nothing is rolled out: once promoted, the copy is there.
+    pub(super) fn plain_target(&self) -> Result<Target, String> {
+        let target = self.target_object()?;
+        let revision = revision::digest(&json!({"spec": {"template": target["spec"]}}));
+        let status = self.canary.status();
+        let promoted = &status.last_promoted_spec;
+        Ok(Target {
+            equals_primary: true,
+            is_applied_to_primary: true,
+            is_primary_outdated: revision::is_own(promoted) && *promoted != revision,
+            revision,
+            ..Target::default()
+        })
+    }
+
+    /// The canary service follows the target, the primary service is a copy taken once.
+    pub(super) fn plain_services(&self) -> Result<Vec<Write>, String> {
+        let (primary, canary) = (service::Role::Primary, service::Role::Canary);
+        let mut writes = vec![Write::Apply(self.plain_service(canary)?)];
+        if self.get("Service", &service::name(self.canary, primary)).is_none() {
+            writes.push(Write::Apply(self.plain_service(primary)?));
+        }
+        Ok(writes)
+    }
+
+    pub(super) fn plain_promotion(&self) -> Result<Vec<Write>, String> {
+        Ok(vec![Write::Apply(self.plain_service(service::Role::Primary)?)])
+    }
+
+    fn plain_service(&self, role: service::Role) -> Result<Value, String> {
+        let mut spec = self.target_object()?.get("spec").cloned().unwrap_or_else(|| json!({}));
+        if let Some(spec) = spec.as_object_mut() {
+            for own in ["clusterIP", "clusterIPs", "healthCheckNodePort"] {
+                spec.remove(own);
+            }
+        }
+        let mut metadata = json!({
+            "name": service::name(self.canary, role),
+            "namespace": self.canary.namespace(),
+            "annotations": router::annotations(&BTreeMap::new()),
+        });
+        if let Some(owner) = router::owner(self.canary) {
+            metadata["ownerReferences"] = json!([owner]);
+        }
+        Ok(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}))
+    }
+}
