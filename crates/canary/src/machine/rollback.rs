@@ -3,7 +3,7 @@
 use api::flagger::Phase;
 
 use super::{Effect, Flow, Outcome, Readiness, Role, Stop, Target, Tick};
-use crate::{alerts, router::Weights};
+use crate::{alerts, events::Event, router::Weights};
 
 impl Tick<'_> {
     /// Traffic to the primary first, then the target to zero. If the first fails the rest waits for the next tick.
@@ -34,6 +34,7 @@ impl Tick<'_> {
         if self.ready(Role::Canary)? != Readiness::Ready {
             return self.stop(problem);
         }
+        self.event(Event::warning(problem.clone()));
         self.event(self.names.promotion_failed(&problem));
         self.effect(Effect::SetWeights(Weights { primary: 0, canary: 100, mirrored: false }));
         self.fail(100);
