@@ -139,6 +139,13 @@ pub struct GitRepositoryInclude {
     pub to_path: Option<String>,
 }
 
+impl GitRepositoryInclude {
+    /// The directory there and the directory here.
+    pub fn paths(&self) -> (&str, &str) {
+        (self.from_path.as_deref().unwrap_or_default(), self.to_path.as_deref().unwrap_or(&self.repository.name))
+    }
+}
+
 impl GitRepositorySpec {
     /// Limit for one Git operation, 60 s unless the manifest says otherwise.
     pub fn timeout(&self) -> std::time::Duration {

@@ -11,6 +11,7 @@ mod merge;
 mod operations;
 mod patch;
 mod references;
+mod replacement;
 mod resource;
 mod selector;
 mod transform;
@@ -22,6 +23,7 @@ use serde_json::Value;
 
 use crate::tree::{self, Tree};
 use kustomization::KustomizeFile;
+use replacement::ReplacementRule;
 use resource::Resource;
 
 /// Directories within directories that a build goes down.
@@ -85,7 +87,8 @@ pub fn build(tree: &Tree, spec: &KustomizationSpec) -> Result<Vec<Value>, BuildE
         let path = if directory.is_empty() { ".".to_owned() } else { directory.clone() };
         (path, kustomization::generate(tree, &directory))
     });
-    kustomization::merge(&mut file, spec)?;
+    let exists = |component: &str| tree::join(&directory, component).is_some_and(|path| tree.is_directory(&path));
+    kustomization::merge(&mut file, spec, exists)?;
     let mut build = Build { tree, open: vec![directory.clone()], objects: 0 };
     let mut resources = Vec::new();
     build.level(&directory, &path, &file, &mut resources)?;
@@ -270,7 +273,30 @@ fn transform(
             .map_err(|problem| BuildError::in_field(path, &format!("replicas[{index}]"), problem))?;
     }
     file.images.iter().for_each(|rule| images::set_images(resources, rule));
+    for (index, rule) in file.replacements.iter().enumerate() {
+        let refuse = |problem: String| BuildError::in_field(path, &format!("replacements[{index}]"), problem);
+        for rule in replacement_rules(tree, directory, rule).map_err(refuse)? {
+            replacement::apply(resources, &rule).map_err(refuse)?;
+        }
+    }
     Ok(())
+}
+
+/// The rules of an entry: itself, or those of the file that it names.
+fn replacement_rules(tree: &Tree, directory: &str, entry: &ReplacementRule) -> Result<Vec<ReplacementRule>, String> {
+    if entry.path.is_empty() {
+        return Ok(vec![entry.clone()]);
+    }
+    let path = tree::join(directory, &entry.path).ok_or_else(|| format!("{:?} is outside the source", entry.path))?;
+    let content = tree.read(&path).ok_or_else(|| format!("{path} does not exist"))?;
+    let parsed = api::manifest::parse(&String::from_utf8_lossy(content));
+    let parsed = parsed.map_err(|(line, problem)| format!("{path}: line {line}: {problem}"))?;
+    let entries = match parsed {
+        Value::Array(entries) => entries,
+        entry => vec![entry],
+    };
+    let typed = entries.iter().map(|entry| api::manifest::typed(entry).map_err(|problem| format!("{path}: {problem}")));
+    typed.collect()
 }
 
 /// Text of a patch: written in the rule, or in the file that the rule names.

@@ -1,6 +1,7 @@
 //! The shell: the loops of GitRepository and Kustomization.
 
 mod apply;
+mod keys;
 mod kustomization;
 mod mirror;
 mod run;
@@ -67,6 +68,7 @@ async fn sources(context: &Context, options: &Options, shutdown: &Shutdown) {
     let reconciler = Sources { store: context.store.clone(), mirrors: options.mirrors.clone() };
     Controller::new(context.clone(), reconciler)
         .watches::<ImageUpdateAutomation>(pushed)
+        .watches::<GitRepository>(included)
         .concurrency(options.concurrency)
         .run(shutdown.clone())
         .await;
@@ -104,16 +106,35 @@ fn pushed(
         .collect()
 }
 
+/// Revision and digest of a repository's artifact.
+fn artifact(repository: Option<&GitRepository>) -> Option<(String, Option<String>)> {
+    let artifact = repository?.status.as_ref()?.artifact.as_ref()?;
+    Some((artifact.revision.clone(), artifact.digest.clone()))
+}
+
+/// Repositories that include one which has another artifact than before. Differs: Flux looks again at the interval only.
+fn included(
+    previous: Option<&GitRepository>,
+    current: Option<&GitRepository>,
+    own: &[Arc<GitRepository>],
+) -> Vec<ObjectRef<GitRepository>> {
+    let Some(repository) = current.filter(|_| artifact(current).is_some() && artifact(previous) != artifact(current))
+    else {
+        return Vec::new();
+    };
+    let includes = |other: &&Arc<GitRepository>| {
+        other.namespace() == repository.namespace()
+            && other.spec.include.iter().any(|include| include.repository.name == repository.name_any())
+    };
+    own.iter().filter(includes).map(|repository| ObjectRef::from_obj(&**repository)).collect()
+}
+
 /// Kustomizations whose source has another artifact than before.
 fn new_artifact(
     previous: Option<&GitRepository>,
     current: Option<&GitRepository>,
     own: &[Arc<Kustomization>],
 ) -> Vec<ObjectRef<Kustomization>> {
-    let artifact = |repository: Option<&GitRepository>| {
-        let artifact = repository?.status.as_ref()?.artifact.as_ref()?;
-        Some((artifact.revision.clone(), artifact.digest.clone()))
-    };
     let Some(repository) = current.filter(|_| artifact(current).is_some() && artifact(previous) != artifact(current))
     else {
         return Vec::new();

@@ -43,13 +43,14 @@ fn is_same_source(one: (&SourceReference, &str), other: (&SourceReference, &str)
 /// The first field of a Kustomization that is set and not supported yet. Ignoring it would apply something else than
 /// what was asked for.
 pub fn unsupported(spec: &KustomizationSpec) -> Option<&'static str> {
+    let decryption = spec.decryption.as_ref();
     let fields = [
-        ("spec.decryption", spec.decryption.is_some()),
+        ("spec.decryption.provider", decryption.is_some_and(|decryption| decryption.provider != "sops")),
+        ("spec.decryption.serviceAccountName", decryption.is_some_and(|one| one.service_account_name.is_some())),
         ("spec.kubeConfig", spec.kube_config.is_some()),
         ("spec.serviceAccountName", spec.service_account_name.is_some()),
         ("spec.healthCheckExprs", !spec.health_check_exprs.is_empty()),
         ("spec.dependsOn[].readyExpr", spec.depends_on.iter().any(|dependency| dependency.ready_expr.is_some())),
-        ("spec.ignoreMissingComponents", spec.ignore_missing_components),
         ("spec.buildMetadata", !spec.build_metadata.is_empty()),
         ("spec.ignore", !spec.ignore.is_empty()),
     ];
@@ -64,7 +65,6 @@ pub fn unsupported_source(spec: &GitRepositorySpec) -> Option<&'static str> {
         ("spec.serviceAccountName", spec.service_account_name.is_some()),
         ("spec.verify", spec.verify.is_some()),
         ("spec.recurseSubmodules", spec.recurse_submodules),
-        ("spec.include", !spec.include.is_empty()),
         ("spec.sparseCheckout", !spec.sparse_checkout.is_empty()),
     ];
     fields.into_iter().find(|(_, set)| *set).map(|(field, _)| field)

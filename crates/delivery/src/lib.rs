@@ -1,12 +1,13 @@
 //! Delivery: a Git repository is fetched, a folder of it is built, and the objects are kept applied.
 //!
 //! A stage crate. Pure: [`build`] (a folder becomes objects), [`order`] and [`apply`] (what an apply does), [`inventory`]
-//! (what was applied, what left), [`health`], [`dependency`], [`history`], [`substitute`], [`revision`] and [`ignore`]. The shell is
-//! [`controller`]: GitRepository and Kustomization.
+//! (what was applied, what left), [`health`], [`dependency`], [`history`], [`decrypt`], [`substitute`], [`revision`] and [`ignore`].
+//! The shell is [`controller`]: GitRepository and Kustomization.
 
 pub mod apply;
 pub mod build;
 pub mod controller;
+pub mod decrypt;
 pub mod dependency;
 pub mod health;
 pub mod history;

@@ -25,6 +25,22 @@ impl Tree {
         path.is_empty() || self.below(path).next().is_some()
     }
 
+    /// Copies what is below directory `from` of another tree to directory `to` of this one.
+    pub fn graft(&mut self, other: &Self, from: &str, to: &str) -> Result<(), String> {
+        let outside = |path: &str| format!("'{path}' is outside the source");
+        let source = join("", from.trim_start_matches('/')).ok_or_else(|| outside(from))?;
+        let target = join("", to.trim_start_matches('/')).ok_or_else(|| outside(to))?;
+        if !other.is_directory(&source) {
+            return Err(format!("there is no directory '{from}'"));
+        }
+        for path in other.below(&source) {
+            let relative = path[source.len()..].trim_start_matches('/');
+            let path_here = join(&target, relative).ok_or_else(|| outside(relative))?;
+            self.files.insert(path_here, other.files[path].clone());
+        }
+        Ok(())
+    }
+
     /// Paths of the files below the directory, at any depth, in byte order.
     pub fn below<'a>(&'a self, directory: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
@@ -86,6 +102,18 @@ mod tests {
         let tree = Tree::new([("apps/a.yaml".into(), vec![]), ("apps-old/b.yaml".into(), vec![])]);
         assert_eq!(tree.below("apps").collect::<Vec<_>>(), ["apps/a.yaml"]);
         assert!(tree.is_directory("apps") && !tree.is_directory("app") && !tree.is_directory("apps/a.yaml"));
+    }
+
+    #[test]
+    fn a_directory_can_be_grafted() {
+        let text = |path: &str| (path.to_owned(), path.as_bytes().to_vec());
+        let other = Tree::new([text("base/a.yaml"), text("base/b/c.yaml"), text("x.yaml")]);
+        let mut tree = Tree::new([text("apps/own.yaml")]);
+        tree.graft(&other, "./base", "/apps/shared").unwrap();
+        assert_eq!(tree.below("").collect::<Vec<_>>(), ["apps/own.yaml", "apps/shared/a.yaml", "apps/shared/b/c.yaml"]);
+        tree.graft(&other, "", "all").unwrap();
+        assert_eq!(tree.read("all/x.yaml"), Some(&b"x.yaml"[..]));
+        assert!(tree.graft(&other, "none", "y").is_err() && tree.graft(&other, "base", "../up").is_err());
     }
 
     proptest::proptest! {

@@ -9,14 +9,14 @@ use api::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::BuildError;
+use super::{BuildError, replacement::ReplacementRule};
 use crate::tree::{self, Tree};
 
 /// The names a kustomization file may have. Source: kustomize 5.8 `konfig.RecognizedKustomizationFileNames`.
 pub(crate) const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// Fields that kustomize knows and this build does not, yet.
-const NOT_YET: [&str; 13] = [
+const NOT_YET: [&str; 12] = [
     "buildMetadata",
     "configurations",
     "crds",
@@ -25,7 +25,6 @@ const NOT_YET: [&str; 13] = [
     "helmCharts",
     "helmGlobals",
     "openapi",
-    "replacements",
     "sortOptions",
     "transformers",
     "validators",
@@ -55,6 +54,7 @@ pub(crate) struct KustomizeFile {
     pub patches_json6902: Vec<PatchRule>,
     pub images: Vec<ImageRule>,
     pub replicas: Vec<ReplicaRule>,
+    pub replacements: Vec<ReplacementRule>,
     pub config_map_generator: Vec<Generator>,
     pub secret_generator: Vec<Generator>,
     pub generator_options: Option<GeneratorOptions>,
@@ -201,8 +201,13 @@ fn outermost_built(tree: &Tree, directory: &str, path: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Merges the Flux Kustomization's own fields into the file of its folder. Source: reference delivery.md section 5.3.
-pub(crate) fn merge(file: &mut KustomizeFile, spec: &KustomizationSpec) -> Result<(), BuildError> {
+/// Merges the Flux Kustomization's own fields into the file of its folder. `exists` tells whether a component is there.
+/// Source: reference delivery.md section 5.3.
+pub(crate) fn merge(
+    file: &mut KustomizeFile,
+    spec: &KustomizationSpec,
+    exists: impl Fn(&str) -> bool,
+) -> Result<(), BuildError> {
     let of_object = |field: &str, problem: String| BuildError::in_field("Kustomization", field, problem);
     if let Some(namespace) = spec.target_namespace.as_ref().filter(|namespace| !namespace.is_empty()) {
         file.namespace.clone_from(namespace);
@@ -227,7 +232,9 @@ pub(crate) fn merge(file: &mut KustomizeFile, spec: &KustomizationSpec) -> Resul
         if tree::join("", component).is_none() && component.starts_with('/') {
             return Err(of_object("spec.components", format!("{component:?} must be a relative path")));
         }
-        file.components.push(component.clone());
+        if exists(component) || !spec.ignore_missing_components {
+            file.components.push(component.clone());
+        }
     }
     for image in &spec.images {
         merge_image(&mut file.images, image);

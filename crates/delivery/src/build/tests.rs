@@ -204,6 +204,27 @@ fn cycles_through_several_directories_are_refused() {
 }
 
 #[test]
+fn replacements_copy_values_after_all_other_changes() {
+    let rules = "- source: {kind: ConfigMap, name: settings, fieldPath: metadata.name}\n  targets:\n  - select: {kind: Deployment}\n    \
+        fieldPaths: ['metadata.annotations.config']\n    options: {create: true}\n";
+    let file = "namePrefix: a-\nresources: [d.yaml, c.yaml]\nreplacements: [{path: rules.yaml}]\n";
+    let files = [("d.yaml", DEPLOYMENT), ("c.yaml", CONFIG_MAP), ("rules.yaml", rules), ("kustomization.yaml", file)];
+    let objects = build(&tree(&files), &spec("")).unwrap();
+    assert_eq!(objects[0]["metadata"]["annotations"]["config"], "a-settings");
+    let lost = [("kustomization.yaml", "replacements: [{path: none.yaml}]\n")];
+    refused(&lost, "", "replacements[0]: none.yaml does not exist");
+}
+
+#[test]
+fn a_missing_component_can_be_left_out() {
+    let files = [("app/a.yaml", CONFIG_MAP)];
+    let mut spec = KustomizationSpec { components: vec!["../extra".into()], ..spec("app") };
+    assert!(build(&tree(&files), &spec).is_err());
+    spec.ignore_missing_components = true;
+    assert_eq!(built(&files, &spec), ["ConfigMap/settings"]);
+}
+
+#[test]
 fn components_transform_what_their_parent_gathered() {
     let files = [
         ("app/a.yaml", CONFIG_MAP),

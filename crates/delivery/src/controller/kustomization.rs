@@ -12,7 +12,7 @@ use kube::ResourceExt as _;
 use reconcile::{Announce, Context, Done, Failure, Notice, Reconciler, clock, object};
 
 use super::{
-    Options, apply,
+    Options, apply, keys,
     mirror::{self, Trees},
     run::Run,
     variables,
@@ -53,7 +53,9 @@ impl Reconciler for Kustomizations {
         let tree = tree.map_err(|message| run.failure("ArtifactFailed", message))?;
         let variables = variables::read(&self.context.store, &kustomization).await;
         let variables = variables.map_err(|message| run.failure("BuildFailed", message))?;
-        run.deliver(&tree, variables.as_ref()).await
+        let keys = keys::read(&self.context.store, &kustomization).await;
+        let keys = keys.map_err(|message| run.failure("BuildFailed", message))?;
+        run.deliver(&tree, keys.as_ref(), variables.as_ref()).await
     }
 
     async fn finalize(&self, kustomization: Arc<Kustomization>) -> Result<(), Failure> {
@@ -136,8 +138,29 @@ impl Kustomizations {
         Ok(())
     }
 
-    /// The files of the artifact.
+    /// The files of the source's artifact, with those that it includes.
     async fn files(&self, source: &GitRepository, artifact: &Artifact) -> Result<Arc<Tree>, String> {
+        let files = self.own_files(source, artifact).await?;
+        let Some(status) = source.status.as_ref().filter(|status| !status.observed_include.is_empty()) else {
+            return Ok(files);
+        };
+        let mut tree = Tree::clone(&files);
+        let namespace = source.namespace().unwrap_or_default();
+        for (include, artifact) in status.observed_include.iter().zip(&status.included_artifacts) {
+            let name = &include.repository.name;
+            let failed = |problem: String| format!("include of '{name}': {problem}");
+            let found = self.context.store.get::<GitRepository>(&namespace, name).await;
+            let found = found.map_err(|error| failed(error.to_string()))?;
+            let found = found.ok_or_else(|| failed("not found".into()))?;
+            let files = self.own_files(&found, artifact).await.map_err(failed)?;
+            let (from, to) = include.paths();
+            tree.graft(&files, from, to).map_err(failed)?;
+        }
+        Ok(Arc::new(tree))
+    }
+
+    /// The files of the commit that an artifact names.
+    async fn own_files(&self, source: &GitRepository, artifact: &Artifact) -> Result<Arc<Tree>, String> {
         let (_, commit) = revision::parse(&artifact.revision)
             .ok_or_else(|| format!("artifact revision '{}' names no commit", artifact.revision))?;
         let remote = mirror::remote(&self.context.store, source).await.map_err(|error| error.to_string())?;

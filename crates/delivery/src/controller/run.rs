@@ -21,7 +21,9 @@ use super::{
 };
 use crate::{
     apply::{Action, Change, MANAGER, prepare, report},
-    build, history, inventory,
+    build,
+    decrypt::{self, Keys},
+    history, inventory,
     order::{self, Stage},
     substitute::{Variables, substitute},
     tree::{self, Tree},
@@ -80,7 +82,12 @@ impl<'a> Run<'a> {
     }
 
     /// Builds the folder and brings the objects in line with it.
-    pub(super) async fn deliver(&mut self, tree: &Tree, variables: Option<&Variables>) -> Result<Done, Failure> {
+    pub(super) async fn deliver(
+        &mut self,
+        tree: &Tree,
+        keys: Option<&Keys>,
+        variables: Option<&Variables>,
+    ) -> Result<Done, Failure> {
         let spec = &self.kustomization.spec;
         let is_there = tree::join("", spec.path.trim_start_matches('/')).is_some_and(|path| tree.is_directory(&path));
         if !is_there {
@@ -88,7 +95,11 @@ impl<'a> Run<'a> {
             return Err(self.failure("ArtifactFailed", message));
         }
         let built = build::build(tree, spec).map_err(|error| format!("kustomize build failed: {error}"));
-        let built = built.and_then(|objects| replace_variables(objects, variables));
+        let plain = built.and_then(|objects| match keys {
+            Some(keys) => decrypt::objects(objects, keys),
+            None => Ok(objects),
+        });
+        let built = plain.and_then(|objects| replace_variables(objects, variables));
         let objects = built.map_err(|message| self.failure("BuildFailed", message))?;
         let digest = history::digest(&objects);
         let outcome = self.bring_in_line(objects).await;

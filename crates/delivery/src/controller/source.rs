@@ -7,7 +7,7 @@ use std::sync::Arc;
 use api::{
     Condition, Time,
     conditions::{self, New, READY, Status},
-    source::{Artifact, GitRepository},
+    source::{Artifact, GitRepository, GitRepositoryInclude},
 };
 use git::{Commit, Mirrors, Wanted};
 use kube::ResourceExt as _;
@@ -44,7 +44,8 @@ impl Reconciler for Sources {
         let wanted = Wanted::new(repository.spec.reference.as_ref())
             .map_err(|problem| Failure::terminal("GitOperationFailed", format!("spec.{problem}")))?;
         let commit = self.fetch(&repository, wanted).await.map_err(|error| failure(&repository, &error))?;
-        Ok(done(&repository, &commit))
+        let included = self.included(&repository).await?;
+        Ok(done(&repository, &commit, &included))
     }
 }
 
@@ -53,20 +54,41 @@ impl Sources {
         let remote = mirror::remote(&self.store, repository).await?;
         mirror::fetch(&self.mirrors, remote, wanted).await
     }
+
+    /// What the repository includes, with the artifacts that there are now.
+    async fn included(&self, repository: &GitRepository) -> Result<Vec<(GitRepositoryInclude, Artifact)>, Failure> {
+        let namespace = repository.namespace().unwrap_or_default();
+        let mut included = Vec::new();
+        for include in &repository.spec.include {
+            let name = &include.repository.name;
+            let unavailable =
+                |reason, problem: String| Failure::new(reason, problem).after(repository.spec.interval.get());
+            let found = self.store.get::<GitRepository>(&namespace, name).await?;
+            let found =
+                found.ok_or_else(|| unavailable("NotFound", format!("could not get resource for include '{name}'")))?;
+            let artifact = found.status.and_then(|status| status.artifact);
+            let artifact = artifact
+                .ok_or_else(|| unavailable("NoArtifact", format!("no artifact available for include '{name}'")))?;
+            included.push((include.clone(), artifact));
+        }
+        Ok(included)
+    }
 }
 
 /// The outcome of a fetch that went well.
-fn done(repository: &GitRepository, commit: &Commit) -> Done {
+fn done(repository: &GitRepository, commit: &Commit, included: &[(GitRepositoryInclude, Artifact)]) -> Done {
     let now = clock::now();
     let revision = commit.revision();
     let message = format!("stored artifact for revision '{revision}'");
     let known = repository.status.as_ref().and_then(|status| status.artifact.clone());
-    let artifact = artifact(repository, commit, now);
+    let artifact = artifact(repository, commit, included, now);
     let is_new = !known.as_ref().is_some_and(|known| known.is_same_as(&artifact));
     let kept = if is_new { artifact } else { known.unwrap_or(artifact) };
     let status = json!({
         "artifact": kept,
         "observedIgnore": repository.spec.ignore,
+        "includedArtifacts": included.iter().map(|(_, artifact)| artifact).collect::<Vec<_>>(),
+        "observedInclude": repository.spec.include,
         "conditions": [in_storage(repository, &message, now)],
     });
     let about = |notice: Notice| {
@@ -89,13 +111,18 @@ fn done(repository: &GitRepository, commit: &Commit) -> Done {
 
 /// The artifact of the commit.
 /// Differs: it is the kept mirror at that commit, so there is no tarball to download and `url` is empty.
-fn artifact(repository: &GitRepository, commit: &Commit, now: jiff::Timestamp) -> Artifact {
+fn artifact(
+    repository: &GitRepository,
+    commit: &Commit,
+    included: &[(GitRepositoryInclude, Artifact)],
+    now: jiff::Timestamp,
+) -> Artifact {
     let (namespace, name) = (repository.namespace().unwrap_or_default(), repository.name_any());
     Artifact {
         path: format!("gitrepository/{namespace}/{name}/{}", commit.id),
         url: String::new(),
         revision: commit.revision(),
-        digest: Some(revision::digest(commit.tree, repository.spec.ignore.as_deref())),
+        digest: Some(revision::digest(commit.tree, repository.spec.ignore.as_deref(), included)),
         last_update_time: Time(now),
         size: None,
         metadata: Default::default(),

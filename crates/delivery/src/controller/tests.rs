@@ -305,8 +305,8 @@ async fn what_cannot_be_done_is_said_and_mended_by_the_next_commit() {
 
     world.kustomization("elsewhere", json!({"path": "./nowhere"})).await;
     world.ready(&kustomization("elsewhere"), "False ArtifactFailed kustomization path not found").await;
-    world.kustomization("sealed", json!({"decryption": {"provider": "sops"}})).await;
-    let stalled = world.ready(&kustomization("sealed"), "False BuildFailed spec.decryption").await;
+    world.kustomization("sealed", json!({"decryption": {"provider": "vault"}})).await;
+    let stalled = world.ready(&kustomization("sealed"), "False BuildFailed spec.decryption.provider").await;
     assert!(stalled["status"]["conditions"].as_array().unwrap().iter().any(|condition| condition["type"] == "Stalled"));
 }
 
@@ -352,4 +352,44 @@ async fn a_deleted_kustomization_takes_its_objects_with_it_as_its_policy_says() 
     }
     assert_eq!(world.find(&settings()).await, None);
     assert!(world.find(&deployment()).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_can_include_a_folder_of_another() {
+    let world = World::new(&[("apps/settings.yaml", CONFIG_MAP), ("base/web.yaml", DEPLOYMENT)]).await;
+    world.source(json!({})).await;
+    let url = format!("file://{}", world.folder.path().join("repository").display());
+    let spec = json!({"url": url, "interval": "1h", "ref": {"branch": "main"},
+        "include": [{"repository": {"name": "fleet"}, "fromPath": "base", "toPath": "shared"}]});
+    world.apply("source.toolkit.fluxcd.io/v1", "GitRepository", "whole", spec, json!({})).await;
+    let whole = ObjectReference { name: "whole".into(), ..source() };
+    let stored = world.ready(&whole, "True").await;
+    assert_eq!(stored["status"]["includedArtifacts"][0]["revision"], stored["status"]["artifact"]["revision"]);
+    let reference = json!({"kind": "GitRepository", "name": "whole"});
+    world.kustomization("apps", json!({"path": "./shared", "sourceRef": reference})).await;
+    world.ready(&kustomization("apps"), "True").await;
+    assert!(world.find(&deployment()).await.is_some());
+
+    let lost = json!({"include": [{"repository": {"name": "nobody"}}]});
+    world.source(lost).await;
+    world.ready(&source(), "False NotFound could not get resource for include 'nobody'").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn encrypted_objects_need_their_key() {
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {password: 'ENC[x]'}\n\
+        sops: {age: [{recipient: age1x, enc: nothing}]}\n";
+    let world = World::new(&[("apps/secret.yaml", secret)]).await;
+    world.source(json!({})).await;
+    world.kustomization("apps", json!({})).await;
+    world.ready(&kustomization("apps"), "False ReconciliationFailed Secret/s is SOPS encrypted").await;
+    world.kustomization("apps", json!({"decryption": {"provider": "sops", "secretRef": {"name": "keys"}}})).await;
+    let missing = "False BuildFailed cannot get decryption Secret 'flux-system/keys': not found";
+    world.ready(&kustomization("apps"), missing).await;
+    let key = "AGE-SECRET-KEY-12TGYXGNC97C99UR9A0XVHK68SN9GCHXJ35NHSF3P0203866D4T9QWYRGQF";
+    let metadata = json!({"name": "keys", "namespace": "flux-system"});
+    let keys = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"a.agekey": key}});
+    world.store.apply("user", &keys).await.unwrap();
+    let unfit = "False BuildFailed decryption failed for 'Secret/s': no age identity of the Secret fits";
+    world.ready(&kustomization("apps"), unfit).await;
 }
