@@ -36,7 +36,6 @@ const SCHEMA_VERSION: i64 = 1;
 #[derive(Clone)]
 pub struct Database {
     connection: Arc<Mutex<Connection>>,
-    turn: Arc<tokio::sync::Mutex<()>>,
     path: PathBuf,
 }
 
@@ -59,7 +58,7 @@ impl Database {
             }
             Err(error) => return Err(failure(path, error)),
         };
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), turn: Arc::default(), path: path.to_owned() })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.to_owned() })
     }
 
     /// The database file.
@@ -148,8 +147,6 @@ impl Database {
         f: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let this = self.clone();
-        // One at a time: callers wait here, not on threads of the pool.
-        let _turn = self.turn.lock().await;
         let outcome = tokio::task::spawn_blocking(move || this.call_now(f)).await;
         outcome.unwrap_or_else(|join| match join.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
