@@ -31,3 +31,4 @@ demo-parts:
 
 test-parts:
 	@.ci/install $(TEST_PACKAGES)
+	@tests/kube/build.sh >/dev/null

@@ -3,6 +3,7 @@
 pub mod canary;
 pub mod check;
 pub mod child;
+pub mod cluster;
 pub mod install;
 pub mod look;
 pub mod run;

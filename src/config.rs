@@ -1,5 +1,7 @@
 //! What the flags of `slipway run` mean: one [`Config`], checked before anything is started.
 
+pub mod cluster;
+
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
@@ -16,7 +18,7 @@ use crate::args::{
 };
 
 /// Where objects live.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Place {
     /// On this machine.
     Standalone {
@@ -29,7 +31,19 @@ pub enum Place {
     Cluster {
         /// The kubeconfig file.
         kubeconfig: Option<PathBuf>,
+        /// Which part of it, how fast, and how one of several replicas is chosen.
+        settings: cluster::Cluster,
     },
+}
+
+impl Place {
+    /// Who acts for Kustomizations that name no service account.
+    pub fn default_service_account(&self) -> Option<String> {
+        match self {
+            Self::Standalone { .. } => None,
+            Self::Cluster { settings, .. } => settings.default_service_account.clone(),
+        }
+    }
 }
 
 /// What `slipway run` is to do.
@@ -83,7 +97,7 @@ impl Config {
                 args.kubeconfig.is_some() || in_cluster,
                 "nothing to work on: give --manifests FOLDER --state FILE, or --kubeconfig FILE"
             );
-            Place::Cluster { kubeconfig: args.kubeconfig }
+            Place::Cluster { kubeconfig: args.kubeconfig, settings: cluster::Cluster::new(args.cluster)? }
         };
         let stages = stages(&args.controllers, standalone)?;
         let storage = args.storage_path.unwrap_or_else(|| default_storage(&place));

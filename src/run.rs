@@ -1,16 +1,19 @@
 //! `slipway run`: opens the store, starts the controllers, waits for the end.
 
+mod lead;
+
 use std::{fs, sync::atomic::Ordering, time::Duration};
 
 use anyhow::{Context as _, bail};
-use futures::{FutureExt as _, future::BoxFuture};
-use reconcile::{Cluster, Context, Database, Directory, Events, Http, Metrics, Shutdown, Store};
+use futures::FutureExt as _;
+use reconcile::{Cluster, Context, Database, Directory, Events, Http, Metrics, Shutdown, Store, leader::Lost};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use self::lead::{Guarded, Lead};
 use crate::{
     args::run::{LogEncoding, Stage},
-    config::{Config, Place},
+    config::{Config, Place, cluster},
     serve::Server,
 };
 
@@ -23,8 +26,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     fs::create_dir_all(&config.storage)
         .with_context(|| format!("cannot make the storage folder {}", config.storage.display()))?;
     let http = Http::new(concat!("slipway/", env!("CARGO_PKG_VERSION")));
-    let store = open(&config).await?;
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "slipway".into());
+    let (store, lead) = open(&config, &instance).await?;
     let context = Context { events: Events::new(store.clone(), instance), store, http, metrics: Metrics::default() };
     let server = Server::bind(config.listen, context.metrics.clone()).await?;
     tracing::info!(listen = %server.address()?, "slipway starts");
@@ -32,7 +35,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let shutdown = Shutdown::new();
     let mut tasks = JoinSet::new();
-    for controller in controllers(&config, &context, &shutdown)? {
+    for controller in controllers(&config, &context, &lead, &shutdown)? {
         tasks.spawn(controller);
     }
     let serving = tokio::spawn(server.run(shutdown.clone()));
@@ -40,6 +43,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     ready.store(true, Ordering::SeqCst);
 
     let ended = wait(&mut tasks).await;
+    if ended.as_ref().is_err_and(|error| error.is::<Lost>()) {
+        // Somebody else may be at work by now: what is under way is not finished.
+        return ended;
+    }
     tracing::info!("slipway ends: what is under way is finished");
     shutdown.cancel();
     if tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
@@ -51,42 +58,36 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 /// Waits for SIGTERM or SIGINT; a controller that ends by itself is an error.
-async fn wait(tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+async fn wait(tasks: &mut JoinSet<Result<(), Lost>>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         Some(ended) = tasks.join_next() => {
-            ended.context("a controller broke off")?;
+            ended.context("a controller broke off")??;
             bail!("a controller ended before it was told to")
         }
     }
 }
 
-async fn open(config: &Config) -> anyhow::Result<Store> {
+async fn open(config: &Config, instance: &str) -> anyhow::Result<(Store, Lead)> {
     match &config.place {
         Place::Standalone { state, manifests } => {
-            Ok(Store::Directory(Directory::open(state, manifests.clone()).await?))
+            let directory = Directory::open(state, manifests.clone()).await?;
+            Ok((Store::Directory(directory), Lead::unopposed()))
         }
-        Place::Cluster { kubeconfig } => {
-            let client = client(kubeconfig.as_deref()).await?;
+        Place::Cluster { kubeconfig, settings } => {
+            let client = cluster::client(kubeconfig.as_deref()).await?;
+            let scope = settings.scope.clone();
+            let lead = match &settings.election {
+                None => Lead::unopposed(),
+                Some(election) => Lead::elected(client.clone(), election.clone(), scope.selector.clone(), instance),
+            };
             let database = Database::open(&config.storage.join("slipway.db"))?;
-            Ok(Store::Cluster(Cluster::new(client, database)))
+            Ok((Store::Cluster(Cluster::new(client, database, scope, settings.rate)), lead))
         }
     }
-}
-
-async fn client(kubeconfig: Option<&std::path::Path>) -> anyhow::Result<kube::Client> {
-    let config = match kubeconfig {
-        None => kube::Config::incluster().context("the cluster we run in cannot be reached")?,
-        Some(path) => {
-            let read = kube::config::Kubeconfig::read_from(path)
-                .with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
-            kube::Config::from_custom_kubeconfig(read, &kube::config::KubeConfigOptions::default()).await?
-        }
-    };
-    kube::Client::try_from(config).context("the cluster's settings cannot be used")
 }
 
 /// Standalone, the folders and other processes' small writes are followed.
@@ -100,24 +101,30 @@ fn follow(store: &Store) -> Vec<tokio::task::AbortHandle> {
 }
 
 /// The controllers that the configuration asks for, each a task.
-fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyhow::Result<Vec<BoxFuture<'static, ()>>> {
-    let mut running: Vec<BoxFuture<'static, ()>> = Vec::new();
+fn controllers(config: &Config, context: &Context, lead: &Lead, shutdown: &Shutdown) -> anyhow::Result<Vec<Guarded>> {
+    let mut running = Vec::new();
+    let mut guard = |stands_in_for: &[&'static str], controller| {
+        running.push(lead.guard(stands_in_for, controller, shutdown));
+    };
     // One set of mirrors: what the updater pushed, delivery need not fetch.
     let mirrors = git::Mirrors::new(config.storage.join("git"));
     for stage in &config.stages {
         let (context, shutdown) = (context.clone(), shutdown.clone());
         match stage {
             Stage::Image => {
-                running.push(scanner::controllers(context.clone(), config.scanner, shutdown.clone()).boxed());
+                let controller = scanner::controllers(context.clone(), config.scanner, shutdown.clone());
+                guard(&["image-reflector-controller"], controller.boxed());
                 let options = updater::controller::Options {
                     mirrors: mirrors.clone(),
                     no_cross_namespace_refs: config.no_cross_namespace_refs,
                 };
-                running.push(updater::controller::controllers(context, options, shutdown).boxed());
+                let controller = updater::controller::controllers(context, options, shutdown);
+                guard(&["image-automation-controller"], controller.boxed());
             }
             Stage::Notification => {
                 let settings = notification::controller::Settings::default();
-                running.push(notification::controller::Notification::new(context, settings).run(shutdown).boxed());
+                let controller = notification::controller::Notification::new(context, settings).run(shutdown);
+                guard(&["notification-controller"], controller.boxed());
             }
             Stage::Canary => {
                 let options = canary::controller::Options {
@@ -131,18 +138,22 @@ fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyho
                     event_webhook: config.event_webhook.clone(),
                     ..Default::default()
                 };
-                running.push(canary::controller::controllers(context, options, shutdown).boxed());
+                guard(&["flagger"], canary::controller::controllers(context, options, shutdown).boxed());
             }
             Stage::Local => {
                 let options = local::Options::new(config.storage.join("local"));
-                running.extend(local::controllers(&context, options, &shutdown)?);
+                for controller in local::controllers(&context, options, &shutdown)? {
+                    guard(&[], controller);
+                }
             }
             Stage::Delivery => {
                 let options = delivery::controller::Options {
                     no_cross_namespace_refs: config.no_cross_namespace_refs,
+                    default_service_account: config.place.default_service_account(),
                     ..delivery::controller::Options::new(mirrors.clone())
                 };
-                running.push(delivery::controller::controllers(context, options, shutdown).boxed());
+                let controller = delivery::controller::controllers(context, options, shutdown);
+                guard(&["source-controller", "kustomize-controller"], controller.boxed());
             }
         }
     }
@@ -150,9 +161,10 @@ fn controllers(config: &Config, context: &Context, shutdown: &Shutdown) -> anyho
 }
 
 fn start_log(config: &Config) -> anyhow::Result<()> {
-    // kube-runtime opens a span of its own around ours; what it says is not for users.
-    let filter = tracing_subscriber::EnvFilter::try_new(format!("{},kube_runtime=warn", config.log_level))
-        .with_context(|| format!("--log-level {}", config.log_level))?;
+    // kube-runtime opens a span of its own around ours, and kube-client calls every refusal an error; neither is for users.
+    let filter = format!("{},kube_runtime=warn,kube_client=off", config.log_level);
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(filter).with_context(|| format!("--log-level {}", config.log_level))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match config.log_encoding {
         LogEncoding::Console => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),

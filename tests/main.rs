@@ -3,6 +3,7 @@
 mod architecture;
 mod cases;
 mod cli;
+mod cluster;
 #[allow(dead_code, reason = "the demo's world is shared with the binary, which also prints")]
 #[path = "../src/demo.rs"]
 mod demo;

@@ -92,6 +92,9 @@ pub struct Run {
     /// How it is written.
     #[arg(long, value_enum, default_value_t)]
     pub log_encoding: LogEncoding,
+    /// What concerns the cluster.
+    #[command(flatten)]
+    pub cluster: super::cluster::Cluster,
 }
 
 /// The main job on real parts, on this machine, in under two minutes.

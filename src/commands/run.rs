@@ -12,8 +12,17 @@ use crate::{
 /// Runs the controllers until told to stop.
 pub fn run(args: Run) -> anyhow::Result<Exit> {
     let config = Config::new(args)?;
-    runtime()?.block_on(run::run(config))?;
-    Ok(Exit::Done)
+    let runtime = runtime()?;
+    let ended = runtime.block_on(run::run(config));
+    // Whatever a thread is still busy with ends with the process: it had its time, or the lead is another's.
+    runtime.shutdown_background();
+    match ended {
+        Err(error) if error.is::<reconcile::leader::Lost>() => {
+            eprintln!("error: {error}; another one may lead now, so this process ends");
+            Ok(Exit::No)
+        }
+        ended => ended.map(|()| Exit::Done),
+    }
 }
 
 /// Runs the demo. It either all happens, or the first thing that did not is the error.

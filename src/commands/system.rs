@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use reconcile::{Cluster, Database, Directory, Store};
+use reconcile::{Cluster, Database, Directory, Rate, Scope, Store};
 use tempfile::TempDir;
 
 use crate::args::look::{Access, Place};
@@ -52,7 +52,7 @@ fn cluster(config: kube::Config) -> anyhow::Result<(Store, TempDir)> {
     let records = tempfile::tempdir().context("no temporary folder")?;
     let database = Database::open(&records.path().join("records.db"))?;
     let client = kube::Client::try_from(config).context("the cluster's settings cannot be used")?;
-    Ok((Store::Cluster(Cluster::new(client, database)), records))
+    Ok((Store::Cluster(Cluster::new(client, database, Scope::default(), Rate::default())), records))
 }
 
 /// Where a cluster is and who we are there.

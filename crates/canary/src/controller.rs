@@ -84,8 +84,8 @@ pub async fn controllers(context: Context, options: Options, shutdown: Shutdown)
         .concurrency(concurrency)
         .watches::<Deployment>(triggers::deployment)
         .watches::<DaemonSet>(triggers::daemonset)
-        .watches::<ConfigMap>(triggers::config_map)
-        .watches::<Secret>(triggers::secret)
+        .watches_metadata::<ConfigMap>(triggers::config_map)
+        .watches_metadata::<Secret>(triggers::secret)
         .run(shutdown)
         .await;
 }

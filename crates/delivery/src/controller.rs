@@ -37,6 +37,8 @@ pub struct Options {
     pub mirrors: Mirrors,
     /// Whether Kustomizations may only refer to sources of their own namespace.
     pub no_cross_namespace_refs: bool,
+    /// Service account that acts for Kustomizations which name none; without it they have our own rights.
+    pub default_service_account: Option<String>,
     /// Wait before a Kustomization whose dependency or artifact is missing is looked at again.
     pub requeue_dependency: Duration,
     /// Most objects of a kind worked on at once. A wait for health counts, and costs next to nothing.
@@ -46,7 +48,13 @@ pub struct Options {
 impl Options {
     /// Flux's defaults over these mirrors.
     pub fn new(mirrors: Mirrors) -> Self {
-        Self { mirrors, no_cross_namespace_refs: false, requeue_dependency: Duration::from_secs(30), concurrency: 64 }
+        Self {
+            mirrors,
+            no_cross_namespace_refs: false,
+            default_service_account: None,
+            requeue_dependency: Duration::from_secs(30),
+            concurrency: 64,
+        }
     }
 }
 

@@ -48,7 +48,6 @@ pub fn unsupported(spec: &KustomizationSpec) -> Option<&'static str> {
         ("spec.decryption.provider", decryption.is_some_and(|decryption| decryption.provider != "sops")),
         ("spec.decryption.serviceAccountName", decryption.is_some_and(|one| one.service_account_name.is_some())),
         ("spec.kubeConfig", spec.kube_config.is_some()),
-        ("spec.serviceAccountName", spec.service_account_name.is_some()),
         ("spec.healthCheckExprs", !spec.health_check_exprs.is_empty()),
         ("spec.dependsOn[].readyExpr", spec.depends_on.iter().any(|dependency| dependency.ready_expr.is_some())),
         ("spec.buildMetadata", !spec.build_metadata.is_empty()),

@@ -35,6 +35,9 @@ use crate::{Context, Error, Notice, Object, backoff, clock, object, telemetry::O
 /// Told when the process ends: no new run begins, those under way are finished.
 pub type Shutdown = tokio_util::sync::CancellationToken;
 
+/// The metadata of an object of a kind.
+pub type Metadata<K> = kube::core::PartialObjectMeta<K>;
+
 /// Who writes the conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
@@ -228,7 +231,20 @@ impl<R: Reconciler> Controller<R> {
         mut self,
         map: impl Fn(Option<&Other>, Option<&Other>, &[Arc<R::Kind>]) -> Vec<ObjectRef<R::Kind>> + Send + 'static,
     ) -> Self {
-        self.queue.watch(&self.context.store, map);
+        self.queue.watch(self.context.store.watch::<Other>(), map);
+        self
+    }
+
+    /// The same for a kind of which only metadata without annotations is looked at, so that its content is neither
+    /// fetched nor kept.
+    #[must_use]
+    pub fn watches_metadata<Other: Object>(
+        mut self,
+        map: impl Fn(Option<&Metadata<Other>>, Option<&Metadata<Other>>, &[Arc<R::Kind>]) -> Vec<ObjectRef<R::Kind>>
+        + Send
+        + 'static,
+    ) -> Self {
+        self.queue.watch(self.context.store.watch_metadata::<Other>(), map);
         self
     }
 
@@ -310,7 +326,9 @@ impl<R: Reconciler> Runner<R> {
         let mut value = value;
         if !object.finalizers().iter().any(|finalizer| finalizer == FLUX_FINALIZER) {
             let finalizers: Vec<_> = object.finalizers().iter().map(String::as_str).chain([FLUX_FINALIZER]).collect();
-            let patch = json!({"metadata": {"finalizers": finalizers}});
+            // The list is replaced as a whole: somebody else's finalizer must not get lost.
+            let version = &object.meta().resource_version;
+            let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
             value = self.context.store.patch(&id, R::CONTROLLER, &patch).await?;
         }
         if let Some(status) = status::begun(&value, clock::now()) {
@@ -329,7 +347,8 @@ impl<R: Reconciler> Runner<R> {
         }
         if R::STYLE == Style::Flux {
             let left: Vec<_> = object.finalizers().iter().filter(|finalizer| *finalizer != FLUX_FINALIZER).collect();
-            let patch = json!({"metadata": {"finalizers": left}});
+            let version = &object.meta().resource_version;
+            let patch = json!({"metadata": {"finalizers": left, "resourceVersion": version}});
             match self.context.store.patch(&object::reference(&*object), R::CONTROLLER, &patch).await {
                 Ok(_) | Err(Error::NotFound(_)) => {}
                 Err(error) => return Err(error),

@@ -1,4 +1,5 @@
-//! The seam: every effect on the world passes [`effect`]. In production it is the call itself.
+//! The seam: every effect on the world passes [`effect`]. In production it is the call itself, unless the lease that
+//! allows it ran out.
 
 use std::future::Future;
 
@@ -48,17 +49,21 @@ pub struct Fault {
     pub key: String,
 }
 
-/// Performs an effect. Built for production this is `f.await`; built with the feature `simulation` a plan on this
+/// Performs an effect, if it changes something only as long as this process may act (see [`crate::fence`]). Built for
+/// production this is `f.await`; built with the feature `simulation` a plan on this
 /// thread may fail it, delay it, repeat it, or stop the world before or after it.
 #[inline]
 pub async fn effect<T, E: From<Fault>>(site: Site, key: &str, f: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    if site.writes() {
+        crate::fence::pass().await;
+    }
     #[cfg(feature = "simulation")]
     {
         crate::simulation::pass(site, key, f).await
     }
     #[cfg(not(feature = "simulation"))]
     {
-        let _ = (site, key);
+        let _ = key;
         f.await
     }
 }

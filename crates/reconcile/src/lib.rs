@@ -12,15 +12,18 @@ pub mod controller;
 pub mod database;
 pub mod effect;
 pub mod event;
+pub mod fence;
 pub mod http;
 pub mod identity;
+pub mod leader;
+mod lease;
 pub mod object;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod store;
 pub mod telemetry;
 
-pub use controller::{Announce, Controller, Done, Failure, Reconciler, Retry, Shutdown, Style};
+pub use controller::{Announce, Controller, Done, Failure, Metadata, Reconciler, Retry, Shutdown, Style};
 pub use database::Database;
 pub use effect::{Fault, Site, effect};
 pub use event::{Event, Events, Notice, Severity};
@@ -28,7 +31,7 @@ pub use http::{Body, Endpoint, Http, HttpError};
 pub use identity::Identities;
 pub use kube::runtime::{reflector::ObjectRef, watcher};
 pub use object::Object;
-pub use store::{Cluster, Directory, Store};
+pub use store::{Cluster, Directory, Rate, Scope, Store};
 pub use telemetry::Metrics;
 
 /// Everything a controller may touch.
@@ -96,6 +99,17 @@ pub enum Error {
     /// The object to change is not there.
     #[error("{0} not found")]
     NotFound(String),
+    /// Somebody else changed the object since it was read.
+    #[error("{0} was changed by somebody else meanwhile")]
+    Conflict(String),
+    /// The API server does not allow it, or is not able to.
+    #[error("{object}: {problem}")]
+    Refused {
+        /// The object.
+        object: String,
+        /// What the API server said.
+        problem: String,
+    },
     /// A test plan made the effect fail.
     #[error(transparent)]
     Fault(#[from] Fault),

@@ -6,10 +6,10 @@ pub(crate) mod merge;
 
 use api::meta::ObjectReference;
 use futures::stream::BoxStream;
-use kube::runtime::watcher;
+use kube::{core::PartialObjectMeta, runtime::watcher};
 use serde_json::Value;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Rate, Scope};
 pub use directory::{Directory, Folders};
 
 use crate::{Database, Error, Event, Object, Result, Site, effect, object};
@@ -83,6 +83,32 @@ impl Store {
         }
     }
 
+    /// Those of them that are this process's to work on: the shard. Their changes start runs.
+    pub fn watch_own<K: Object>(&self) -> BoxStream<'static, Result<watcher::Event<K>>> {
+        match self {
+            Self::Cluster(cluster) => cluster.watch_own(),
+            Self::Directory(directory) => directory.watch(),
+        }
+    }
+
+    /// Like [`Store::watch`], but only metadata without annotations is fetched and kept: for kinds whose content is
+    /// large or secret, and of which only a change matters (`resourceVersion`).
+    pub fn watch_metadata<K: Object>(&self) -> BoxStream<'static, Result<watcher::Event<PartialObjectMeta<K>>>> {
+        match self {
+            Self::Cluster(cluster) => cluster.watch_metadata(),
+            Self::Directory(directory) => directory.watch(),
+        }
+    }
+
+    /// The same store with the rights of a service account. One machine has no accounts: whoever may write its folders
+    /// may do all.
+    pub fn acting_as(&self, namespace: &str, account: &str) -> Result<Self> {
+        Ok(match self {
+            Self::Cluster(cluster) => Self::Cluster(cluster.acting_as(namespace, account)?),
+            Self::Directory(directory) => Self::Directory(directory.clone()),
+        })
+    }
+
     /// Creates or updates: the manager's fields are set by force, fields it left out since last time go, others stay.
     /// Returns the object as stored. Nothing is written when nothing would change. Status is ignored.
     pub async fn apply(&self, manager: &str, object: &Value) -> Result<Value> {
@@ -108,7 +134,8 @@ impl Store {
         .await
     }
 
-    /// JSON merge patch of spec and metadata; null removes. The object must be there.
+    /// JSON merge patch of spec and metadata; null removes. The object must be there. With a `metadata.resourceVersion`
+    /// it must not have changed since ([`crate::Error::Conflict`]).
     pub async fn patch(&self, id: &ObjectReference, manager: &str, merge: &Value) -> Result<Value> {
         effect(Site::Patch, &id.to_string(), async {
             match self {

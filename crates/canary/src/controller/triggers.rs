@@ -8,7 +8,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Secret},
 };
 use kube::ResourceExt as _;
-use reconcile::{Object, ObjectRef};
+use reconcile::{Metadata, Object, ObjectRef};
 
 /// Canaries whose target or primary the Deployment is.
 pub(super) fn deployment(
@@ -55,28 +55,20 @@ pub(super) fn daemonset(
 
 /// Canaries that track the ConfigMap.
 pub(super) fn config_map(
-    before: Option<&ConfigMap>,
-    after: Option<&ConfigMap>,
+    before: Option<&Metadata<ConfigMap>>,
+    after: Option<&Metadata<ConfigMap>>,
     canaries: &[Arc<Canary>],
 ) -> Vec<ObjectRef<Canary>> {
-    let content = |one: &ConfigMap| (one.data.clone(), one.binary_data.clone());
-    match before.map(content) == after.map(content) {
-        true => Vec::new(),
-        false => config("configmap", before, after, canaries),
-    }
+    config("configmap", before, after, canaries)
 }
 
 /// Canaries that track the Secret.
 pub(super) fn secret(
-    before: Option<&Secret>,
-    after: Option<&Secret>,
+    before: Option<&Metadata<Secret>>,
+    after: Option<&Metadata<Secret>>,
     canaries: &[Arc<Canary>],
 ) -> Vec<ObjectRef<Canary>> {
-    let content = |one: &Secret| (one.data.clone(), one.string_data.clone());
-    match before.map(content) == after.map(content) {
-        true => Vec::new(),
-        false => config("secret", before, after, canaries),
-    }
+    config("secret", before, after, canaries)
 }
 
 /// What of a workload changed.
@@ -110,13 +102,15 @@ fn waits(canary: &Canary) -> bool {
     !matches!(phase, Phase::Initialized | Phase::Succeeded | Phase::Failed | Phase::Waiting)
 }
 
+/// Which content changed is seen by the run; here only that something did.
 fn config<K: Object>(
     kind: &str,
-    before: Option<&K>,
-    after: Option<&K>,
+    before: Option<&Metadata<K>>,
+    after: Option<&Metadata<K>>,
     canaries: &[Arc<Canary>],
 ) -> Vec<ObjectRef<Canary>> {
-    let Some(one) = after.or(before) else { return Vec::new() };
+    let version = |one: &Metadata<K>| one.metadata.resource_version.clone();
+    let Some(one) = after.or(before).filter(|_| before.map(version) != after.map(version)) else { return Vec::new() };
     let key = format!("{kind}/{}", one.name_any());
     let namespace = one.namespace().unwrap_or_default();
     let concerns = |canary: &&Arc<Canary>| {

@@ -8,8 +8,9 @@ use api::{
     kustomize::{DeletionPolicy, Kustomization},
     source::{Artifact, GitRepository},
 };
+use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::ResourceExt as _;
-use reconcile::{Announce, Context, Done, Failure, Notice, Reconciler, clock, object};
+use reconcile::{Announce, Context, Done, Failure, Notice, Reconciler, Store, clock, object};
 
 use super::{
     Options, apply, keys,
@@ -48,7 +49,8 @@ impl Reconciler for Kustomizations {
         }
         let (source, artifact) = self.source(&kustomization).await?;
         self.check_dependencies(&kustomization, &artifact.revision).await?;
-        let mut run = Run::begin(&self.context, &kustomization, &source, &artifact).await?;
+        let tenant = self.tenant(&kustomization)?;
+        let mut run = Run::begin(&self.context, tenant, &kustomization, &source, &artifact).await?;
         let tree = self.files(&source, &artifact).await;
         let tree = tree.map_err(|message| run.failure("ArtifactFailed", message))?;
         let variables = variables::read(&self.context.store, &kustomization).await;
@@ -71,7 +73,8 @@ impl Reconciler for Kustomizations {
         let (namespace, name) = (kustomization.namespace().unwrap_or_default(), kustomization.name_any());
         let old = kustomization.status.as_ref().and_then(|status| status.inventory.clone()).unwrap_or_default();
         let stale = inventory::stale(&old, &Default::default());
-        let pruned = apply::prune(&self.context.store, &stale, &namespace, &name).await;
+        let Some(tenant) = self.remaining_tenant(&kustomization).await? else { return Ok(()) };
+        let pruned = apply::prune(&tenant, &stale, &namespace, &name).await;
         if let Some(message) = report(&pruned.changes) {
             let about = object::to_value(&*kustomization);
             self.context.events.publish(&about, MANAGER, &Notice::info("Progressing", message)).await?;
@@ -87,6 +90,40 @@ impl Reconciler for Kustomizations {
 }
 
 impl Kustomizations {
+    /// The store with the rights that the Kustomization's objects are applied with.
+    fn tenant(&self, kustomization: &Kustomization) -> Result<Store, Failure> {
+        let store = &self.context.store;
+        let Some(account) = self.account(kustomization) else { return Ok(store.clone()) };
+        if store.is_standalone() {
+            let message = "spec.serviceAccountName is not supported standalone: one machine has no service accounts";
+            return Err(Failure::terminal("BuildFailed", message));
+        }
+        let namespace = kustomization.namespace().unwrap_or_default();
+        store
+            .acting_as(&namespace, account)
+            .map_err(|error| Failure::terminal("ReconciliationFailed", error.to_string()))
+    }
+
+    /// The same when the Kustomization goes. None: its account went before it, and nobody may prune in its name; Flux
+    /// lets the object go then, too.
+    async fn remaining_tenant(&self, kustomization: &Kustomization) -> Result<Option<Store>, Failure> {
+        if let Some(account) = self.account(kustomization) {
+            let namespace = kustomization.namespace().unwrap_or_default();
+            if self.context.store.get::<ServiceAccount>(&namespace, account).await?.is_none() {
+                let message = format!("nothing is pruned: service account {namespace}/{account} is gone");
+                let about = object::to_value(kustomization);
+                self.context.events.publish(&about, MANAGER, &Notice::error("PruneFailed", message)).await?;
+                return Ok(None);
+            }
+        }
+        self.tenant(kustomization).map(Some)
+    }
+
+    fn account<'a>(&'a self, kustomization: &'a Kustomization) -> Option<&'a str> {
+        let own = kustomization.spec.service_account_name.as_deref();
+        own.or(self.options.default_service_account.as_deref()).filter(|account| !account.is_empty())
+    }
+
     /// The source and its artifact, or why there is none yet.
     async fn source(&self, kustomization: &Kustomization) -> Result<(GitRepository, Artifact), Failure> {
         let reference = &kustomization.spec.source_ref;

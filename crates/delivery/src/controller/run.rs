@@ -12,7 +12,7 @@ use api::{
     source::{Artifact, GitRepository},
 };
 use kube::ResourceExt as _;
-use reconcile::{Context, Done, Failure, Notice, clock, object};
+use reconcile::{Context, Done, Failure, Notice, Store, clock, object};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -39,6 +39,8 @@ const STAGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A run under way.
 pub(super) struct Run<'a> {
     context: &'a Context,
+    /// The store with the rights of whom the objects are applied for.
+    tenant: Store,
     kustomization: &'a Kustomization,
     source: ObjectReference,
     id: ObjectReference,
@@ -55,6 +57,7 @@ impl<'a> Run<'a> {
     /// Begins a run, and says so where the revision is a new one.
     pub(super) async fn begin(
         context: &'a Context,
+        tenant: Store,
         kustomization: &'a Kustomization,
         source: &GitRepository,
         artifact: &Artifact,
@@ -62,6 +65,7 @@ impl<'a> Run<'a> {
         let known = kustomization.status.clone().unwrap_or_default();
         let mut run = Self {
             context,
+            tenant,
             kustomization,
             source: object::reference(source),
             id: object::reference(kustomization),
@@ -128,7 +132,7 @@ impl<'a> Run<'a> {
         let failed = |run: &Self, message: String| run.failure("ReconciliationFailed", message);
         let (namespace, name) = (self.kustomization.namespace().unwrap_or_default(), self.kustomization.name_any());
         let objects = prepare(objects, &namespace, &name).map_err(|message| failed(self, message))?;
-        let store = &self.context.store;
+        let store = &self.tenant.clone();
         let mut changes = Vec::new();
         for (stage, objects) in order::stages(objects) {
             let planned = apply::plan(store, objects, self.kustomization.spec.force).await;
@@ -166,7 +170,7 @@ impl<'a> Run<'a> {
         let stale = inventory::stale(&self.inventory, &new);
         let mut pruned = apply::Pruned::default();
         if self.kustomization.spec.prune {
-            pruned = apply::prune(&self.context.store, &stale, &namespace, &name).await;
+            pruned = apply::prune(&self.tenant, &stale, &namespace, &name).await;
         }
         self.inventory = inventory::with(new, &pruned.left);
         self.status.insert("inventory".into(), json!(self.inventory));
@@ -201,7 +205,7 @@ impl<'a> Run<'a> {
             self.progress(&message).await?;
         }
         let start = clock::instant();
-        let waited = wait::healthy(&self.context.store, &ids, timeout, || self.newer_work()).await;
+        let waited = wait::healthy(&self.tenant, &ids, timeout, || self.newer_work()).await;
         let took = rounded(start.elapsed());
         match waited {
             Ok(()) => {

@@ -1,9 +1,10 @@
 //! What puts objects into the queue: their own changes, and changes of other kinds.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     convert::Infallible,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    mem,
     sync::Arc,
 };
 
@@ -15,7 +16,7 @@ use kube::runtime::{
 };
 
 use super::{Reconciler, Shutdown, Style};
-use crate::{Object, Store};
+use crate::{Object, Result, Store};
 
 /// The cache of a kind and what puts its objects into the queue.
 type Fed<K, S> = (reflector::Store<K>, S);
@@ -33,18 +34,19 @@ impl<R: Reconciler> Queue<R> {
     pub(super) fn new(store: &Store, reconciler: Arc<R>) -> Self {
         let mut writer = Writer::<R::Kind>::new(());
         let reader = writer.as_reader();
-        let mut known: HashMap<ObjectRef<R::Kind>, u64> = HashMap::new();
-        let own = store.watch::<R::Kind>().filter_map(move |event| {
-            let trigger = match event {
-                Ok(event) => {
-                    writer.apply_watcher_event(&event);
-                    own_trigger(&*reconciler, &mut known, event)
+        let cache = reader.clone();
+        let mut known = Known::<R::Kind, u64>::default();
+        let own = store.watch_own::<R::Kind>().filter_map(move |event| {
+            let trigger = unbroken(event).and_then(|event| {
+                if matches!(event, Event::InitDone) {
+                    // The cache still holds what is not listed any more.
+                    for (id, _) in known.unlisted() {
+                        cache.get(&id).iter().for_each(|object| reconciler.removed(object));
+                    }
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "watch broke and is taken up again");
-                    None
-                }
-            };
+                writer.apply_watcher_event(&event);
+                own_trigger(&*reconciler, &mut known, event)
+            });
             std::future::ready(trigger)
         });
         Self { reader, triggers: vec![own.boxed()] }
@@ -53,28 +55,30 @@ impl<R: Reconciler> Queue<R> {
     /// Feeds the queue from another kind.
     pub(super) fn watch<Other: Object>(
         &mut self,
-        store: &Store,
+        events: stream::BoxStream<'static, Result<Event<Other>>>,
         map: impl Fn(Option<&Other>, Option<&Other>, &[Arc<R::Kind>]) -> Vec<ObjectRef<R::Kind>> + Send + 'static,
     ) {
         let reader = self.reader.clone();
-        let mut known: HashMap<ObjectRef<Other>, Other> = HashMap::new();
-        let other = store.watch::<Other>().flat_map(move |event| {
-            let triggers = match event {
-                Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                    let id = ObjectRef::from_obj(&object);
-                    let triggers = map(known.get(&id), Some(&object), &reader.state());
-                    known.insert(id, object);
-                    triggers
+        let mut known = Known::<Other, Other>::default();
+        let other = events.flat_map(move |event| {
+            let triggers = match unbroken(event) {
+                Some(Event::Apply(object) | Event::InitApply(object)) => {
+                    let before = known.put(ObjectRef::from_obj(&object), object.clone());
+                    map(before.as_ref(), Some(&object), &reader.state())
                 }
-                Ok(Event::Delete(object)) => {
-                    known.remove(&ObjectRef::from_obj(&object));
+                Some(Event::Delete(object)) => {
+                    known.take(&ObjectRef::from_obj(&object));
                     map(Some(&object), None, &reader.state())
                 }
-                Ok(Event::Init | Event::InitDone) => Vec::new(),
-                Err(error) => {
-                    tracing::warn!(%error, "watch broke and is taken up again");
+                Some(Event::Init) => {
+                    known.list();
                     Vec::new()
                 }
+                Some(Event::InitDone) => {
+                    let gone = known.unlisted().into_iter();
+                    gone.flat_map(|(_, before)| map(Some(&before), None, &reader.state())).collect()
+                }
+                None => Vec::new(),
             };
             stream::iter(triggers)
         });
@@ -91,24 +95,74 @@ impl<R: Reconciler> Queue<R> {
     }
 }
 
+/// The event, or a word in the log where the watch broke; it is taken up again by itself.
+fn unbroken<K>(event: Result<Event<K>>) -> Option<Event<K>> {
+    event.inspect_err(|error| tracing::warn!(%error, "watch broke and is taken up again")).ok()
+}
+
+/// Something about each object of a watch. A list that follows a broken watch tells what went meanwhile: what was known
+/// and is not listed any more.
+struct Known<K: Object, T> {
+    facts: HashMap<ObjectRef<K>, T>,
+    listed: Option<HashSet<ObjectRef<K>>>,
+}
+
+impl<K: Object, T> Default for Known<K, T> {
+    fn default() -> Self {
+        Self { facts: HashMap::new(), listed: None }
+    }
+}
+
+impl<K: Object, T> Known<K, T> {
+    /// Keeps a fact and returns the one before.
+    fn put(&mut self, id: ObjectRef<K>, fact: T) -> Option<T> {
+        if let Some(listed) = &mut self.listed {
+            listed.insert(id.clone());
+        }
+        self.facts.insert(id, fact)
+    }
+
+    fn take(&mut self, id: &ObjectRef<K>) -> Option<T> {
+        self.facts.remove(id)
+    }
+
+    /// A list begins.
+    fn list(&mut self) {
+        self.listed = Some(HashSet::new());
+    }
+
+    /// The list is over: what it left out is forgotten and returned.
+    fn unlisted(&mut self) -> Vec<(ObjectRef<K>, T)> {
+        let Some(listed) = self.listed.take() else { return Vec::new() };
+        let (kept, gone) = mem::take(&mut self.facts).into_iter().partition(|(id, _)| listed.contains(id));
+        self.facts = kept;
+        let gone: HashMap<_, _> = gone;
+        gone.into_iter().collect()
+    }
+}
+
 /// Whether a change of the kind itself starts a run.
 fn own_trigger<R: Reconciler>(
     reconciler: &R,
-    known: &mut HashMap<ObjectRef<R::Kind>, u64>,
+    known: &mut Known<R::Kind, u64>,
     event: Event<R::Kind>,
 ) -> Option<ObjectRef<R::Kind>> {
     match event {
         Event::Apply(object) | Event::InitApply(object) => {
             let id = ObjectRef::from_obj(&object);
             let fingerprint = reconciler.fingerprint(&object);
-            (known.insert(id.clone(), fingerprint) != Some(fingerprint)).then_some(id)
+            (known.put(id.clone(), fingerprint) != Some(fingerprint)).then_some(id)
         }
         Event::Delete(object) => {
-            known.remove(&ObjectRef::from_obj(&object));
+            known.take(&ObjectRef::from_obj(&object));
             reconciler.removed(&object);
             None
         }
-        Event::Init | Event::InitDone => None,
+        Event::Init => {
+            known.list();
+            None
+        }
+        Event::InitDone => None,
     }
 }
 

@@ -1,22 +1,30 @@
 //! The store of a cluster: the Kubernetes API through `kube`, with the same verbs.
 
+mod events;
+mod gate;
+mod watch;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use api::meta::ObjectReference;
-use futures::{StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Client,
-    api::{ApiResource, DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, ListParams, Patch, PatchParams},
     core::{DynamicObject, GroupVersionKind},
-    discovery::{self, Scope},
-    runtime::{WatchStreamExt as _, watcher},
+    discovery::{self, Scope as Reach},
 };
 use serde_json::{Value, json};
 
-use crate::{Database, Error, Event, Object, Result, clock, controller, object, store::EventFilter};
+pub use gate::Rate;
+
+use self::{events::Told, gate::Gate};
+use crate::{Database, Error, Result, object::effective_namespace, store::merge};
+
+/// Objects asked for at once; longer lists come in pages.
+const PAGE: u32 = 500;
 
 /// Whether an apply is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,15 +33,34 @@ pub(crate) enum Mode {
     DryRun,
 }
 
-/// Where each kind is served, by API version and kind.
-type Kinds = HashMap<(String, String), (ApiResource, Scope)>;
+/// Which part of the cluster is this process's to work on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Only objects of this namespace are listed and watched; none means all namespaces.
+    pub namespace: Option<String>,
+    /// Only objects with these labels are worked on: the shard. What they refer to may lie outside of it.
+    pub selector: Option<String>,
+}
 
-/// The Kubernetes API. Clones share the client.
+/// Where each kind is served, by API version and kind.
+type Kinds = HashMap<(String, String), (ApiResource, Reach)>;
+
+/// What all clones share.
+struct Shared {
+    gate: Gate,
+    database: Database,
+    scope: Scope,
+    kinds: Mutex<Kinds>,
+    told: Mutex<Told>,
+    /// Clients that act as a service account, by the account's user name.
+    accounts: Mutex<HashMap<String, Client>>,
+}
+
+/// The Kubernetes API. Clones share the connection and what was learned.
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
-    database: Database,
-    kinds: Arc<Mutex<Kinds>>,
+    shared: Arc<Shared>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -43,88 +70,125 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// The store of the cluster this client talks to. The database keeps what has no place in the API, such as tags.
-    pub fn new(client: Client, database: Database) -> Self {
-        Self { client, database, kinds: Arc::default() }
+    /// The store of the cluster this client talks to, not faster than the rate allows.
+    /// The database keeps what has no place in the API, such as tags.
+    pub fn new(client: Client, database: Database, scope: Scope, rate: Rate) -> Self {
+        let gate = Gate::new(client, rate);
+        let (kinds, told, accounts) = Default::default();
+        let client = gate.client(None);
+        Self { client, shared: Arc::new(Shared { gate, database, scope, kinds, told, accounts }) }
     }
 
     pub(crate) fn database(&self) -> &Database {
-        &self.database
+        &self.shared.database
+    }
+
+    /// The same store, acting with the rights of a service account. Errs on an empty name: nobody in particular would
+    /// be us.
+    pub(crate) fn acting_as(&self, namespace: &str, account: &str) -> Result<Self> {
+        if namespace.is_empty() || account.is_empty() {
+            let problem = "a service account to act as needs a namespace and a name".to_owned();
+            return Err(Error::Invalid { object: format!("ServiceAccount/{namespace}/{account}"), problem });
+        }
+        let user = format!("system:serviceaccount:{namespace}:{account}");
+        let header = http::HeaderValue::from_str(&user)
+            .map_err(|error| Error::Invalid { object: user.clone(), problem: error.to_string() })?;
+        let mut accounts = self.shared.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = accounts.entry(user).or_insert_with(|| self.shared.gate.client(Some(header))).clone();
+        Ok(Self { client, shared: self.shared.clone() })
     }
 
     /// Where objects of a kind are served. Asked once; a kind that is not there yet is asked for again.
-    async fn kind(&self, id: &ObjectReference) -> Result<(ApiResource, Scope)> {
+    async fn kind(&self, id: &ObjectReference) -> Result<(ApiResource, Reach)> {
         let key = (id.api_version.clone(), id.kind.clone());
-        if let Some(known) = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(known) = self.shared.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(known.clone());
         }
         let gvk = GroupVersionKind::gvk(id.group(), id.version(), &id.kind);
         let (resource, capabilities) = match discovery::pinned_kind(&self.client, &gvk).await {
             Ok(found) => found,
-            Err(kube::Error::Discovery(_)) => {
+            Err(error) if matches!(error, kube::Error::Discovery(_)) || code(&error) == Some(404) => {
                 return Err(Error::UnknownKind { api_version: id.api_version.clone(), kind: id.kind.clone() });
             }
             Err(error) => return Err(error.into()),
         };
         let found = (resource, capabilities.scope);
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found.clone());
+        self.shared.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found.clone());
         Ok(found)
     }
 
     async fn api(&self, id: &ObjectReference) -> Result<Api<DynamicObject>> {
-        let (resource, scope) = self.kind(id).await?;
-        Ok(match scope {
-            Scope::Cluster => Api::all_with(self.client.clone(), &resource),
-            Scope::Namespaced => {
-                let namespace = if id.namespace.is_empty() { "default" } else { &id.namespace };
+        let (resource, reach) = self.kind(id).await?;
+        Ok(match reach {
+            Reach::Cluster => Api::all_with(self.client.clone(), &resource),
+            Reach::Namespaced => {
+                let namespace = effective_namespace("", &id.namespace);
                 Api::namespaced_with(self.client.clone(), namespace, &resource)
             }
         })
     }
 
     pub(crate) async fn find(&self, id: &ObjectReference) -> Result<Option<Value>> {
-        let found = self.api(id).await?.get_opt(&id.name).await?;
-        Ok(found.map(|object| value(id, &object)))
+        let found = self.api(id).await?.get_opt(&id.name).await.map_err(|error| failed(id, error))?;
+        Ok(found.map(|object| value(id, object)))
     }
 
     pub(crate) async fn list(&self, kind: &ObjectReference, namespace: Option<&str>) -> Result<Vec<Value>> {
-        let (resource, scope) = self.kind(kind).await?;
-        let api: Api<DynamicObject> = match (namespace, scope) {
-            (Some(namespace), Scope::Namespaced) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        let (resource, reach) = self.kind(kind).await?;
+        let api: Api<DynamicObject> = match (namespace.or(self.shared.scope.namespace.as_deref()), reach) {
+            (Some(namespace), Reach::Namespaced) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             _ => Api::all_with(self.client.clone(), &resource),
         };
-        let listed = api.list(&ListParams::default()).await?;
-        Ok(listed.items.iter().map(|object| value(kind, object)).collect())
+        let mut parameters = ListParams::default().limit(PAGE);
+        let mut listed = Vec::new();
+        loop {
+            let page = match api.list(&parameters).await {
+                Ok(page) => page,
+                // The snapshot that the pages are of is gone: once more, in one piece.
+                Err(error) if code(&error) == Some(410) && parameters.continue_token.is_some() => {
+                    listed.clear();
+                    parameters = ListParams::default();
+                    continue;
+                }
+                Err(error) => return Err(failed(kind, error)),
+            };
+            listed.extend(page.items.into_iter().map(|object| value(kind, object)));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters.continue_token = Some(token),
+                None => return Ok(listed),
+            }
+        }
     }
 
     pub(crate) async fn apply(&self, manager: &str, id: &ObjectReference, object: &Value, mode: Mode) -> Result<Value> {
-        let mut body = object.clone();
-        if let Some(fields) = body.as_object_mut() {
-            fields.remove("status");
-        }
+        let body = merge::applicable(object);
         let parameters = PatchParams { dry_run: mode == Mode::DryRun, ..PatchParams::apply(manager).force() };
-        let applied = self.api(id).await?.patch(&id.name, &parameters, &Patch::Apply(&body)).await?;
-        Ok(value(id, &applied))
+        let api = self.api(id).await?;
+        let body = Patch::Apply(&body);
+        insisted(id, || api.patch(&id.name, &parameters, &body)).await
     }
 
     pub(crate) async fn patch(&self, id: &ObjectReference, manager: &str, merge: &Value) -> Result<Value> {
-        let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
-        let patched = self.api(id).await?.patch(&id.name, &parameters, &Patch::Merge(merge)).await;
-        patched.map(|object| value(id, &object)).map_err(|error| not_found(id, error))
+        let api = self.api(id).await?;
+        let (parameters, body) = (by(manager), Patch::Merge(merge));
+        let patch = || api.patch(&id.name, &parameters, &body);
+        match merge.pointer("/metadata/resourceVersion") {
+            Some(Value::String(_)) => patch().await.map(|object| value(id, object)).map_err(|error| failed(id, error)),
+            _ => insisted(id, patch).await,
+        }
     }
 
     pub(crate) async fn write_status(&self, id: &ObjectReference, manager: &str, merge: &Value) -> Result<Value> {
-        let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
-        let body = json!({ "status": merge });
-        let written = self.api(id).await?.patch_status(&id.name, &parameters, &Patch::Merge(&body)).await;
-        written.map(|object| value(id, &object)).map_err(|error| not_found(id, error))
+        let (parameters, body) = (by(manager), Patch::Merge(json!({ "status": merge })));
+        let api = self.api(id).await?;
+        insisted(id, || api.patch_status(&id.name, &parameters, &body)).await
     }
 
     pub(crate) async fn delete(&self, id: &ObjectReference) -> Result<bool> {
         match self.api(id).await?.delete(&id.name, &DeleteParams::background()).await {
             Ok(_) => Ok(true),
-            Err(error) if is_not_found(&error) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(error) if code(&error) == Some(404) => Ok(false),
+            Err(error) => Err(failed(id, error)),
         }
     }
 
@@ -134,96 +198,34 @@ impl Cluster {
             request.map_err(|error| Error::Invalid { object: path.to_owned(), problem: error.to_string() })?;
         Ok(self.client.request(request).await?)
     }
+}
 
-    pub(crate) async fn record(&self, event: &Event) -> Result<()> {
-        let about = &event.involved_object;
-        let namespace = if about.reference.namespace.is_empty() { "default" } else { &about.reference.namespace };
-        let time = api::Time(event.timestamp);
-        let body: k8s_openapi::api::core::v1::Event = serde_json::from_value(json!({
-            "metadata": {"generateName": format!("{}.", about.reference.name), "namespace": namespace},
-            "involvedObject": about,
-            "type": event.kind(),
-            "reason": event.reason,
-            "message": event.message,
-            "source": {"component": event.reporting_controller},
-            "reportingComponent": event.reporting_controller,
-            "reportingInstance": event.reporting_instance,
-            "firstTimestamp": time,
-            "lastTimestamp": time,
-            "count": 1,
-        }))
-        .map_err(|error| Error::Invalid { object: about.reference.to_string(), problem: error.to_string() })?;
-        let api: Api<k8s_openapi::api::core::v1::Event> = Api::namespaced(self.client.clone(), namespace);
-        api.create(&PostParams::default(), &body).await?;
-        Ok(())
-    }
+/// Tries of a write that names no version and so has nothing to conflict with: others were just quicker.
+const TRIES: u32 = 4;
 
-    pub(crate) async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>> {
-        let api: Api<k8s_openapi::api::core::v1::Event> = match &filter.namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        };
-        let selectors = [("kind", &filter.kind), ("name", &filter.name)];
-        let selector: Vec<String> = selectors
-            .iter()
-            .filter_map(|(field, wanted)| wanted.as_ref().map(|wanted| format!("involvedObject.{field}={wanted}")))
-            .collect();
-        let listed = api.list(&ListParams::default().fields(&selector.join(","))).await?;
-        let mut events: Vec<Event> = listed.items.iter().map(from_core).collect();
-        events.sort_by_key(|event| event.timestamp);
-        Ok(events)
-    }
-
-    pub(crate) fn watch<K: Object>(&self) -> BoxStream<'static, Result<watcher::Event<K>>> {
-        let this = self.clone();
-        let kind = object::named::<K>("", "");
-        let resource = ApiResource::erase::<K>(&());
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-        watcher(api, watcher::Config::default())
-            .default_backoff()
-            .filter_map(move |event| {
-                let (this, kind) = (this.clone(), kind.clone());
-                async move {
-                    Some(match event {
-                        Err(error) => Err(Error::Watch(Box::new(error))),
-                        Ok(watcher::Event::Init) => Ok(watcher::Event::Init),
-                        Ok(watcher::Event::InitDone) => Ok(watcher::Event::InitDone),
-                        Ok(watcher::Event::InitApply(found)) => {
-                            Ok(watcher::Event::InitApply(this.decode(&kind, &found).await?))
-                        }
-                        Ok(watcher::Event::Apply(found)) => {
-                            Ok(watcher::Event::Apply(this.decode(&kind, &found).await?))
-                        }
-                        Ok(watcher::Event::Delete(found)) => {
-                            Ok(watcher::Event::Delete(this.decode(&kind, &found).await?))
-                        }
-                    })
-                }
-            })
-            .boxed()
-    }
-
-    /// The object as its type; one that does not fit gets a condition that says which field is wrong.
-    async fn decode<K: Object>(&self, kind: &ObjectReference, found: &DynamicObject) -> Option<K> {
-        let value = value(kind, found);
-        match object::from_value(&value) {
-            Ok(object) => Some(object),
-            Err(error) => {
-                tracing::warn!(%error, "object does not fit its kind");
-                let status = controller::invalid_status(&value, &error.to_string(), clock::now());
-                if let Some(id) = ObjectReference::of(&value)
-                    && let Err(error) = self.write_status(&id, "slipway", &status).await
-                {
-                    tracing::warn!(%error, "condition could not be written");
-                }
-                None
-            }
+/// A write that names no version, repeated when others were quicker.
+async fn insisted<F>(id: &ObjectReference, write: impl Fn() -> F) -> Result<Value>
+where
+    F: Future<Output = kube::Result<DynamicObject>>,
+{
+    let mut tries = 1;
+    loop {
+        match write().await {
+            Ok(object) => return Ok(value(id, object)),
+            Err(error) if code(&error) == Some(409) && tries < TRIES => tries += 1,
+            Err(error) => return Err(failed(id, error)),
         }
     }
 }
 
-/// The object as JSON; lists leave the type out of their items, so it is put back.
-fn value(id: &ObjectReference, object: &DynamicObject) -> Value {
+fn by(manager: &str) -> PatchParams {
+    PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() }
+}
+
+/// The object as JSON. Lists leave the type out of their items, so it is put back; who owns which field is the API
+/// server's business and the largest part of many objects, so it goes.
+fn value(id: &ObjectReference, mut object: DynamicObject) -> Value {
+    object.metadata.managed_fields = None;
     let mut value = serde_json::to_value(object).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
         fields.entry("apiVersion").or_insert_with(|| id.api_version.clone().into());
@@ -232,37 +234,25 @@ fn value(id: &ObjectReference, object: &DynamicObject) -> Value {
     value
 }
 
-fn is_not_found(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404)
+/// The HTTP status that the API server answered with.
+fn code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
 }
 
-fn not_found(id: &ObjectReference, error: kube::Error) -> Error {
-    if is_not_found(&error) { Error::NotFound(id.to_string()) } else { error.into() }
-}
-
-fn from_core(event: &k8s_openapi::api::core::v1::Event) -> Event {
-    let about = &event.involved_object;
-    Event {
-        involved_object: crate::event::InvolvedObject {
-            reference: ObjectReference {
-                api_version: about.api_version.clone().unwrap_or_default(),
-                kind: about.kind.clone().unwrap_or_default(),
-                namespace: about.namespace.clone().unwrap_or_default(),
-                name: about.name.clone().unwrap_or_default(),
-            },
-            uid: about.uid.clone().unwrap_or_default(),
-            resource_version: about.resource_version.clone().unwrap_or_default(),
-        },
-        severity: match event.type_.as_deref() {
-            Some("Warning") => crate::Severity::Error,
-            _ => crate::Severity::Info,
-        },
-        timestamp: event.last_timestamp.as_ref().map_or(jiff::Timestamp::UNIX_EPOCH, |time| time.0),
-        message: event.message.clone().unwrap_or_default(),
-        reason: event.reason.clone().unwrap_or_default(),
-        metadata: event.metadata.annotations.clone().unwrap_or_default(),
-        reporting_controller: event.reporting_component.clone().unwrap_or_default(),
-        reporting_instance: event.reporting_instance.clone().unwrap_or_default(),
-        count: event.count.and_then(|count| u64::try_from(count).ok()).unwrap_or(1),
+/// What a refusal means for the object.
+fn failed(id: &ObjectReference, error: kube::Error) -> Error {
+    let kube::Error::Api(status) = error else { return error.into() };
+    match status.code {
+        404 => Error::NotFound(id.to_string()),
+        409 => Error::Conflict(id.to_string()),
+        // The API server calls it an internal error when a field of an applied object has another type than its kind says.
+        500 if status.message.contains("failed to create typed patch object") => {
+            Error::Invalid { object: id.to_string(), problem: status.message.clone() }
+        }
+        400 | 422 => Error::Invalid { object: id.to_string(), problem: status.message.clone() },
+        _ => Error::Refused { object: id.to_string(), problem: status.message.clone() },
     }
 }

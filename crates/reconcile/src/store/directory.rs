@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 
 pub use files::Folders;
-use objects::Row;
+use objects::{Patched, Row};
 
 use crate::{Database, Error, Event, Object, Result, store::EventFilter};
 
@@ -118,8 +118,11 @@ impl Directory {
 
     pub(crate) async fn patch(&self, id: &ObjectReference, merge: &Value) -> Result<Value> {
         let (key, merge, name) = (Row::of(id), merge.clone(), id.to_string());
-        let patched = self.write(move |transaction| objects::patch(transaction, &key, &merge)).await?;
-        patched.ok_or(Error::NotFound(name))
+        match self.write(move |transaction| objects::patch(transaction, &key, &merge)).await? {
+            Patched::Stored(object) => Ok(object),
+            Patched::Missing => Err(Error::NotFound(name)),
+            Patched::Conflict => Err(Error::Conflict(name)),
+        }
     }
 
     pub(crate) async fn write_status(&self, id: &ObjectReference, merge: &Value) -> Result<Value> {

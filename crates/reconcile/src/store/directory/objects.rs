@@ -184,23 +184,49 @@ pub(super) fn apply(
     }
 }
 
-pub(super) fn patch(writes: &mut Writes<'_>, row: &Row, patch: &Value) -> rusqlite::Result<Option<Value>> {
-    let Some(live) = read(writes.transaction, row)? else { return Ok(None) };
+/// What became of a patch.
+pub(super) enum Patched {
+    /// The object as it is now.
+    Stored(Value),
+    /// The object is not there.
+    Missing,
+    /// The object changed since the version that the patch names.
+    Conflict,
+}
+
+/// Patches all but the status, which has its own verb as in a cluster.
+pub(super) fn patch(writes: &mut Writes<'_>, row: &Row, patch: &Value) -> rusqlite::Result<Patched> {
+    let mut patch = patch.clone();
+    if let Some(fields) = patch.as_object_mut() {
+        fields.remove("status");
+    }
+    let Some(live) = read(writes.transaction, row)? else { return Ok(Patched::Missing) };
+    match patch.pointer("/metadata/resourceVersion") {
+        Some(Value::Null) | None => change(writes, row, live, &patch).map(Patched::Stored),
+        version if version == live.pointer("/metadata/resourceVersion") => {
+            change(writes, row, live, &patch).map(Patched::Stored)
+        }
+        Some(_) => Ok(Patched::Conflict),
+    }
+}
+
+fn change(writes: &mut Writes<'_>, row: &Row, live: Value, patch: &Value) -> rusqlite::Result<Value> {
     let mut after = live.clone();
     merge::merge_patch(&mut after, patch);
     if after == live {
-        return Ok(Some(live));
+        return Ok(live);
     }
     let leaving = after.pointer("/metadata/deletionTimestamp").is_some() && finalizers(&after) == 0;
     if leaving {
         writes.remove(row, after.clone())?;
-        return Ok(Some(after));
+        return Ok(after);
     }
-    writes.put(row, Some(&live), after).map(Some)
+    writes.put(row, Some(&live), after)
 }
 
 pub(super) fn write_status(writes: &mut Writes<'_>, row: &Row, status: &Value) -> rusqlite::Result<Option<Value>> {
-    patch(writes, row, &json!({ "status": status }))
+    let Some(live) = read(writes.transaction, row)? else { return Ok(None) };
+    change(writes, row, live, &json!({ "status": status })).map(Some)
 }
 
 pub(super) fn delete(writes: &mut Writes<'_>, row: &Row) -> rusqlite::Result<bool> {

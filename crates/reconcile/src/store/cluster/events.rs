@@ -1,0 +1,173 @@
+//! Events of the Kubernetes API. The same event about the same object is counted, not kept twice.
+
+use std::{collections::HashMap, sync::PoisonError};
+
+use api::meta::ObjectReference;
+use k8s_openapi::api::core::v1;
+use kube::{
+    Api,
+    api::{ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::{Cluster, PAGE, code, failed};
+use crate::{Error, Event, Result, Severity, event::InvolvedObject, object::effective_namespace, store::EventFilter};
+
+/// Counts remembered; more are forgotten and asked for again.
+const REMEMBERED: usize = 4096;
+/// Longest object name in an event's own name, which may have 253 characters with the digest.
+const NAME_LENGTH: usize = 230;
+/// Annotation for the severity that the API has no word for.
+const SEVERITY: &str = "slipway.dev/severity";
+
+/// How often each kept event was seen, by namespace and name of the event.
+pub(super) type Told = HashMap<(String, String), u64>;
+
+impl Cluster {
+    pub(crate) async fn record(&self, event: &Event) -> Result<()> {
+        let about = &event.involved_object.reference;
+        let namespace = effective_namespace("", &about.namespace).to_owned();
+        let key = (namespace.clone(), name(event));
+        let api: Api<v1::Event> = Api::namespaced(self.client.clone(), &namespace);
+        let known = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        let seen = match known {
+            Some(count) => count,
+            None => match api.create(&PostParams::default(), &to_core(event, &key)?).await {
+                Ok(_) => return Ok(self.remember(key, 1)),
+                Err(error) if code(&error) == Some(409) => {
+                    let kept = api.get_opt(&key.1).await.map_err(|error| failed(about, error))?;
+                    kept.and_then(|kept| kept.count).and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
+                }
+                // The namespace is on its way out, and takes its events along.
+                Err(error) if matches!(code(&error), Some(403 | 404)) => {
+                    tracing::debug!(%error, "event is not kept");
+                    return Ok(());
+                }
+                Err(error) => return Err(failed(about, error)),
+            },
+        };
+        let patch = json!({
+            "count": seen + 1,
+            "lastTimestamp": api::Time(event.timestamp),
+            "metadata": {"annotations": annotations(event)},
+        });
+        match api.patch(&key.1, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(self.remember(key, seen + 1)),
+            // The API server drops events after an hour; then it begins anew.
+            Err(error) if code(&error) == Some(404) => {
+                api.create(&PostParams::default(), &to_core(event, &key)?).await.map_err(|e| failed(about, e))?;
+                Ok(self.remember(key, 1))
+            }
+            Err(error) => Err(failed(about, error)),
+        }
+    }
+
+    fn remember(&self, key: (String, String), count: u64) {
+        let mut told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= REMEMBERED {
+            told.clear();
+        }
+        told.insert(key, count);
+    }
+
+    pub(crate) async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>> {
+        let api: Api<v1::Event> = match filter.namespace.as_ref().or(self.shared.scope.namespace.as_ref()) {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let name = filter.name.as_ref().map(|name| format!("involvedObject.name={name}"));
+        let mut parameters = ListParams::default().limit(PAGE).fields(&name.unwrap_or_default());
+        let about = ObjectReference { kind: "Event".into(), ..ObjectReference::default() };
+        let mut events = Vec::new();
+        loop {
+            let page = api.list(&parameters).await.map_err(|error| failed(&about, error))?;
+            events.extend(page.items.iter().map(from_core));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters.continue_token = Some(token),
+                None => break,
+            }
+        }
+        // The API server tells kinds apart by case; people do not.
+        if let Some(kind) = &filter.kind {
+            events.retain(|event| event.involved_object.reference.kind.eq_ignore_ascii_case(kind));
+        }
+        events.sort_by_key(|event| event.timestamp);
+        Ok(events)
+    }
+}
+
+/// The event's own name: the same for the same event, whichever process saw it.
+fn name(event: &Event) -> String {
+    let about = &event.involved_object;
+    let identity = [&about.reference.kind, &about.uid, &event.reason, &event.message, &event.reporting_controller];
+    let mut hasher = Sha256::new();
+    for part in identity {
+        hasher.update(part.as_bytes());
+        hasher.update([0]);
+    }
+    let digest: String = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let object: String = about.reference.name.chars().take(NAME_LENGTH).collect();
+    format!("{}.{digest}", object.trim_end_matches(['.', '-']))
+}
+
+/// The facts for machines, and the severity where the type does not tell it.
+fn annotations(event: &Event) -> serde_json::Map<String, serde_json::Value> {
+    let valid = |key: &&String| {
+        let letters = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        !key.is_empty() && key.len() <= 63 && key.chars().all(letters)
+    };
+    let facts = event.metadata.iter().filter(|(key, _)| valid(key));
+    let facts = facts.map(|(key, value)| (key.clone(), value.clone().into()));
+    let trace = (event.severity == Severity::Trace).then(|| (SEVERITY.to_owned(), "trace".into()));
+    facts.chain(trace).collect()
+}
+
+fn to_core(event: &Event, (namespace, name): &(String, String)) -> Result<v1::Event> {
+    let time = api::Time(event.timestamp);
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "namespace": namespace, "annotations": annotations(event)},
+        "involvedObject": event.involved_object,
+        "type": event.kind(),
+        "reason": event.reason,
+        "message": event.message,
+        "source": {"component": event.reporting_controller},
+        "reportingComponent": event.reporting_controller,
+        "reportingInstance": event.reporting_instance,
+        "firstTimestamp": time,
+        "lastTimestamp": time,
+        "count": 1,
+    }))
+    .map_err(|error| Error::Invalid { object: event.involved_object.reference.to_string(), problem: error.to_string() })
+}
+
+fn from_core(event: &v1::Event) -> Event {
+    let about = &event.involved_object;
+    let mut metadata = event.metadata.annotations.clone().unwrap_or_default();
+    let severity = match (metadata.remove(SEVERITY), event.type_.as_deref()) {
+        (Some(_), _) => Severity::Trace,
+        (None, Some("Warning")) => Severity::Error,
+        (None, _) => Severity::Info,
+    };
+    let time = event.last_timestamp.as_ref().map(|time| time.0).or(event.event_time.as_ref().map(|time| time.0));
+    Event {
+        involved_object: InvolvedObject {
+            reference: ObjectReference {
+                api_version: about.api_version.clone().unwrap_or_default(),
+                kind: about.kind.clone().unwrap_or_default(),
+                namespace: about.namespace.clone().unwrap_or_default(),
+                name: about.name.clone().unwrap_or_default(),
+            },
+            uid: about.uid.clone().unwrap_or_default(),
+            resource_version: about.resource_version.clone().unwrap_or_default(),
+        },
+        severity,
+        timestamp: time.unwrap_or(jiff::Timestamp::UNIX_EPOCH),
+        message: event.message.clone().unwrap_or_default(),
+        reason: event.reason.clone().unwrap_or_default(),
+        metadata,
+        reporting_controller: event.reporting_component.clone().unwrap_or_default(),
+        reporting_instance: event.reporting_instance.clone().unwrap_or_default(),
+        count: event.count.and_then(|count| u64::try_from(count).ok()).unwrap_or(1),
+    }
+}

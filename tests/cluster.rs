@@ -1,0 +1,14 @@
+//! Slipway against a real Kubernetes API server (`tests/kube/`): the store's verbs, leader election, the main job, and
+//! what happens when the API server misbehaves. One server for the test run, a namespace for each test.
+
+mod canary;
+mod delivery;
+mod faults;
+mod image;
+mod lead;
+mod manifests;
+mod proxy;
+mod server;
+mod store;
+mod variants;
+mod world;

@@ -1,0 +1,105 @@
+//! Leader election: one acts at a time, and the next takes over.
+
+use std::time::Duration;
+
+use reconcile::clock;
+use serde_json::json;
+
+use super::{image::Supply, manifests, proxy::Proxy, world::World};
+use crate::demo::parts::Part;
+
+const LEASE: (&str, &str) = ("coordination.k8s.io/v1", "Lease");
+/// How long a lease lasts here.
+const LASTS: Duration = Duration::from_secs(4);
+
+fn election(world: &World) -> Vec<String> {
+    let flags = format!(
+        "--enable-leader-election --leader-election-namespace={} --leader-election-lease-duration=4s \
+         --leader-election-renew-deadline=3s --leader-election-retry-period=500ms",
+        world.namespace
+    );
+    flags.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Starts a replica behind a proxy of its own.
+async fn replica(world: &mut World, stages: &str) -> (Part, Proxy) {
+    let proxy = Proxy::start(world.client.clone()).await;
+    let kubeconfig = proxy.kubeconfig(world.folder.path());
+    let flags = election(world);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    (world.process(&kubeconfig, stages, &flags), proxy)
+}
+
+/// Who holds the lease, empty if nobody does, and how often it changed hands.
+async fn holder(world: &World, lease: &str) -> (String, i64) {
+    let found = world.find(LEASE.0, LEASE.1, lease).await.unwrap_or_default();
+    let spec = &found["spec"];
+    (spec["holderIdentity"].as_str().unwrap_or_default().to_owned(), spec["leaseTransitions"].as_i64().unwrap_or(0))
+}
+
+fn signal(part: &Part, signal: &str) {
+    let sent = std::process::Command::new("kill").args([signal, &part.id().to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
+/// Whether the process has ended; nobody has asked for its exit code yet, so it is a zombie then.
+fn ended(part: &Part) -> Option<()> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", part.id())).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('Z')).then_some(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_leader_does_nothing_more_when_it_wakes() {
+    let mut world = World::new("frozen").await;
+    world.measurable().await;
+    world.apply(manifests::deployment("1.0.0", &json!({}))).await;
+    // Many steps: the rollout is under way all the time.
+    world.apply(manifests::canary("kubernetes", &json!({"iterations": 100}))).await;
+    let (first, through_first) = replica(&mut world, "canary").await;
+    world.reaches("Initialized", &["Failed"]).await;
+    let (_second, through_second) = replica(&mut world, "canary").await;
+    world.apply(manifests::deployment("1.1.0", &json!({}))).await;
+    world.reaches("Progressing", &["Failed"]).await;
+    let before = holder(&world, "flagger-leader-election").await;
+    assert!(!before.0.is_empty());
+    assert!(through_second.writes().iter().all(|write| write.what.contains("/leases/")), "the second one waits");
+
+    signal(&first, "-STOP");
+    let frozen = clock::instant();
+    world
+        .until("the second one to take over", async || {
+            (holder(&world, "flagger-leader-election").await.0 != before.0).then_some(())
+        })
+        .await;
+    assert!(frozen.elapsed() >= LASTS - Duration::from_secs(1), "not before the lease ran out");
+    world
+        .until("the second one to act", async || {
+            through_second.writes().iter().any(|write| !write.what.contains("/leases/")).then_some(())
+        })
+        .await;
+    let woken = clock::instant();
+    signal(&first, "-CONT");
+    world.until("the first one to end", async || ended(&first)).await;
+    let late: Vec<_> = through_first.writes().into_iter().filter(|write| write.at >= woken).collect();
+    assert!(late.is_empty(), "it wrote after it lost the lead: {late:?}");
+    let after = holder(&world, "flagger-leader-election").await;
+    assert_eq!(after.1, before.1 + 1, "the lead changed hands once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_ends_hands_over_at_once() {
+    let mut world = World::new("handover").await;
+    let supply = Supply::start(&world).await;
+    let (first, _through_first) = replica(&mut world, "image").await;
+    supply.push("1.1.0").await;
+    supply.committed(&world, "1.1.0").await;
+    let (_second, _through_second) = replica(&mut world, "image").await;
+    signal(&first, "-TERM");
+    world.until("the first one to end", async || ended(&first)).await;
+    for lease in ["image-reflector-controller-leader-election", "image-automation-controller-leader-election"] {
+        world.until("somebody to lead", async || (holder(&world, lease).await.1 > 0).then_some(())).await;
+    }
+    supply.push("1.2.0").await;
+    supply.committed(&world, "1.2.0").await;
+    assert_eq!(supply.log().await.len(), 3, "one commit for each image");
+}

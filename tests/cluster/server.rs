@@ -1,0 +1,199 @@
+//! The test control plane, started once for the test run, and a Prometheus over numbers that tests set.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, OnceLock, mpsc},
+    time::Duration,
+};
+
+use axum::{Router, routing::get};
+use kube::{
+    Client,
+    api::{DynamicObject, Patch, PatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use reconcile::clock;
+use serde_json::Value;
+
+use super::manifests;
+use crate::{demo::parts, support::SLIPWAY};
+
+/// How long the control plane may take to start. It takes 3 s on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A running control plane. It ends when its standard input closes: with this value, or with this process.
+pub struct ControlPlane {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl ControlPlane {
+    /// Starts one in a folder; with `keep` over the objects that an earlier one left there, at the same address.
+    pub async fn start(folder: &Path, keep: Option<u16>) -> Self {
+        let mut command = Command::new(program());
+        command.arg("--dir").arg(folder).arg("--until-eof");
+        if let Some(port) = keep {
+            command.args(["--keep", "--port", &port.to_string()]);
+        }
+        let log = fs::File::create(folder.join("kubetest.log")).expect("a log");
+        command.stdin(Stdio::piped()).stdout(log.try_clone().expect("a log")).stderr(log);
+        let _ = fs::remove_file(folder.join("ready"));
+        let child = command.spawn().expect("the control plane starts");
+        let mut plane = Self { child, folder: folder.to_owned() };
+        let start = clock::instant();
+        while !folder.join("ready").exists() {
+            let ended = plane.child.try_wait().expect("a child");
+            let log = || fs::read_to_string(folder.join("kubetest.log")).unwrap_or_default();
+            assert!(ended.is_none(), "the control plane ended: {}", log());
+            assert!(start.elapsed() < PATIENCE, "the control plane is not ready: {}", log());
+            clock::sleep(Duration::from_millis(20)).await;
+        }
+        plane
+    }
+
+    /// What reaches it as its administrator.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("admin.kubeconfig")
+    }
+
+    /// The port of its API server.
+    pub fn port(&self) -> u16 {
+        let read = Kubeconfig::read_from(self.kubeconfig()).expect("a kubeconfig");
+        let server = read.clusters[0].cluster.as_ref().and_then(|cluster| cluster.server.clone()).expect("a server");
+        server.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+    }
+
+    /// Ends it the hard way.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The program, built first if this machine never did.
+fn program() -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kube/build.sh");
+    let built = Command::new(script).stderr(Stdio::inherit()).output().expect("tests/kube/build.sh runs");
+    assert!(built.status.success(), "the test cluster cannot be built; see tests/kube/build.sh");
+    String::from_utf8_lossy(&built.stdout).trim().to_owned()
+}
+
+/// Gateway API's resource definitions, which come beside the program.
+fn gateway_definitions() -> Vec<Value> {
+    let folder = Path::new(&program()).parent().expect("a folder").join("crds");
+    let names = ["gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegrants"];
+    let read = |name: &str| {
+        let file = folder.join(format!("gateway.networking.k8s.io_{name}.yaml"));
+        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        manifests::parse(&text).remove(0)
+    };
+    names.into_iter().map(read).collect()
+}
+
+/// What all tests of the run share.
+pub struct Shared {
+    /// What reaches the API server as its administrator.
+    pub kubeconfig: PathBuf,
+    /// Address of Prometheus.
+    pub prometheus: SocketAddr,
+    /// The numbers it scrapes, by the label `namespace`.
+    pub numbers: Arc<Mutex<BTreeMap<String, f64>>>,
+}
+
+/// The cluster of the test run: that of `KUBECONFIG_TEST`, else one of our own.
+pub async fn shared() -> &'static Shared {
+    static SHARED: OnceLock<Shared> = OnceLock::new();
+    tokio::task::spawn_blocking(|| SHARED.get_or_init(start)).await.expect("the test cluster starts")
+}
+
+/// Children end with the thread that started them, so this one lives as long as the process.
+fn start() -> Shared {
+    let (started, shared) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        runtime.expect("a runtime").block_on(async move {
+            let _parts = serve(&started).await;
+            std::future::pending::<()>().await;
+        });
+    });
+    shared.recv().expect("the test cluster starts")
+}
+
+async fn serve(started: &mpsc::Sender<Shared>) -> (Option<ControlPlane>, parts::Part, tempfile::TempDir) {
+    let folder = tempfile::Builder::new().prefix("slipway-cluster-").tempdir().expect("a folder");
+    let (plane, kubeconfig) = match std::env::var_os("KUBECONFIG_TEST") {
+        Some(file) => (None, PathBuf::from(file)),
+        None => {
+            // The program takes its folder away when the test run ends.
+            let own = tempfile::Builder::new().prefix("slipway-kube-").tempdir().expect("a folder").keep();
+            let plane = ControlPlane::start(&own, None).await;
+            let kubeconfig = plane.kubeconfig();
+            (Some(plane), kubeconfig)
+        }
+    };
+    install(&client(&kubeconfig).await).await;
+    let numbers: Arc<Mutex<BTreeMap<String, f64>>> = Arc::default();
+    let (mut part, prometheus) =
+        parts::prometheus(Path::new(SLIPWAY), folder.path(), export(numbers.clone()).await).expect("prometheus");
+    parts::listening(&mut part, prometheus).await.expect("prometheus listens");
+    started.send(Shared { kubeconfig, prometheus, numbers }).expect("somebody waits");
+    (plane, part, folder)
+}
+
+/// Serves the numbers for Prometheus to scrape.
+async fn export(numbers: Arc<Mutex<BTreeMap<String, f64>>>) -> SocketAddr {
+    let page = move || {
+        let numbers = numbers.lock().expect("the numbers").clone();
+        let lines = numbers.iter().map(|(name, value)| format!("test_success{{name=\"{name}\"}} {value}\n"));
+        std::future::ready(lines.collect::<String>())
+    };
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/metrics", get(page))).await });
+    address
+}
+
+/// A client with the rights of this kubeconfig.
+pub async fn client(kubeconfig: &Path) -> Client {
+    let read = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+    let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
+    Client::try_from(config.expect("a configuration")).expect("a client")
+}
+
+/// Installs the resource definitions and waits until they are served.
+pub async fn install(client: &Client) {
+    let definitions = manifests::definitions().into_iter().chain(gateway_definitions());
+    let kind = kube::api::ApiResource::erase::<
+        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    >(&());
+    let api: kube::Api<DynamicObject> = kube::Api::all_with(client.clone(), &kind);
+    let mut names = Vec::new();
+    for definition in definitions {
+        let name = definition["metadata"]["name"].as_str().expect("a name").to_owned();
+        let parameters = PatchParams::apply("kubectl").force();
+        api.patch(&name, &parameters, &Patch::Apply(&definition)).await.expect("a definition is accepted");
+        names.push(name);
+    }
+    for name in names {
+        let start = clock::instant();
+        loop {
+            let found = api.get(&name).await.expect("the definition");
+            let conditions = found.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            if conditions.iter().any(|one| one["type"] == "Established" && one["status"] == "True") {
+                break;
+            }
+            assert!(start.elapsed() < PATIENCE, "{name} is not served: {conditions:?}");
+            clock::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What Flagger's users rely on besides the plain rollout, each on a cluster.
+
+use serde_json::{Value, json};
+
+use super::{
+    canary::{initialized, runs, settled},
+    manifests,
+    world::World,
+};
+
+/// Changes the Canary before slipway sees it.
+async fn started(test: &str, provider: &str, change: impl FnOnce(&mut Value), objects: &[Value]) -> World {
+    let mut world = World::new(test).await;
+    world.measurable().await;
+    for object in objects {
+        world.apply(object.clone()).await;
+    }
+    let mut canary = manifests::canary(provider, &json!({"iterations": 2}));
+    change(&mut canary);
+    world.apply(canary).await;
+    world.start("canary", &[]);
+    world.reaches("Initialized", &["Failed"]).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn skip_analysis_promotes_whatever_the_metrics_say() {
+    let objects = [manifests::deployment("1.0.0", &json!({}))];
+    let world = started("skip", "kubernetes", |canary| canary["spec"]["skipAnalysis"] = true.into(), &objects).await;
+    world.measure(1.0).await;
+    world.apply(manifests::deployment("1.1.0", &json!({}))).await;
+    world.reaches("Succeeded", &["Failed"]).await;
+    settled(&world, "1.1.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_autoscaler_is_copied_for_the_primary_and_paused_for_the_canary() {
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "app"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"},
+            "minReplicas": 2, "maxReplicas": 4,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu",
+                "target": {"type": "Utilization", "averageUtilization": 80}}}],
+        },
+    });
+    let objects = [manifests::deployment("1.0.0", &json!({})), autoscaler];
+    let change = |canary: &mut Value| {
+        canary["spec"]["autoscalerRef"] =
+            json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "app"});
+    };
+    let world = started("hpa", "kubernetes", change, &objects).await;
+    let primary = world.get("autoscaling/v2", "HorizontalPodAutoscaler", "app-primary").await;
+    assert_eq!(primary["spec"]["scaleTargetRef"]["name"], "app-primary");
+    assert_eq!((&primary["spec"]["minReplicas"], &primary["spec"]["maxReplicas"]), (&json!(2), &json!(4)));
+    // Kubernetes' own autoscaler keeps the primary at its least number.
+    world.until("two replicas of the primary", async || (runs(&world, "app-primary").await.1 == 2).then_some(())).await;
+    world.apply(manifests::deployment("1.1.0", &json!({}))).await;
+    world.reaches("Succeeded", &["Failed"]).await;
+    settled(&world, "1.1.0").await;
+    assert_eq!(runs(&world, "app-primary").await.1, 2, "a promotion leaves the replicas to the autoscaler");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemonset_is_promoted() {
+    let daemonset = |version: &str| {
+        let mut daemonset = manifests::deployment(version, &json!({}));
+        daemonset["kind"] = "DaemonSet".into();
+        daemonset
+    };
+    let change = |canary: &mut Value| canary["spec"]["targetRef"]["kind"] = "DaemonSet".into();
+    let world = started("daemon", "kubernetes", change, &[daemonset("1.0.0")]).await;
+    let image = async |name: &str| {
+        let found = world.get("apps/v1", "DaemonSet", name).await;
+        found["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(image("app-primary").await, "example.com/app:1.0.0");
+    let target = world.get("apps/v1", "DaemonSet", "app").await;
+    let selector = target["spec"]["template"]["spec"]["nodeSelector"].as_object().cloned().unwrap_or_default();
+    assert_eq!(selector.len(), 1, "scaled down by a selector that fits no node: {selector:?}");
+    world.apply(daemonset("1.1.0")).await;
+    world.reaches("Succeeded", &["Failed"]).await;
+    assert_eq!(image("app-primary").await, "example.com/app:1.1.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_config_map_is_a_new_revision() {
+    let config = |color: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"color": color}});
+    let mut deployment = manifests::deployment("1.0.0", &json!({}));
+    deployment["spec"]["template"]["spec"]["volumes"] =
+        json!([{"name": "settings", "configMap": {"name": "settings"}}]);
+    let world = started("config", "kubernetes", |_| {}, &[config("blue"), deployment]).await;
+    let copy = async || world.get("v1", "ConfigMap", "settings-primary").await["data"]["color"].clone();
+    assert_eq!(copy().await, "blue");
+    world.apply(config("green")).await;
+    world.reaches("Progressing", &["Failed"]).await;
+    world.reaches("Succeeded", &["Failed"]).await;
+    assert_eq!(copy().await, "green");
+    let primary = world.get("apps/v1", "Deployment", "app-primary").await;
+    assert_eq!(primary["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"], "settings-primary");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletion_with_revert_gives_the_target_back() {
+    let objects = [manifests::deployment("1.0.0", &json!({}))];
+    let change = |canary: &mut Value| canary["spec"]["revertOnDeletion"] = true.into();
+    let world = started("revert", "kubernetes", change, &objects).await;
+    settled(&world, "1.0.0").await;
+    let id = world.id("flagger.app/v1beta1", "Canary", "app");
+    assert!(world.store.delete(&id).await.expect("deleted"));
+    world.until("the Canary to be gone", async || world.store.find(&id).await.ok()?.is_none().then_some(())).await;
+    assert_eq!(runs(&world, "app").await.1, 1, "the target runs again");
+    // Kubernetes takes away what the Canary owned.
+    let primary = world.id("apps/v1", "Deployment", "app-primary");
+    world
+        .until("the primary to be gone", async || world.store.find(&primary).await.ok()?.is_none().then_some(()))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn session_affinity_marks_those_who_saw_the_canary() {
+    let affinity = json!({"stepWeights": [50], "sessionAffinity": {"cookieName": "flagger-cookie", "maxAge": 21600}});
+    let world = initialized("cookie", "gatewayapi:v1", &affinity).await;
+    world.measure(1.0).await;
+    world.apply(manifests::deployment("1.1.0", &json!({}))).await;
+    let route = async || world.find("gateway.networking.k8s.io/v1", "HTTPRoute", "app").await;
+    let sticky = world
+        .until("a cookie in the route", async || {
+            route().await.filter(|route| route.to_string().contains("flagger-cookie"))
+        })
+        .await;
+    let rules = sticky["spec"]["rules"].as_array().expect("rules");
+    assert!(rules[0]["matches"].to_string().contains("flagger-cookie"), "the marked go first: {sticky:#}");
+    assert!(rules.iter().any(|rule| rule.to_string().contains("Set-Cookie")), "{sticky:#}");
+    world
+        .until("the cookie in the status", async || {
+            let cookie = world.canary().await["status"]["sessionAffinityCookie"].as_str().map(str::to_owned);
+            cookie.filter(|cookie| sticky.to_string().contains(cookie.as_str()))
+        })
+        .await;
+    world.reaches("Failed", &["Promoting", "Succeeded"]).await;
+    settled(&world, "1.0.0").await;
+}
