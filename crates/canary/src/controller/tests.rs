@@ -135,6 +135,12 @@ impl World {
             .await;
     }
 
+    async fn annotate(&self, key: &str, value: Value) {
+        let id = reconcile::object::named::<Canary>(NAMESPACE, "app");
+        let patch = json!({"metadata": {"annotations": {key: value}}});
+        self.store.patch(&id, "test", &patch).await.expect("annotated");
+    }
+
     async fn get(&self, api_version: &str, kind: &str, name: &str) -> Value {
         let id = ObjectReference {
             api_version: api_version.into(),
@@ -274,4 +280,35 @@ async fn a_deleted_canary_gives_the_workload_back() {
     assert!(gone.await.is_ok(), "the canary stays: {:#?}", world.events().await);
     assert_eq!(world.deployment("app").await.0, 1);
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_worse_than_the_primary_fails_and_is_tried_again_on_request() {
+    let prometheus = Prometheus::start();
+    let world = World::new(&prometheus.address).await;
+    world.deploy("app:1").await;
+    world.canary("vector(100)", json!({})).await;
+    world.until(Phase::Initialized).await;
+    let compare = "metrics: {good: {compare: {primary: vector(50), window: 1m, step: 1s, minSamples: 5}}}";
+    world.annotate(api::flagger::ADDITIONS, json!(compare)).await;
+    world.deploy("app:2").await;
+    world.until(Phase::Failed).await;
+    let events = world.events().await;
+    let told = "Halt app.apps advancement good is 2.00 times the primary's";
+    assert!(events.iter().any(|event| event == told), "{events:#?}");
+
+    world.annotate(api::flagger::ADDITIONS, Value::Null).await;
+    world.annotate(machine::REQUEST, json!("retry at 1 by ada")).await;
+    world.until(Phase::Succeeded).await;
+    assert_eq!(world.deployment("app-primary").await, (1, "app:2".into()));
+    let store = world.store.clone();
+    // The trail follows the status: the end of the loop waits for it.
+    world.finish().await;
+    let records = store.database().scan(crate::trail::BUCKET, &crate::trail::prefix(NAMESPACE, "app")).await;
+    let runs: Vec<Run> =
+        records.expect("runs").iter().map(|(_, run)| serde_json::from_slice(run).expect("a run")).collect();
+    let ends: Vec<_> = runs.iter().map(|run| (run.phase, run.image.as_deref(), run.ended.is_some())).collect();
+    assert_eq!(ends, [(Phase::Failed, Some("app:2"), true), (Phase::Succeeded, Some("app:2"), true)]);
+    let values: Vec<_> = runs[0].ticks.iter().flat_map(|tick| &tick.checks).map(|check| check.value).collect();
+    assert_eq!(values, [Some(100.0); 2]);
 }
