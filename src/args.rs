@@ -33,7 +33,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run the controllers.
-    Run(run::Run),
+    Run(Box<run::Run>),
     /// Watch the main job happen on this machine.
     Demo(run::Demo),
     /// Which versions a range accepts, and why not the others.

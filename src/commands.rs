@@ -61,7 +61,7 @@ impl From<Exit> for ExitCode {
 pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     mark::decide(arguments.color, arguments.ascii);
     match arguments.verb {
-        Verb::Run(args) => run::run(args),
+        Verb::Run(args) => run::run(*args),
         Verb::Demo(args) => run::demo(&args),
         Verb::Semver(args) => semver::run(&args),
         Verb::Image(args) => image::run(&args),

@@ -1,6 +1,8 @@
 //! Slipway against a real Kubernetes API server (`tests/kube/`): the store's verbs, leader election, the main job, and
 //! what happens when the API server misbehaves. One server for the test run, a namespace for each test.
 
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
 mod canary;
 mod delivery;
 mod faults;

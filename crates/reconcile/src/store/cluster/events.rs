@@ -34,7 +34,10 @@ impl Cluster {
         let seen = match known {
             Some(count) => count,
             None => match api.create(&PostParams::default(), &to_core(event, &key)?).await {
-                Ok(_) => return Ok(self.remember(key, 1)),
+                Ok(_) => {
+                    self.remember(key, 1);
+                    return Ok(());
+                }
                 Err(error) if code(&error) == Some(409) => {
                     let kept = api.get_opt(&key.1).await.map_err(|error| failed(about, error))?;
                     kept.and_then(|kept| kept.count).and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
@@ -53,14 +56,15 @@ impl Cluster {
             "metadata": {"annotations": annotations(event)},
         });
         match api.patch(&key.1, &PatchParams::default(), &Patch::Merge(&patch)).await {
-            Ok(_) => Ok(self.remember(key, seen + 1)),
+            Ok(_) => self.remember(key, seen + 1),
             // The API server drops events after an hour; then it begins anew.
             Err(error) if code(&error) == Some(404) => {
                 api.create(&PostParams::default(), &to_core(event, &key)?).await.map_err(|e| failed(about, e))?;
-                Ok(self.remember(key, 1))
+                self.remember(key, 1);
             }
-            Err(error) => Err(failed(about, error)),
+            Err(error) => return Err(failed(about, error)),
         }
+        Ok(())
     }
 
     fn remember(&self, key: (String, String), count: u64) {
