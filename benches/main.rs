@@ -24,6 +24,8 @@ fn main() -> anyhow::Result<()> {
     demo::say(&format!("{:<58} {:>12} {:>12} {:>14}", "what", "p50", "p95", "goal (p50)"));
     choose(10_000, "2 ms")?;
     choose(100_000, "25 ms")?;
+    edit(1_000, "60 ms");
+    edit(1, "15 ms");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         update(0, "25 ms").await?;
@@ -54,6 +56,32 @@ fn choose(count: usize, goal: &str) -> anyhow::Result<()> {
     }
     row(&format!("choose among {count} tags"), samples, "ms", goal);
     Ok(())
+}
+
+/// Editing 1,000 files with a marker each, of which some are due.
+fn edit(due: usize, goal: &str) {
+    let image =
+        |tag: &str| api::image::ImageRef { name: "example.com/app".into(), tag: tag.into(), ..Default::default() };
+    let policies = [("apps:now".to_owned(), image("2")), ("apps:before".to_owned(), image("1"))];
+    let policies = updater::setters::Policies::new(policies);
+    let file = |n: usize| {
+        let policy = if n < due { "now" } else { "before" };
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: app{n}, namespace: apps}}\nspec:\n  replicas: 2\n  \
+             template:\n    spec:\n      containers:\n      - name: app\n        image: example.com/app:1 # \
+             {{\"$imagepolicy\": \"apps:{policy}\"}}\n        ports: [{{containerPort: 8080}}]\n"
+        )
+    };
+    let files: Vec<String> = (0..1_000).map(file).collect();
+    let mut samples = Vec::new();
+    for _ in 0..ROUNDS {
+        let start = clock::instant();
+        let edits = files.iter().map(|text| updater::setters::edit("app.yaml", text.as_bytes(), &policies));
+        let changed = edits.filter(|edited| edited.content.is_some()).count();
+        samples.push(start.elapsed().as_secs_f64() * 1e3);
+        assert_eq!(changed, due, "because as many markers are due");
+    }
+    row(&format!("edit 1,000 files with 1,000 markers, {due} due"), samples, "ms", goal);
 }
 
 async fn world(folder: &Path, more: usize) -> anyhow::Result<World> {

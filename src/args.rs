@@ -60,6 +60,8 @@ pub enum Verb {
     Check(check::Check),
     /// What the next commit would change in files here, and the change.
     Set(update::Set),
+    /// The markers in files here: their policy, their value, what hinders them; and new ones.
+    Markers(update::Markers),
     /// The commit message that an automation would write.
     Message(update::Message),
     /// What a Canary would do: its routes, its queries, a rehearsal.

@@ -12,6 +12,7 @@ mod image;
 mod install;
 mod kinds;
 pub mod mark;
+mod markers;
 mod message;
 mod objects;
 mod reconcile;
@@ -75,6 +76,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Verb::Choose(args) => choose::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Set(args) => set::run(&args),
+        Verb::Markers(args) => markers::run(&args),
         Verb::Message(args) => message::run(&args),
         Verb::Canary(verb) => canary::run(&verb),
         Verb::Install(args) => install::run(&args),

@@ -10,6 +10,7 @@ mod demo;
 mod image;
 mod install;
 mod look;
+mod markers;
 mod pipeline;
 mod rollouts;
 mod simulation;

@@ -39,3 +39,46 @@ pub struct Message {
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
 }
+
+/// `slipway markers PATH`
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Markers {
+    /// Folder or file whose markers are listed.
+    pub path: Option<PathBuf>,
+    /// ImagePolicies with their `status.latestRef`: says which markers are covered; `-` reads standard input.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Vec<String>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    /// What to do besides listing.
+    #[command(subcommand)]
+    pub act: Option<MarkersAct>,
+}
+
+/// What is done with markers besides listing them.
+#[derive(Debug, clap::Subcommand)]
+pub enum MarkersAct {
+    /// Put a marker beside every value that names an image; no other byte changes.
+    Add(MarkersAdd),
+}
+
+/// `slipway markers add PATH --image IMAGE --policy NAMESPACE:NAME`
+#[derive(Debug, clap::Args)]
+pub struct MarkersAdd {
+    /// Folder or file with the values.
+    pub path: PathBuf,
+    /// Image without tag, as the values write it.
+    #[arg(long)]
+    pub image: String,
+    /// Policy that the markers name: `namespace:name`, with `:tag`, `:name` or `:digest` for a part.
+    #[arg(long, value_name = "NAMESPACE:NAME")]
+    pub policy: String,
+    /// Change no file.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}

@@ -1,7 +1,7 @@
 //! `slipway set`: what the updater would change in files here, and, unless told otherwise, the change.
 
 mod diff;
-mod files;
+pub mod files;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -23,6 +23,9 @@ struct Answer {
     changes: Vec<Change>,
     warnings: Vec<String>,
     message: String,
+    /// With `--diff`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<String>,
 }
 
 /// Runs the verb. Input that cannot be read is an error, and with JSON an answer without changes too.
@@ -44,7 +47,7 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
     let tree = files::tree(&args.path)?;
     ensure!(root.canonicalize()?.starts_with(&tree), "{}: leads out of {}", root.display(), tree.display());
     let mut answer = Answer::default();
-    let mut diffs = String::new();
+    answer.diff = args.diff.then(String::new);
     // All files are read before one is written: a link and its target both show what was there.
     let mut edits = Vec::new();
     for found in files::below(&root, &tree, &mut answer.warnings)? {
@@ -53,8 +56,8 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
         answer.changes.extend(edited.changes);
         answer.warnings.extend(edited.warnings.iter().map(ToString::to_string));
         let Some(new) = edited.content else { continue };
-        if args.diff {
-            diffs.push_str(&diff::lines(&found.name, &content, &new));
+        if let Some(diff) = &mut answer.diff {
+            diff.push_str(&diff::lines(&found.name, &content, &new));
         }
         edits.push((found.path, new));
     }
@@ -69,13 +72,13 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
     }
     match args.output {
         Output::Json => super::print_json(&answer)?,
-        Output::Table => super::print(&table(&answer, &diffs, args)),
+        Output::Table => super::print(&table(&answer, args)),
     }
     Ok(Exit::Done)
 }
 
 /// The chosen images of the policies in the files; with an automation only those that it would follow.
-fn policies(files: &[String], automation: Option<&ImageUpdateAutomation>) -> anyhow::Result<Policies> {
+pub fn policies(files: &[String], automation: Option<&ImageUpdateAutomation>) -> anyhow::Result<Policies> {
     let mut chosen = Vec::new();
     for file in files {
         for policy in objects::all::<ImagePolicy>(file)? {
@@ -102,9 +105,13 @@ fn beneath(root: &Path, path: &str) -> PathBuf {
     parts.fold(root.to_owned(), |joined, part| joined.join(part))
 }
 
-/// The answer for people.
-fn table(answer: &Answer, diffs: &str, args: &Set) -> String {
-    let mut text = diffs.to_owned();
+/// The answer for people; with a diff, the commit as `git show` prints it: the message, then the lines.
+fn table(answer: &Answer, args: &Set) -> String {
+    let mut text = String::new();
+    if let Some(diff) = answer.diff.as_ref().filter(|diff| !diff.is_empty()) {
+        let message: String = answer.message.lines().map(|line| format!("    {line}\n")).collect();
+        text.push_str(&format!("{message}\n{diff}\n"));
+    }
     for change in &answer.changes {
         text.push_str(&format!("{}: {} -> {} ({})\n", change.file, change.old, change.new, change.setter));
     }

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use crate::{
@@ -21,7 +24,11 @@ use crate::{
 pub struct Mirrors {
     cache: PathBuf,
     sessions: Arc<Sessions>,
+    opened: Arc<AtomicU32>,
 }
+
+/// Each time so many mirrors were opened, those that nobody uses any more are looked for.
+const EVICT_EVERY: u32 = 256;
 
 impl std::fmt::Debug for Mirrors {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -32,7 +39,7 @@ impl std::fmt::Debug for Mirrors {
 impl Mirrors {
     /// Mirrors below `cache`, a folder that is created when first needed and may be deleted at any time nobody uses it.
     pub fn new(cache: impl Into<PathBuf>) -> Self {
-        Self { cache: cache.into(), sessions: Arc::default() }
+        Self { cache: cache.into(), sessions: Arc::default(), opened: Arc::default() }
     }
 
     /// The remote with a login that its server takes: an app of GitHub's gets a token, which is kept while it is good.
@@ -51,7 +58,13 @@ impl Mirrors {
     pub fn open(&self, remote: &Remote) -> Result<Mirror, Error> {
         let session = self.sessions.get(remote)?;
         let key = key(remote)?;
-        Ok(Mirror { session, store: Store::open(&self.cache, &key)? })
+        let store = Store::open(&self.cache, &key)?;
+        if self.opened.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVICT_EVERY)
+            && let Err(error) = store::eviction::evict(&self.cache, &key)
+        {
+            tracing::warn!(%error, cache = %self.cache.display(), "cannot clear away unused mirrors");
+        }
+        Ok(Mirror { session, store })
     }
 }
 
@@ -192,6 +205,15 @@ impl Mirror {
     pub fn blobs(&self, ids: &[Id]) -> Result<Vec<Vec<u8>>, Error> {
         let objects = self.store.objects();
         ids.iter().map(|id| self.store.read(&objects, *id, gix_object::Kind::Blob)).collect()
+    }
+
+    /// The lengths of many files in bytes, in the order asked; none is read.
+    ///
+    /// # Errors
+    /// When the mirror is damaged.
+    pub fn sizes(&self, ids: &[Id]) -> Result<Vec<u64>, Error> {
+        let objects = self.store.objects();
+        ids.iter().map(|id| self.store.size(&objects, *id)).collect()
     }
 
     /// The contents of all plain files at or below `path` (empty: all), by path from the root of the repository.

@@ -3,6 +3,8 @@
 //! It survives a kill at any instant: what is written last is `packed-refs`, and only a commit named there is believed to be
 //! complete. Whoever opens a mirror holds its lock, so every lock or temporary file found there is a leftover.
 
+pub(crate) mod eviction;
+
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -38,10 +40,10 @@ impl Store {
     /// Opens the mirror `key` below `cache`, after waiting for whoever has it open. Damage is repaired by starting afresh.
     pub fn open(cache: &Path, key: &str) -> Result<Self, Error> {
         let folder = cache.join(key);
-        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        fs::create_dir_all(cache).map_err(at(cache))?;
         let path = cache.join(format!("{key}.lock"));
-        let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(at(&path))?;
-        lock.lock().map_err(at(&path))?;
+        let lock = eviction::lock(&path).map_err(at(&path))?;
+        fs::create_dir_all(&folder).map_err(at(&folder))?;
         lay_out(&folder).map_err(at(&folder))?;
         let sound = sweep(&folder).map_err(at(&folder))?;
         let objects = Mutex::new(database(&folder)?);

@@ -1,6 +1,7 @@
 //! The shell: ImageUpdateAutomations in, commits out.
 //! Source: reference image-automation.md sections 2 and 6.
 
+mod pull_request;
 mod push;
 mod source;
 
@@ -23,9 +24,11 @@ use serde_json::json;
 use crate::{
     batch::{Batching, Waiting},
     branches::{self, Branches},
+    pull_request::Repository,
     refspec::Refspec,
     selector,
 };
+use pull_request::Forge;
 use push::Outcome;
 use source::Keys;
 
@@ -38,6 +41,8 @@ pub struct Options {
     pub no_cross_namespace_refs: bool,
 }
 
+/// Reason where the spec asks for what cannot be.
+const INVALID: &str = "InvalidSourceConfiguration";
 /// Name of the controller as Flux users know it.
 const MANAGER: &str = "image-automation-controller";
 
@@ -113,6 +118,8 @@ struct Run<'a> {
     repository: GitRepository,
     branches: Branches,
     refspec: Option<Refspec>,
+    /// Where a pull request is kept for what is pushed.
+    forge: Option<Repository>,
     signing: Option<SigningKey>,
     chosen: Chosen,
 }
@@ -158,27 +165,39 @@ impl Automations {
         let refspec = push.map(|push| push.refspec.as_str()).filter(|refspec| !refspec.is_empty());
         let refspec = refspec.map(|refspec| Refspec::parse(refspec, &branches)).transpose();
         let refspec = refspec.map_err(|problem| source_failure(&problem))?;
+        let forge = Repository::read(automation.annotations(), &repository.spec.url)
+            .map_err(|problem| Failure::terminal(INVALID, problem))?;
+        if forge.is_some() && !branches.switches {
+            let problem = "a pull request needs a spec.git.push.branch that is not the one checked out";
+            return Err(Failure::terminal(INVALID, problem));
+        }
         let key = git.commit.signing_key.as_ref();
         let signing = self.keys.signing(&self.context.store, &namespace, key).await?;
-        let run = Run { automation, namespace, git, repository, branches, refspec, signing, chosen };
+        let run = Run { automation, namespace, git, repository, branches, refspec, forge, signing, chosen };
         let remote = source::remote(&self.context.store, &run.repository).await?;
-        let mirror = source::open(&self.mirrors, remote).await?;
+        let mirror = source::open(&self.mirrors, &remote).await?;
         if self.is_unchanged(&run, &mirror).await? {
             let done = Done::new("repository up-to-date").status(json!({}));
             return Ok(done.notice(Notice::trace("Succeeded", "no change since last reconciliation")));
         }
         let outcome = push::update(&run, mirror, &self.unmarked).await?;
-        if outcome.pushed.is_some() {
-            source::announce(&self.context.store, &run.repository.spec.url, &run.branches.push).await;
+        let Some(pushed) = &outcome.pushed else { return Ok(done(&run, &outcome)) };
+        source::announce(&self.context.store, &run.repository.spec.url, &run.branches.push).await;
+        let mut done = done(&run, &outcome);
+        if let Some(repository) = &run.forge {
+            let forge = Forge { http: &self.context.http, mirrors: &self.mirrors, remote: &remote };
+            if let Some(url) = forge.keep(&run, repository, &pushed.message).await? {
+                done = done.notice(Notice::info("Succeeded", format!("pull request {url}")));
+            }
         }
-        Ok(done(&run, &outcome))
+        Ok(done)
     }
 
     /// The end of a run that waits for a quieter moment; none if it is time. Who asks for a run, changes the spec or is
     /// new does not wait.
     fn held_back(&self, automation: &ImageUpdateAutomation, chosen: &Chosen) -> Result<Option<Done>, Failure> {
-        let batching = Batching::read(automation.annotations())
-            .map_err(|problem| Failure::terminal("InvalidSourceConfiguration", problem))?;
+        let batching =
+            Batching::read(automation.annotations()).map_err(|problem| Failure::terminal(INVALID, problem))?;
         let status = automation.status.clone().unwrap_or_default();
         let asked = is_asked(automation);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -301,7 +320,6 @@ fn key(automation: &ImageUpdateAutomation) -> (String, String) {
 
 /// Checks the fields that no store and no server is needed for.
 fn check(automation: &ImageUpdateAutomation) -> Result<&GitSpec, Failure> {
-    const INVALID: &str = "InvalidSourceConfiguration";
     let spec = &automation.spec;
     let kind = &spec.source_ref.kind;
     if kind != "GitRepository" {
@@ -330,3 +348,6 @@ fn source_failure(problem: &str) -> Failure {
 fn failed_checkout(error: &crate::Error) -> Failure {
     Failure::new("GitOperationFailed", format!("failed to checkout source: {}", error.chain()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod branches;
 pub mod controller;
 pub mod message;
+pub mod pull_request;
 pub mod refspec;
 pub mod selector;
 pub mod setters;

@@ -4,6 +4,8 @@
 //! is malformed, misplaced or names an unknown policy — is a warning with file and line, never silence.
 //! Source: reference image-automation.md section 8.
 
+mod add;
+mod list;
 mod marker;
 mod scan;
 mod write;
@@ -12,6 +14,9 @@ use std::{collections::BTreeMap, fmt, ops::Range, path::Path};
 
 use api::image::ImageRef;
 use serde::{Deserialize, Serialize};
+
+pub use add::{Added, add};
+pub use list::{Listed, list};
 
 use marker::{Marker, Reading};
 use scan::{Comment, Scalar, Scan};
@@ -105,20 +110,26 @@ pub fn has_marker(content: &[u8]) -> bool {
     content.windows(TOKEN.len()).any(|window| window == TOKEN)
 }
 
+/// A file's text and what is in it, or why it is skipped.
+fn read<'a>(file: &str, content: &'a [u8]) -> Result<(&'a str, Scan), Warning> {
+    let skipped = |line, problem: String| {
+        let message = format!("file is skipped, it cannot be read as YAML: {problem}");
+        Warning { file: file.to_owned(), line, message }
+    };
+    let text = std::str::from_utf8(content).map_err(|_| skipped(1, "it is not UTF-8".into()))?;
+    let scan = scan::scan(text).map_err(|problem| skipped(problem.line, problem.message))?;
+    Ok((text, scan))
+}
+
 /// Follows the markers of one file. Never fails: what cannot be used is told in the warnings.
 pub fn edit(file: &str, content: &[u8], policies: &Policies) -> Edited {
     if !has_marker(content) {
         return Edited::default();
     }
     let warning = |line, message: String| Warning { file: file.to_owned(), line, message };
-    let skipped = |line, problem: String| Edited {
-        warnings: vec![warning(line, format!("file is skipped, it cannot be read as YAML: {problem}"))],
-        ..Edited::default()
-    };
-    let Ok(text) = std::str::from_utf8(content) else { return skipped(1, "it is not UTF-8".into()) };
-    let scan = match scan::scan(text) {
-        Ok(scan) => scan,
-        Err(problem) => return skipped(problem.line, problem.message),
+    let (text, scan) = match read(file, content) {
+        Ok(read) => read,
+        Err(warning) => return Edited { warnings: vec![warning], ..Edited::default() },
     };
     let mut edited = Edited::default();
     let mut followed: BTreeMap<usize, Option<(Splice, Change)>> = BTreeMap::new();

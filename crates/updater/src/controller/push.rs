@@ -18,6 +18,11 @@ const TRIES: usize = 10;
 /// Blobs remembered as free of markers; beyond it the memory begins anew.
 const REMEMBERED: usize = 200_000;
 
+/// Files read at once: the files of a repository never stand in memory together.
+const AT_ONCE: usize = 256;
+/// A file larger than this is not searched for markers.
+const FILE_LIMIT_BYTES: u64 = 16 << 20;
+
 /// How an update ended.
 pub(super) struct Outcome {
     /// The commit worked on.
@@ -86,13 +91,13 @@ pub(super) async fn update(
     Err(Failure::new("GitOperationFailed", problem))
 }
 
-/// Whether an earlier run pushed this commit of ours and was stopped before the refspec.
+/// Whether an earlier run pushed this commit of ours and was stopped before the refspec or the pull request.
 /// Differs: Flux never goes back to it. Source: reference image-automation.md section 6.4, step 6.
 fn is_half_done(run: &Run<'_>, head: &Commit) -> bool {
     let recorded = run.automation.status.as_ref().map(|status| status.last_push_commit.clone()).unwrap_or_default();
     let author = &run.git.commit.author;
     let ours = head.author.name == author.name && head.author.email == author.email;
-    run.refspec.is_some() && ours && head.id.to_string() != recorded
+    (run.refspec.is_some() || run.forge.is_some()) && ours && head.id.to_string() != recorded
 }
 
 /// The second push, if one is asked for.
@@ -176,8 +181,8 @@ async fn edit(
     let read = source::step("read", move || marked(&mirror, &commit, &path, &unmarked)).await;
     let contents =
         read.map_err(|error| Failure::new("UpdateFailed", format!("failed to apply policies: {}", error.chain())))?;
-    let mut edited = Edited { files: BTreeMap::new(), changes: Vec::new(), warnings: Vec::new() };
-    for (path, content) in contents {
+    let mut edited = Edited { files: BTreeMap::new(), changes: Vec::new(), warnings: contents.warnings };
+    for (path, content) in contents.files {
         // Templates name files relative to update.path.
         let name = path.strip_prefix(&root).ok().filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(&path);
         let result = setters::edit(&name.display().to_string(), &content, &policies);
@@ -190,13 +195,15 @@ async fn edit(
     Ok(edited)
 }
 
-/// The files below a path that may hold markers, read from the mirror; those known to hold none are left out.
-fn marked(
-    mirror: &Mirror,
-    commit: &Commit,
-    path: &Path,
-    unmarked: &Mutex<HashSet<Id>>,
-) -> Result<Vec<(PathBuf, Vec<u8>)>, git::Error> {
+/// Files with markers, and why others were not searched.
+#[derive(Default)]
+struct Marked {
+    files: Vec<(PathBuf, Vec<u8>)>,
+    warnings: Vec<String>,
+}
+
+/// The files below a path that hold markers, read from the mirror; those known to hold none are left out.
+fn marked(mirror: &Mirror, commit: &Commit, path: &Path, unmarked: &Mutex<HashSet<Id>>) -> Result<Marked, git::Error> {
     let files = mirror.files(commit, path)?;
     let mut unmarked = unmarked.lock().unwrap_or_else(PoisonError::into_inner);
     if unmarked.len() > REMEMBERED {
@@ -205,13 +212,20 @@ fn marked(
     let plain = files.into_iter().filter(|file| matches!(file.mode, Mode::File | Mode::Executable));
     let due: Vec<_> =
         plain.filter(|file| setters::is_candidate(&file.path) && !unmarked.contains(&file.blob)).collect();
-    let blobs = mirror.blobs(&due.iter().map(|file| file.blob).collect::<Vec<_>>())?;
-    let mut found = Vec::new();
-    for (file, content) in due.into_iter().zip(blobs) {
-        if setters::has_marker(&content) {
-            found.push((file.path, content));
-        } else {
-            unmarked.insert(file.blob);
+    let mut found = Marked::default();
+    for files in due.chunks(AT_ONCE) {
+        let sizes = mirror.sizes(&files.iter().map(|file| file.blob).collect::<Vec<_>>())?;
+        let (read, large): (Vec<_>, Vec<_>) = files.iter().zip(sizes).partition(|(_, size)| *size <= FILE_LIMIT_BYTES);
+        found.warnings.extend(large.iter().map(|(file, size)| {
+            format!("{}:1: file is skipped, its {size} bytes are more than {FILE_LIMIT_BYTES}", file.path.display())
+        }));
+        let blobs = mirror.blobs(&read.iter().map(|(file, _)| file.blob).collect::<Vec<_>>())?;
+        for ((file, _), content) in read.into_iter().zip(blobs) {
+            if setters::has_marker(&content) {
+                found.files.push((file.path.clone(), content));
+            } else {
+                unmarked.insert(file.blob);
+            }
         }
     }
     Ok(found)

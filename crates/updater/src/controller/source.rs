@@ -83,8 +83,8 @@ impl Keys {
 }
 
 /// Opens the mirror, waiting for others that work on it: this is what serialises automations of one repository.
-pub(super) async fn open(mirrors: &Mirrors, remote: Remote) -> Result<Arc<Mirror>, Failure> {
-    let (mirrors, now) = (mirrors.clone(), clock::now());
+pub(super) async fn open(mirrors: &Mirrors, remote: &Remote) -> Result<Arc<Mirror>, Failure> {
+    let (mirrors, remote, now) = (mirrors.clone(), remote.clone(), clock::now());
     let opened = step("open", move || mirrors.open(&mirrors.login(&remote, now)?)).await;
     opened.map(Arc::new).map_err(|error| source_failure(&error.chain()))
 }

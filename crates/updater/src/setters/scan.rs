@@ -18,6 +18,11 @@ pub(super) struct Scalar {
 }
 
 impl Scalar {
+    /// Whether it is a mapping's key, or inside one.
+    pub(super) fn is_key(&self) -> bool {
+        self.role == Role::Key
+    }
+
     /// Whether it is written with `|` or `>`.
     pub(super) fn is_block(&self) -> bool {
         matches!(self.style, ScalarStyle::Literal | ScalarStyle::Folded)
@@ -47,7 +52,7 @@ pub(super) struct Identity {
 /// A file as far as markers need it.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    scalars: Vec<Scalar>,
+    pub(super) scalars: Vec<Scalar>,
     aliases: Vec<Range<usize>>,
     pub(super) comments: Vec<Comment>,
     /// By index of document.

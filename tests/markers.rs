@@ -1,0 +1,51 @@
+//! `slipway markers` and `slipway set --diff` through the built binary.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::slipway;
+
+const POLICY: &str = r#"{"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImagePolicy",
+    "metadata": {"name": "app", "namespace": "apps"},
+    "spec": {"imageRepositoryRef": {"name": "app"}, "policy": {"alphabetical": {}}},
+    "status": {"latestRef": {"name": "example.com/app", "tag": "2"}}}"#;
+
+#[test]
+fn markers_are_added_listed_and_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let before = "kind: Deployment\r\nimage: 'example.com/app:1'   \r\nother: example.com/app-two:1\r\n";
+    fs::create_dir(folder.path().join("deploy")).expect("a folder");
+    fs::write(folder.path().join("deploy/app.yaml"), before).expect("a file");
+    fs::write(folder.path().join("policy.yaml"), POLICY).expect("a file");
+
+    let add = ["markers", "add", &at("deploy"), "--image", "example.com/app", "--policy", "apps:app", "-o", "json"];
+    let added = slipway(&add);
+    assert_eq!((added.code, added.json()["added"].clone()), (0, json!([{"file": "app.yaml", "line": 2}])), "{added:?}");
+    let marked = fs::read_to_string(folder.path().join("deploy/app.yaml")).expect("a file");
+    let marker = " # {\"$imagepolicy\": \"apps:app\"}";
+    assert_eq!(marked, before.replace("app:1'", &format!("app:1'{marker}")));
+    assert_eq!(slipway(&add).json()["added"], json!([]), "a second time adds nothing");
+
+    let listed = slipway(&["markers", &at("deploy"), "-f", &at("policy.yaml"), "-o", "json"]);
+    let expected = json!([{"file": "app.yaml", "line": 2, "setter": "apps:app", "value": "example.com/app:1",
+        "wanted": "example.com/app:2", "problem": null, "covered": true}]);
+    assert_eq!((listed.code, &listed.json()["markers"]), (0, &expected), "{listed:?}");
+
+    let diff = slipway(&["set", &at("deploy"), "-f", &at("policy.yaml"), "--dry-run", "--diff"]);
+    for part in ["    Update from image update automation\n", "--- a/app.yaml\n", "+image: 'example.com/app:2'"] {
+        assert!(diff.stdout.contains(part), "{part:?} is not in {}", diff.stdout);
+    }
+}
+
+#[test]
+fn a_marker_that_nothing_covers_is_the_negative_answer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(folder.path().join("app.yaml"), "a: b # {\"$imagepolicy\": \"apps:absent\"}\n").expect("a file");
+    fs::write(folder.path().join("policy.json"), POLICY).expect("a file");
+    assert_eq!(slipway(&["markers", &at("app.yaml")]).code, 0);
+    let run = slipway(&["markers", &at("app.yaml"), "-f", &at("policy.json")]);
+    assert!(run.code == 1 && run.stdout.contains("no such policy with an image"), "{run:?}");
+}
