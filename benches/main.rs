@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "the demo's world is shared; not every part of it is measured")]
 #[path = "../src/demo.rs"]
 mod demo;
+mod scan;
 
 use std::{path::Path, time::Duration};
 
@@ -28,6 +29,9 @@ fn main() -> anyhow::Result<()> {
     edit(1, "15 ms");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
+        scan::request(10, "4 ms").await?;
+        scan::request(10_000, "12 ms").await?;
+        scan::cold(1000, "5 s").await?;
         update(0, "25 ms").await?;
         update(999, "30 ms").await?;
         idle().await

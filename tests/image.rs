@@ -64,6 +64,27 @@ fn choose_tells_the_fate_of_every_tag() {
     assert_eq!((run.code, run.stdout.as_str()), (1, "1.0.0 fits, as number 3, but is lower than v1.2.0\n"));
 }
 
+#[test]
+fn choose_follows_the_policys_own_rules() {
+    let policy = json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImagePolicy",
+        "metadata": {"name": "app", "annotations": {"slipway.dev/hold": "1.2.0", "slipway.dev/no-downgrade": "true"}},
+        "spec": {"imageRepositoryRef": {"name": "app"}, "policy": {"semver": {"range": "1.x"}}},
+        "status": {"latestRef": {"name": "a", "tag": "1.1.0"}}});
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("policy.json").display().to_string();
+    fs::write(&file, policy.to_string()).expect("a file");
+    let answer = slipway_with(&["choose", "-f", &file, "--tags", "-", "-o", "json"], "1.0.0\n1.1.0\n1.2.0\n").json();
+    assert_eq!(answer["latest"]["tag"], "1.1.0");
+    assert_eq!(
+        fates(&answer),
+        [
+            ("1.1.0", true, None),
+            ("1.2.0", false, Some("held back by slipway.dev/hold")),
+            ("1.0.0", false, Some("below 1.1.0, which slipway.dev/no-downgrade keeps")),
+        ]
+    );
+}
+
 #[tokio::test]
 async fn choose_looks_into_a_running_slipway() {
     let folder = tempfile::tempdir().expect("a folder");

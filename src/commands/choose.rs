@@ -6,7 +6,8 @@ mod live;
 pub mod manifest;
 
 use anyhow::{Context as _, anyhow, bail};
-use policy::{Candidate, Policy, Selection, Verdict};
+use policy::{Candidate, Facts, Policy, Selection, Verdict};
+use reconcile::clock;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -53,19 +54,22 @@ pub fn run(args: &Choose) -> anyhow::Result<Exit> {
 
 /// Reads, chooses, prints.
 fn choose(args: &Choose) -> anyhow::Result<Exit> {
-    let (manifest, tags) = match &args.file {
-        Some(file) => (Manifest::read(file, args.policy.as_deref())?, given(args)?),
+    let (manifest, seen) = match &args.file {
+        Some(file) => (Manifest::read(file, args.policy.as_deref())?, undated(given(args)?)),
         None => match super::wait_for(live::read(args))? {
             Some((manifest, kept)) if args.tags.is_none() => (manifest, kept),
-            Some((manifest, _)) => (manifest, given(args)?),
+            Some((manifest, _)) => (manifest, undated(given(args)?)),
             None => return Ok(Exit::No),
         },
     };
     let policy = manifest.policy()?;
     let exclusions = manifest.exclusions()?;
     let (excluded, tags): (Vec<&str>, Vec<&str>) =
-        tags.iter().map(String::as_str).partition(|tag| exclusions.dropping(tag).is_some());
+        seen.iter().map(|(tag, _)| tag.as_str()).partition(|tag| exclusions.dropping(tag).is_some());
     let mut selection = policy.select(&tags);
+    let first_seen = seen.iter().filter_map(|(tag, seen)| Some((tag.as_str(), (*seen)?))).collect();
+    let facts = Facts { now: clock::now(), current: manifest.current.as_deref(), first_seen, ..Facts::default() };
+    manifest.rules()?.apply(&policy, &mut selection, &facts);
     selection.candidates.extend(excluded.into_iter().map(|tag| Candidate {
         tag,
         value: None,
@@ -78,6 +82,11 @@ fn choose(args: &Choose) -> anyhow::Result<Exit> {
         (None, Output::Table) => super::print(&funnel::table(&manifest, &policy, &selection)),
     }
     Ok(if selection.error.is_some() { Exit::No } else { Exit::Done })
+}
+
+/// Tags of which nobody knows when they came.
+fn undated(tags: Vec<String>) -> live::Kept {
+    tags.into_iter().map(|tag| (tag, None)).collect()
 }
 
 /// The tags of the file that was named.

@@ -49,6 +49,7 @@ pub fn pack(layers: &[Vec<File>], process: Process) -> io::Result<Packed> {
     let config = Config {
         os: "linux".into(),
         architecture: "amd64".into(),
+        variant: None,
         config: process,
         rootfs: RootFs { kind: "layers".into(), diff_ids },
     };

@@ -11,6 +11,7 @@ pub mod link;
 pub mod listing;
 pub mod manifest;
 pub mod name;
+mod platforms;
 pub mod push;
 pub mod reference;
 pub mod repository;

@@ -102,6 +102,9 @@ pub struct Config {
     /// Such as `amd64`.
     #[serde(default)]
     pub architecture: String,
+    /// Such as `v8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// How to run it.
     #[serde(default)]
     pub config: Process,

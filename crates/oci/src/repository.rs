@@ -17,7 +17,7 @@ use crate::{
 
 /// As much as OCI distribution asks registries to take.
 const MANIFEST_LIMIT_BYTES: usize = 4 << 20;
-const CONFIG_LIMIT_BYTES: u64 = 8 << 20;
+pub(crate) const CONFIG_LIMIT_BYTES: u64 = 8 << 20;
 const MAX_INDEX_DEPTH: usize = 3;
 
 /// A repository in a registry, entered with a credential or without.

@@ -84,23 +84,6 @@ async fn an_index_leads_to_the_image_of_the_platform() {
 }
 
 #[tokio::test]
-async fn more_tags_than_fit_a_page_are_all_listed() {
-    let registry = Registry::anonymous();
-    let repository = repository(&registry, "team/app", None);
-    let packed = image("tags");
-    repository.push_image("0", &packed).await.expect("the push succeeds");
-    let pushes = futures::stream::iter(1..1005).map(|number| {
-        let (repository, manifest) = (&repository, &packed.manifest);
-        async move { repository.push_manifest(&number.to_string(), oci::manifest::MANIFEST, manifest).await }
-    });
-    pushes.buffer_unordered(8).for_each(|outcome| async move { drop(outcome.expect("the push succeeds")) }).await;
-    let mut tags: Vec<u32> =
-        repository.tags().await.expect("the list is there").iter().map(|tag| tag.parse().expect("a number")).collect();
-    tags.sort_unstable();
-    assert_eq!(tags, (0..1005).collect::<Vec<_>>());
-}
-
-#[tokio::test]
 async fn an_unknown_repository_is_named_in_the_error() {
     let registry = Registry::anonymous();
     let error = repository(&registry, "no/such", None).tags().await.expect_err("there is nothing");

@@ -4,7 +4,7 @@ use std::{borrow::Cow, cmp::Ordering};
 
 use api::image::{OrderPolicy, PolicyChoice};
 
-use crate::{Error, Number, Range, Version};
+use crate::{Error, Number, Range, Version, calver::Format};
 
 /// The order that decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Order {
     Alphabetical(Direction),
     /// Least or greatest number.
     Numerical(Direction),
+    /// The newest calendar version of a form.
+    CalVer(Format),
 }
 
 /// Which end of an order wins.
@@ -50,6 +52,7 @@ impl Order {
             Self::SemVer(range) => highest(range, items),
             Self::Alphabetical(direction) => direction.text(items),
             Self::Numerical(direction) => direction.number(items)?,
+            Self::CalVer(format) => newest(format, items),
         };
         winner.ok_or(Error::NoneFits)
     }
@@ -82,6 +85,12 @@ fn highest<'a>(range: &Range, items: impl Iterator<Item = Item<'a>>) -> Option<&
         }
     }
     best.map(|(tag, _)| tag)
+}
+
+/// The newest calendar version; the first of equals.
+fn newest<'a>(format: &Format, items: impl Iterator<Item = Item<'a>>) -> Option<&'a str> {
+    let versions = items.filter_map(|(tag, text)| Some((tag, format.read(&text)?)));
+    versions.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(tag, _)| tag)
 }
 
 impl Direction {

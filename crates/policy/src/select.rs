@@ -1,12 +1,18 @@
 //! The choice among tags, and for every tag why it was not chosen.
 
-use std::{borrow::Cow, cmp::Ordering, collections::HashMap};
+use std::{
+    borrow::Cow,
+    cmp::Ordering,
+    collections::{BTreeMap, HashMap},
+};
 
 use api::image::ImagePolicySpec;
 
 use crate::{
-    Error, Filter, Number, Order, Version,
+    Bar, Error, Filter, Number, Order, Version,
+    calver::Format,
     order::{Direction, Item},
+    rules::CALVER,
     version::InvalidVersion,
 };
 
@@ -38,7 +44,7 @@ pub struct Candidate<'a> {
 }
 
 /// What became of a tag. [`Policy::reason`] puts it into words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict<'a> {
     /// It fits.
     Accepted,
@@ -52,8 +58,12 @@ pub enum Verdict<'a> {
     NotAVersion(InvalidVersion),
     /// It is a version outside of the range.
     OutOfRange,
+    /// It is no calendar version of the form that is asked for.
+    NotACalendarVersion,
     /// It is no number, which fails the whole policy.
     NotANumber,
+    /// It fits, and one of the policy's own rules bars it.
+    Barred(Bar),
 }
 
 /// Chooses among the tags of a repository; their order does not matter, and a tag that is listed twice counts once.
@@ -79,6 +89,18 @@ impl Policy {
         let order = Order::new(&spec.policy)?;
         let filter = spec.filter_tags.as_ref().map(Filter::new).transpose()?;
         Ok(Self { order, filter })
+    }
+
+    /// Reads a policy whose annotations may name an order in the place of the spec's.
+    pub fn annotated(spec: &ImagePolicySpec, annotations: &BTreeMap<String, String>) -> Result<Self, Error> {
+        let policy = Self::new(spec)?;
+        match annotations.get(CALVER) {
+            Some(text) => {
+                let format = Format::parse(text).ok_or_else(|| Error::CalVer(text.clone()))?;
+                Ok(Self { order: Order::CalVer(format), ..policy })
+            }
+            None => Ok(policy),
+        }
     }
 
     /// The chosen tag alone, in one pass.
@@ -124,7 +146,7 @@ impl Policy {
     /// Why a tag was not accepted, in words.
     pub fn reason(&self, candidate: &Candidate<'_>) -> Option<String> {
         let value = candidate.value.as_deref().unwrap_or_default();
-        match candidate.verdict {
+        match &candidate.verdict {
             Verdict::Accepted => None,
             Verdict::Excluded(pattern) => Some(format!("matches {pattern} of the exclusion list")),
             Verdict::PatternMismatch => {
@@ -137,7 +159,12 @@ impl Policy {
                 (Order::SemVer(range), Ok(version)) => Some(range.reasons(&version).join("; ")),
                 _ => None,
             },
+            Verdict::NotACalendarVersion => match &self.order {
+                Order::CalVer(format) => Some(format!("not a version of the form {}", format.as_str())),
+                _ => None,
+            },
             Verdict::NotANumber => Some("not a number".to_owned()),
+            Verdict::Barred(bar) => Some(bar.to_string()),
         }
     }
 
@@ -153,6 +180,10 @@ impl Policy {
                     _ => format!("lower than {tag}"),
                 }
             }
+            Order::CalVer(format) if format.read(own) == format.read(best) => {
+                format!("equal to {tag}, whose tag is greater in byte order")
+            }
+            Order::CalVer(_) => format!("older than {tag}"),
             Order::Alphabetical(Direction::Ascending) => format!("before {tag} in byte order"),
             Order::Alphabetical(Direction::Descending) => format!("after {tag} in byte order"),
             Order::Numerical(direction) => {
@@ -166,6 +197,25 @@ impl Policy {
         }
     }
 
+    /// Whether what is compared for a tag ranks below another tag; never if one of them has no place in the order.
+    pub fn is_worse(&self, value: &str, than: &str) -> bool {
+        let other = match &self.filter {
+            None => Some(Cow::Borrowed(than)),
+            Some(filter) => filter.extractor()(than),
+        };
+        let Some(other) = other else { return false };
+        let order = match &self.order {
+            Order::SemVer(_) => Version::tag(value).ok().zip(Version::tag(&other).ok()).map(|(a, b)| a.precedence(&b)),
+            Order::CalVer(format) => format.read(value).zip(format.read(&other)).map(|(a, b)| a.cmp(&b)),
+            Order::Alphabetical(direction) => Some(ranked(*direction, value.cmp(&other)).reverse()),
+            Order::Numerical(direction) => {
+                let numbers = Number::parse(value).zip(Number::parse(&other));
+                numbers.map(|(a, b)| ranked(*direction, a.compare(&b)).reverse())
+            }
+        };
+        order == Some(Ordering::Less)
+    }
+
     /// The outcome in one sentence.
     pub fn summary(&self, selection: &Selection<'_>) -> String {
         let (fit, all) = (selection.accepted(), selection.candidates.len());
@@ -176,9 +226,15 @@ impl Policy {
             }
             (Some(Error::Empty), _) => "there are no tags".to_owned(),
             (Some(Error::NotANumber(value)), _) => format!("'{value}' is not a number, so that none is the greatest"),
-            (Some(_), Order::SemVer(range)) => format!("none of the {all} tags is a version in the range {range}"),
+            (Some(Error::NoneFits), Order::SemVer(range)) => {
+                format!("none of the {all} tags is a version in the range {range}")
+            }
+            (Some(Error::NoneFits), Order::CalVer(format)) => {
+                format!("none of the {all} tags is a version of the form {}", format.as_str())
+            }
             (Some(error), _) => error.to_string(),
             (None, Order::SemVer(range)) => format!("highest of {fit} versions in the range {range}"),
+            (None, Order::CalVer(format)) => format!("newest of {fit} versions of the form {}", format.as_str()),
             (None, Order::Alphabetical(Direction::Ascending)) => format!("last of {fit} in byte order"),
             (None, Order::Alphabetical(Direction::Descending)) => format!("first of {fit} in byte order"),
             (None, Order::Numerical(Direction::Ascending)) => format!("greatest of {fit} numbers"),
@@ -200,6 +256,17 @@ impl Policy {
                     }
                 }
                 versions.sort_unstable_by(|(one, at), (other, place)| other.precedence(one).then(at.cmp(place)));
+                versions.into_iter().map(|(_, place)| place).collect()
+            }
+            Order::CalVer(format) => {
+                let mut versions = Vec::with_capacity(considered.len());
+                for (place, (_, value)) in considered.iter().enumerate() {
+                    match format.read(value) {
+                        Some(version) => versions.push((version, place)),
+                        None => verdicts[place] = Verdict::NotACalendarVersion,
+                    }
+                }
+                versions.sort_unstable_by(|(one, at), (other, place)| other.cmp(one).then(at.cmp(place)));
                 versions.into_iter().map(|(_, place)| place).collect()
             }
             Order::Alphabetical(direction) => {

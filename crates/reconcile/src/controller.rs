@@ -28,6 +28,7 @@ use kube::{
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
+pub use queue::fingerprint;
 pub(crate) use status::invalid_status;
 
 use crate::{Context, Error, Notice, Object, backoff, clock, object, telemetry::ObjectLabels};

@@ -35,11 +35,11 @@ pub enum Target {
 }
 
 /// The registry as the provider knows it; none if the host is not the provider's, or the provider needs no login.
-pub fn target(provider: ImageProvider, host: &str) -> Option<Target> {
+pub fn target(provider: ImageProvider, host: &str, cloud: &azure::Cloud) -> Option<Target> {
     match provider {
         ImageProvider::Generic => None,
         ImageProvider::Aws => aws::Registry::parse(host).map(Target::Aws),
-        ImageProvider::Azure => azure::is_registry(host).then_some(Target::Azure),
+        ImageProvider::Azure => cloud.is_registry(host).then_some(Target::Azure),
         ImageProvider::Gcp => gcp::is_registry(host).then_some(Target::Gcp),
     }
 }

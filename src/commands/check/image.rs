@@ -5,13 +5,13 @@ use api::{
     manifest::typed,
 };
 use kube::ResourceExt as _;
-use policy::{Filter, Policy, Range, Version};
+use policy::{Filter, Policy, Range, Rules, Version, rules::RULES};
 use reconcile::Store;
 use scanner::result::Exclusions;
 use serde_json::Value;
 
 use super::{Complaint, Subject};
-use crate::commands::choose::manifest::field_of;
+use crate::commands::{choose::manifest::field_of, kinds::similar};
 
 /// Most patterns that the API server takes. Source: reference image-automation.md section 1.2.
 const MAX_EXCLUSIONS: usize = 25;
@@ -61,7 +61,8 @@ pub fn policy(subject: &Subject<'_>) -> Vec<Complaint> {
     found.extend(order(spec));
     found.extend(digest(spec));
     found.extend(reference(subject, &policy));
-    match Policy::new(spec) {
+    found.extend(rules(&policy));
+    match Policy::annotated(spec, policy.annotations()) {
         Err(error) => found.push(Complaint::error(field_of(&error, spec), error.to_string())),
         Ok(readable) => {
             if let Some(tags) = &subject.tags {
@@ -124,6 +125,17 @@ fn digest(spec: &ImagePolicySpec) -> Option<Complaint> {
         _ => return None,
     };
     Some(Complaint::error("spec.interval", problem))
+}
+
+/// The policy's own rules, in annotations.
+fn rules(policy: &ImagePolicy) -> Vec<Complaint> {
+    let field = "metadata.annotations";
+    let broken = Rules::parse(policy.annotations()).err().map(|error| Complaint::error(field, error.to_string()));
+    let unknown = policy.annotations().keys().filter(|name| !RULES.contains(&name.as_str())).filter_map(|name| {
+        let meant = name.starts_with("slipway.dev/").then(|| similar(name, RULES)).flatten()?;
+        Some(Complaint::warning(field, format!("{name} is no rule and ignored; {meant} is one")))
+    });
+    broken.into_iter().chain(unknown).collect()
 }
 
 /// The repository that the policy refers to, if the files hold any repository at all.

@@ -49,6 +49,12 @@ fn rows(steps: &[Step], selection: &Selection<'_>) -> Vec<(String, usize, Option
         left -= dropped.len();
         rows.push((step.name.clone(), left, Some(dropped.len()), examples(&dropped)));
     }
+    let is_barred = |one: &&Candidate<'_>| matches!(one.verdict, Verdict::Barred(_));
+    let barred: Vec<_> = selection.candidates.iter().filter(is_barred).collect();
+    if !barred.is_empty() {
+        left -= barred.len();
+        rows.push(("not barred by a rule".to_owned(), left, Some(barred.len()), examples(&barred)));
+    }
     let fitting: Vec<_> = selection.candidates.iter().filter(|one| one.verdict == Verdict::Accepted).collect();
     if selection.error.is_none() && fitting.len() > 1 {
         rows.push(("best".to_owned(), 1, None, format!("then {}", examples(&fitting[1..]))));
@@ -59,12 +65,14 @@ fn rows(steps: &[Step], selection: &Selection<'_>) -> Vec<(String, usize, Option
 /// The rule in words.
 fn rule(manifest: &Manifest) -> String {
     let choice = &manifest.spec.policy;
-    let order = match (&choice.semver, &choice.alphabetical, &choice.numerical) {
-        (Some(semver), ..) => format!("semver {}", semver.range),
-        (None, Some(alphabetical), _) => format!("alphabetical {}", alphabetical.order),
-        (None, None, Some(numerical)) => format!("numerical {}", numerical.order),
-        (None, None, None) => "none".to_owned(),
-    };
+    let order = manifest.calver().map(|format| format!("calver {format}")).unwrap_or_else(|| {
+        match (&choice.semver, &choice.alphabetical, &choice.numerical) {
+            (Some(semver), ..) => format!("semver {}", semver.range),
+            (None, Some(alphabetical), _) => format!("alphabetical {}", alphabetical.order),
+            (None, None, Some(numerical)) => format!("numerical {}", numerical.order),
+            (None, None, None) => "none".to_owned(),
+        }
+    });
     let filter = manifest.spec.filter_tags.as_ref().filter(|filter| !filter.pattern.is_empty());
     let filter = filter.map_or(String::new(), |filter| format!(" on tags matching {}", filter.pattern));
     let name = if manifest.name.is_empty() { String::new() } else { format!("   policy/{}", manifest.name) };
@@ -89,7 +97,10 @@ fn steps(manifest: &Manifest, selection: &Selection<'_>) -> Vec<Step> {
         }
     }
     let choice = &manifest.spec.policy;
-    if let Some(semver) = &choice.semver {
+    if let Some(format) = manifest.calver() {
+        let drops = |verdict: &Verdict<'_>| *verdict == Verdict::NotACalendarVersion;
+        steps.push(Step { name: format!("of the form {format}"), drops });
+    } else if let Some(semver) = &choice.semver {
         let drops = |verdict: &Verdict<'_>| matches!(verdict, Verdict::NotAVersion(_));
         steps.push(Step { name: "readable as semver".to_owned(), drops });
         let drops = |verdict: &Verdict<'_>| *verdict == Verdict::OutOfRange;

@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 use api::image::{ImagePolicy, ImageRepository};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use reconcile::Store;
 
@@ -11,8 +12,11 @@ use crate::{
     commands::{get, kinds, system},
 };
 
+/// Tags, and when each was first seen if it came after the first scan.
+pub type Kept = Vec<(String, Option<Timestamp>)>;
+
 /// The policy and the tags of its repository; `None`, and said so, if one of them is not there.
-pub async fn read(args: &Choose) -> anyhow::Result<Option<(Manifest, Vec<String>)>> {
+pub async fn read(args: &Choose) -> anyhow::Result<Option<(Manifest, Kept)>> {
     let name = args.name.as_deref().unwrap_or_default();
     let system = system::open(&args.place).await?;
     if matches!(system.store, Store::Cluster(_)) && args.tags.is_none() {
@@ -39,6 +43,6 @@ pub async fn read(args: &Choose) -> anyhow::Result<Option<(Manifest, Vec<String>
         return Ok(None);
     }
     let kept = scanner::Tags::new(store.database().clone()).read(namespace, &reference.name).await?;
-    let tags = kept.iter().map(str::to_owned).collect();
+    let tags = kept.seen().map(|(tag, seen)| (tag.to_owned(), seen)).collect();
     Ok(Some((Manifest::of(&policy), tags)))
 }

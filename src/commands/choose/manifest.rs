@@ -1,12 +1,14 @@
 //! The ImagePolicy of a manifest file, with errors that name file, line and field.
 
+use std::collections::BTreeMap;
+
 use anyhow::{anyhow, bail};
 use api::{
     image::{ImagePolicy, ImagePolicySpec, ImageRepositorySpec},
     manifest::Document,
 };
 use kube::ResourceExt as _;
-use policy::Policy;
+use policy::{Policy, Rules, rules::CALVER};
 use scanner::result::Exclusions;
 use serde_json::Value;
 
@@ -20,6 +22,9 @@ pub struct Manifest {
     pub name: String,
     /// What it asks for.
     pub spec: ImagePolicySpec,
+    /// The tag that its status says was chosen before.
+    pub current: Option<String>,
+    annotations: BTreeMap<String, String>,
     /// What is dropped before the policy sees it.
     exclusion_list: Vec<String>,
 }
@@ -73,18 +78,28 @@ impl Manifest {
             anyhow!("{}: spec{dot}{problem}", place.of(&format!("spec.{field}")))
         })?;
         let exclusion_list = exclusion_list(&others, &spec.image_repository_ref.name);
-        Ok(Self { name: name_of(&document.object), spec, exclusion_list, place })
+        let annotations = document.object["metadata"]["annotations"].clone();
+        let annotations = serde_json::from_value(annotations).unwrap_or_default();
+        let current = document.object["status"]["latestRef"]["tag"].as_str().map(str::to_owned);
+        Ok(Self { name: name_of(&document.object), spec, current, annotations, exclusion_list, place })
     }
 
     /// The policy of a running slipway. Its tags have passed the exclusion list.
     pub fn of(policy: &ImagePolicy) -> Self {
-        let (name, spec) = (policy.name_any(), policy.spec.clone());
-        Self { name, spec, exclusion_list: Vec::new(), place: Place::Store }
+        let latest = policy.status.as_ref().and_then(|status| status.latest_ref.as_ref());
+        Self {
+            name: policy.name_any(),
+            spec: policy.spec.clone(),
+            current: latest.map(|latest| latest.tag.clone()),
+            annotations: policy.annotations().clone(),
+            exclusion_list: Vec::new(),
+            place: Place::Store,
+        }
     }
 
     /// The policy read. The error is a [`policy::Error`] with its place around it.
     pub fn policy(&self) -> anyhow::Result<Policy> {
-        Policy::new(&self.spec).map_err(|error| {
+        Policy::annotated(&self.spec, &self.annotations).map_err(|error| {
             let field = field_of(&error, &self.spec);
             let place = self.place.of(field);
             anyhow::Error::new(error).context(if place.is_empty() {
@@ -93,6 +108,16 @@ impl Manifest {
                 format!("{place}: {field}")
             })
         })
+    }
+
+    /// The form of calendar versions that order the tags, if an annotation says so.
+    pub fn calver(&self) -> Option<&str> {
+        self.annotations.get(CALVER).map(String::as_str)
+    }
+
+    /// The policy's own rules. Which platforms an image has is asked of the registry, and nobody is asked here.
+    pub fn rules(&self) -> anyhow::Result<Rules> {
+        Ok(Rules::parse(&self.annotations)?.offline())
     }
 
     /// What the repository drops before the policy sees it.
@@ -108,6 +133,7 @@ pub fn field_of(error: &policy::Error, spec: &ImagePolicySpec) -> &'static str {
         policy::Error::Order(_) if spec.policy.alphabetical.is_some() => "spec.policy.alphabetical.order",
         policy::Error::Order(_) => "spec.policy.numerical.order",
         policy::Error::Pattern { .. } => "spec.filterTags.pattern",
+        policy::Error::CalVer(_) => "metadata.annotations",
         _ => "spec.policy",
     }
 }

@@ -66,7 +66,7 @@ fn the_least_tag_stands_for_those_that_extract_alike() {
     let spec = filtering(semver("*"), "^[a-z]+-(.*)$", "$1");
     assert_eq!(chosen(&spec, &["b-1.0.0", "a-1.0.0"]).as_deref(), Ok("a-1.0.0"));
     let selection = select(&spec, &["b-1.0.0", "a-1.0.0", "c"]).expect("a policy");
-    let verdicts: Vec<_> = selection.candidates.iter().map(|candidate| candidate.verdict).collect();
+    let verdicts: Vec<_> = selection.candidates.iter().map(|candidate| candidate.verdict.clone()).collect();
     assert_eq!(verdicts, [Verdict::Accepted, Verdict::PatternMismatch, Verdict::SameValue("a-1.0.0")]);
 }
 
@@ -130,4 +130,21 @@ proptest! {
         told.sort_unstable();
         prop_assert_eq!(told, all);
     }
+}
+
+#[test]
+fn an_annotation_orders_by_the_calendar() {
+    let spec = serde_json::json!({"imageRepositoryRef": {"name": "a"}, "policy": {"alphabetical": {}}});
+    let spec = serde_json::from_value(spec).expect("a spec");
+    let annotated = |format: &str| Policy::annotated(&spec, &[(CALVER.to_owned(), format.to_owned())].into());
+    let policy = annotated("YYYY.MM.MICRO").expect("a policy");
+    let tags = ["2026.9.12", "2026.10.2", "2026.10.1", "2025.12.30", "latest"];
+    assert_eq!(policy.latest(&tags), Ok("2026.10.2"));
+    let selection = policy.select(&tags);
+    let order: Vec<_> = selection.candidates.iter().map(|one| one.tag).collect();
+    assert_eq!(order, ["2026.10.2", "2026.10.1", "2026.9.12", "2025.12.30", "latest"]);
+    assert_eq!(policy.reason(&selection.candidates[4]).as_deref(), Some("not a version of the form YYYY.MM.MICRO"));
+    assert_eq!(policy.summary(&selection), "newest of 4 versions of the form YYYY.MM.MICRO");
+    assert!(policy.is_worse("2026.9.12", "2026.10.1") && !policy.is_worse("2026.10.1", "2026.10.1"));
+    assert_eq!(annotated("v1").map(drop), Err(crate::Error::CalVer("v1".into())));
 }

@@ -167,7 +167,7 @@ fn own_trigger<R: Reconciler>(
 }
 
 /// What of an object starts a run when it changes: never its status, which we write ourselves.
-pub(super) fn fingerprint<K: Object>(object: &K, style: Style) -> u64 {
+pub fn fingerprint<K: Object>(object: &K, style: Style) -> u64 {
     let meta = object.meta();
     let mut hasher = DefaultHasher::new();
     (&meta.uid, meta.generation, meta.deletion_timestamp.is_some()).hash(&mut hasher);

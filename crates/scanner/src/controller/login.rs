@@ -11,7 +11,7 @@ use std::{
 
 use api::image::ImageProvider;
 use jiff::Timestamp;
-use oci::Credential;
+use oci::{Credential, Name};
 use reconcile::{Endpoint, Http, clock};
 use serde_json::Value;
 
@@ -64,16 +64,16 @@ impl Logins {
     }
 
     /// The login for a registry.
-    pub(super) async fn credential(&self, provider: ImageProvider, registry: &str) -> Result<Credential, Error> {
-        let key = (provider, registry.to_owned());
+    pub(super) async fn credential(&self, provider: ImageProvider, name: &Name) -> Result<Credential, Error> {
+        let key = (provider, name.registry().to_owned());
         let now = clock::now();
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some((credential, _)) = kept.filter(|(_, until)| *until > now) {
             return Ok(credential);
         }
-        let login = self.login(provider, registry).await.map_err(|problem| Error::Login {
+        let login = self.login(provider, name).await.map_err(|problem| Error::Login {
             provider: provider.as_str(),
-            registry: registry.to_owned(),
+            registry: name.registry().to_owned(),
             problem,
         })?;
         // Four fifths of its life, so that it does not end in the middle of a scan.
@@ -88,18 +88,29 @@ impl Logins {
         Ok(login.credential)
     }
 
-    async fn login(&self, provider: ImageProvider, registry: &str) -> Result<Login, String> {
-        match target(provider, registry).ok_or("the registry does not belong to the provider")? {
+    async fn login(&self, provider: ImageProvider, name: &Name) -> Result<Login, String> {
+        let cloud = match self.file("AZURE_ENVIRONMENT_FILEPATH")? {
+            Some(content) => azure::Cloud::parse(&content)?,
+            None => azure::Cloud::default(),
+        };
+        match target(provider, name.registry(), &cloud).ok_or("the registry does not belong to the provider")? {
             Target::Aws(registry) => {
                 let keys = self.keys(registry.region()).await?;
-                registry.login(&self.ask(registry.ask(&keys, clock::now())?).await?)
+                let endpoint = self.endpoint(registry.service());
+                registry.login(&self.ask(registry.ask(&keys, endpoint.as_deref(), clock::now())?).await?)
             }
             Target::Azure => {
-                let token = self.ask(self.azure_identity()?).await?;
-                azure::login(&self.ask(azure::exchange(registry, &token)?).await?)
+                let token = self.ask(self.azure_identity(&cloud)?).await?;
+                azure::login(&self.ask(azure::exchange(name.scheme(), name.registry(), &token)?).await?)
             }
-            Target::Gcp => gcp::login(&self.ask(gcp::ask()?).await?),
+            Target::Gcp => gcp::login(&self.ask(gcp::ask(self.variable("GCE_METADATA_HOST").as_deref())?).await?),
         }
+    }
+
+    /// Where one of Amazon's services is asked in the place of its own endpoint. Source: AWS SDKs, "Service-specific
+    /// endpoints".
+    fn endpoint(&self, service: &str) -> Option<String> {
+        self.variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| self.variable("AWS_ENDPOINT_URL"))
     }
 
     /// Amazon's keys: given ones, those of a role, those of the pod's agent, those of the machine.
@@ -109,28 +120,36 @@ impl Logins {
         }
         if let (Some(role), Some(token)) = (self.variable("AWS_ROLE_ARN"), self.file("AWS_WEB_IDENTITY_TOKEN_FILE")?) {
             let region = self.variable("AWS_REGION").unwrap_or_else(|| region.to_owned());
-            return aws::role_keys(&self.ask(aws::ask_role(&region, &role, &token)?).await?);
+            let endpoint = self.endpoint("STS");
+            return aws::role_keys(&self.ask(aws::ask_role(&region, &role, &token, endpoint.as_deref())?).await?);
         }
-        if let Some(address) = self.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
+        let relative = || self.variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").map(|path| aws::agent(&path));
+        if let Some(address) = self.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI").or_else(relative) {
             let token = self.file("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")?;
+            let token = token.or_else(|| self.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN"));
             return aws::machine_keys(&self.ask(aws::ask_agent(&address, token.as_deref())?).await?);
         }
-        let token = self.send(aws::ask_metadata_token()?).await?;
-        let role = self.send(aws::ask_metadata(&token, "")?).await?;
-        aws::machine_keys(&self.ask(aws::ask_metadata(&token, role.trim())?).await?)
+        let server = self.variable("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+        let server = server.as_deref();
+        let token = self.send(aws::ask_metadata_token(server)?).await?;
+        let role = self.send(aws::ask_metadata(server, &token, "")?).await?;
+        aws::machine_keys(&self.ask(aws::ask_metadata(server, &token, role.trim())?).await?)
     }
 
     /// The request for a token of Azure's workload identity if there is one, else of the machine's.
-    fn azure_identity(&self) -> Result<Request, String> {
+    fn azure_identity(&self, cloud: &azure::Cloud) -> Result<Request, String> {
         let client = self.variable("AZURE_CLIENT_ID");
         let assertion = self.file("AZURE_FEDERATED_TOKEN_FILE")?;
         match (client, self.variable("AZURE_TENANT_ID"), assertion) {
             (Some(client), Some(tenant), Some(assertion)) => {
                 let authority = self.variable("AZURE_AUTHORITY_HOST");
                 let authority = authority.unwrap_or_else(|| "https://login.microsoftonline.com/".to_owned());
-                azure::ask_workload(&azure::Workload { authority, tenant, client, assertion })
+                azure::ask_workload(cloud, &azure::Workload { authority, tenant, client, assertion })
             }
-            (client, ..) => azure::ask_machine(client.as_deref()),
+            (client, ..) => {
+                let server = self.variable("AZURE_POD_IDENTITY_AUTHORITY_HOST");
+                azure::ask_machine(cloud, server.as_deref(), client.as_deref())
+            }
         }
     }
 
@@ -166,81 +185,4 @@ impl Logins {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
-
-    use super::*;
-
-    /// A cloud that answers by host and path, in the place of the network that tests do not have.
-    fn logins(
-        answers: &'static [(&'static str, &'static str)],
-        variables: &'static [(&'static str, &'static str)],
-    ) -> (Logins, Arc<AtomicUsize>) {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counter = asked.clone();
-        let http = Http::to_handler(move |request| {
-            counter.fetch_add(1, Ordering::SeqCst);
-            let place = format!("{}{}", request.uri().host().unwrap_or_default(), request.uri().path());
-            let answer = answers.iter().find(|(known, _)| *known == place).map_or("", |(_, answer)| answer);
-            let status = if answer.is_empty() { 404 } else { 200 };
-            async move { Ok(http::Response::builder().status(status).body(answer.into()).expect("an answer")) }
-        });
-        let environment =
-            move |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        (Logins::new(http, Box::new(environment), LoginCache::default()), asked)
-    }
-
-    fn basic(username: &str, password: &str) -> Credential {
-        Credential::Basic { username: username.into(), password: password.into() }
-    }
-
-    #[tokio::test]
-    async fn a_login_is_kept_while_it_lasts() {
-        let token = "metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";
-        let answers = Box::leak(Box::new([(token, "{\"access_token\": \"t\", \"expires_in\": 3600}")]));
-        let (logins, asked) = logins(answers, &[]);
-        for _ in 0..2 {
-            let login = logins.credential(ImageProvider::Gcp, "eu.gcr.io").await.expect("a login");
-            assert_eq!(login, basic("oauth2accesstoken", "t"));
-        }
-        assert_eq!(asked.load(Ordering::SeqCst), 1);
-    }
-
-    #[tokio::test]
-    async fn amazons_machine_is_asked_where_the_environment_says_nothing() {
-        let (logins, _) = logins(
-            &[
-                ("169.254.169.254/latest/api/token", "T"),
-                ("169.254.169.254/latest/meta-data/iam/security-credentials/", "role"),
-                (
-                    "169.254.169.254/latest/meta-data/iam/security-credentials/role",
-                    "{\"AccessKeyId\": \"I\", \"SecretAccessKey\": \"S\", \"Token\": \"T\"}",
-                ),
-                (
-                    "api.ecr.eu-west-1.amazonaws.com/",
-                    "{\"authorizationData\": [{\"authorizationToken\": \"QVdTOnBhc3N3b3Jk\"}]}",
-                ),
-            ],
-            &[],
-        );
-        let registry = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
-        let login = logins.credential(ImageProvider::Aws, registry).await.expect("a login");
-        assert_eq!(login, basic("AWS", "password"));
-    }
-
-    #[tokio::test]
-    async fn a_registry_of_somebody_else_gets_no_login() {
-        let (logins, asked) = logins(&[], &[("AWS_ACCESS_KEY_ID", "I"), ("AWS_SECRET_ACCESS_KEY", "S")]);
-        let error = logins.credential(ImageProvider::Aws, "ghcr.io").await.expect_err("not Amazon's");
-        assert_eq!(
-            error.to_string(),
-            "login with provider 'aws' for ghcr.io: the registry does not belong to the provider"
-        );
-        assert_eq!(asked.load(Ordering::SeqCst), 0);
-        let error = logins.credential(ImageProvider::Aws, "public.ecr.aws").await.expect_err("no answer");
-        assert!(error.to_string().ends_with("answered 404 Not Found"), "{error}");
-    }
-}
+mod tests;

@@ -1,8 +1,13 @@
 //! ImagePolicy: chooses among the kept tags. Source: reference image-automation.md sections 2.1, 2.4, 2.6 and 5.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+    time::Duration,
+};
 
-use ::policy::Policy;
+use ::policy::{Bar, Candidate, Facts, Policy, Rules, rules::RULES};
 use api::{
     conditions::{self, READY},
     image::{DigestReflectionPolicy, ImagePolicy, ImageProvider, ImageRef, ImageRepository},
@@ -11,7 +16,7 @@ use api::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
-use reconcile::{Done, Failure, Reconciler, Store, clock};
+use reconcile::{Done, Failure, Notice, Reconciler, Store, clock, controller};
 use serde_json::{Value, json};
 
 use super::{CONTROLLER, Options, Registries, numbers::Numbers, repository, revision, scanned_image};
@@ -19,12 +24,15 @@ use crate::{
     Error, Tags,
     access::{self, Denied},
     reflection::{self, Digest},
+    tags::Stored,
 };
 
 /// How long a run waits for the first scan of its repository. Source: section 2.4, four tries from 1 s on.
 const FIRST_SCAN: Duration = Duration::from_millis(4_750);
 /// A choice that comes later than this after a request to scan was not brought about by it.
 const LONGEST_WAY_SECONDS: f64 = 300.0;
+/// Tags whose platforms are asked for in one run.
+const MAX_ASKED: usize = 20;
 /// Source: section 2.1.
 const WORKLOAD_IDENTITY: &str = "to use spec.serviceAccountName in the ImageRepository for provider authentication please \
     enable the ObjectLevelWorkloadIdentity feature gate in the controller";
@@ -50,7 +58,7 @@ impl Reconciler for Policies {
     async fn reconcile(&self, object: Arc<ImagePolicy>) -> Result<Done, Failure> {
         let repository = self.repository(&object).await?;
         self.check(&object, &repository)?;
-        let tag = self.choose(&object, &repository).await?;
+        let Chosen { tag, barred, again } = self.choose(&object, &repository).await?;
         let status = object.status.as_ref();
         let before = status.and_then(|status| status.latest_ref.as_ref());
         let digest = self.digest(&object, &repository, before, &tag).await?;
@@ -62,11 +70,37 @@ impl Reconciler for Policies {
         }
         let done = Done::new(reflection::message(&latest, previous))
             .status(json!({ "latestRef": image(&latest), "observedPreviousRef": previous.map(image) }));
-        Ok(match object.spec.refresh_interval() {
-            Some(interval) => done.requeue(interval.get()),
+        let done = match barred {
+            Some((better, bar)) => done.notice(Notice::trace("Barred", format!("{better} would come first: {bar}"))),
+            None => done,
+        };
+        let refresh = object.spec.refresh_interval().map(|interval| interval.get());
+        Ok(match refresh.into_iter().chain(again).min() {
+            Some(wait) => done.requeue(wait),
             None => done,
         })
     }
+
+    /// The rules stand in annotations, which do not change the generation.
+    fn fingerprint(&self, object: &ImagePolicy) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        controller::fingerprint(object, Self::STYLE).hash(&mut hasher);
+        let annotations = object.annotations();
+        RULES
+            .iter()
+            .filter_map(|rule| annotations.get(*rule).map(|value| (rule, value)))
+            .for_each(|rule| rule.hash(&mut hasher));
+        hasher.finish()
+    }
+}
+
+/// The tag that the policy wants.
+struct Chosen {
+    tag: String,
+    /// The best tag that a rule of the policy bars, if it is better.
+    barred: Option<(String, Bar)>,
+    /// When another tag may be chosen without anything changing.
+    again: Option<Duration>,
 }
 
 impl Policies {
@@ -144,14 +178,16 @@ impl Policies {
     }
 
     /// The tag that the policy wants.
-    async fn choose(&self, object: &ImagePolicy, repository: &ImageRepository) -> Result<String, Failure> {
-        let policy = Policy::new(&object.spec).map_err(|error| {
+    async fn choose(&self, object: &ImagePolicy, repository: &ImageRepository) -> Result<Chosen, Failure> {
+        let policy = Policy::annotated(&object.spec, object.annotations()).map_err(|error| {
             let problem = match &error {
                 ::policy::Error::Pattern { .. } => format!("failed to filter tags: {error}"),
                 _ => format!("invalid policy: {error}"),
             };
             Failure::terminal("InvalidPolicy", problem)
         })?;
+        let rules = Rules::parse(object.annotations())
+            .map_err(|error| Failure::terminal("InvalidPolicy", format!("invalid policy: {error}")))?;
         let (namespace, name) = (repository.namespace().unwrap_or_default(), repository.name_any());
         if awaits_first_scan(repository) {
             self.tags.wait(&namespace, &name, FIRST_SCAN).await?;
@@ -163,7 +199,70 @@ impl Policies {
             let text = format!("retrying in {} error: no tags in database", api::Duration(wait));
             return Err(Failure::new("DependencyNotReady", text).after(wait));
         }
-        policy.latest(&tags).map(str::to_owned).map_err(|error| Failure::new("Failure", error.to_string()))
+        if !rules.is_empty() {
+            return self.choose_by(&rules, &policy, object, repository, &stored).await;
+        }
+        let tag = policy.latest(&tags).map_err(|error| Failure::new("Failure", error.to_string()))?;
+        Ok(Chosen { tag: tag.to_owned(), barred: None, again: None })
+    }
+
+    /// The best tag that the policy's own rules do not bar.
+    async fn choose_by(
+        &self,
+        rules: &Rules,
+        policy: &Policy,
+        object: &ImagePolicy,
+        repository: &ImageRepository,
+        stored: &Stored,
+    ) -> Result<Chosen, Failure> {
+        let tags: Vec<&str> = stored.iter().collect();
+        let latest = object.status.as_ref().and_then(|status| status.latest_ref.as_ref());
+        let current = latest.filter(|latest| latest.name == repository.spec.image).map(|latest| latest.tag.as_str());
+        let first_seen = stored.seen().filter_map(|(tag, seen)| Some((tag, seen?))).collect();
+        let mut facts = Facts { now: clock::now(), current, first_seen, ..Facts::default() };
+        let selection = loop {
+            let mut selection = policy.select(&tags);
+            let Some(tag) = rules.apply(policy, &mut selection, &facts) else { break selection };
+            if facts.platforms.len() == MAX_ASKED {
+                let text = format!("none of the {MAX_ASKED} best tags has the platforms that are asked for");
+                return Err(Failure::new("Failure", text));
+            }
+            let platforms = self.platforms(repository, &tag).await.map_err(|error| {
+                Failure::new("Failed", format!("failed fetching platforms of {}:{tag}: {error}", repository.spec.image))
+            })?;
+            facts.platforms.insert(tag, platforms);
+        };
+        let barred = selection.best_barred();
+        let again =
+            selection.next_grown().map(|at| Duration::try_from(at.duration_since(facts.now)).unwrap_or_default());
+        match (selection.latest(), &selection.error) {
+            (Some(chosen), _) => {
+                let is_better =
+                    |one: &Candidate<'_>| !policy.is_worse(one.value.as_deref().unwrap_or_default(), chosen.tag);
+                let barred = barred.filter(|(one, _)| is_better(one));
+                let barred = barred.map(|(one, bar)| (one.tag.to_owned(), bar.clone()));
+                Ok(Chosen { tag: chosen.tag.to_owned(), barred, again })
+            }
+            (None, error) => {
+                let why = error.as_ref().map(ToString::to_string).unwrap_or_default();
+                let example = barred.map(|(one, bar)| format!("; {}: {bar}", one.tag)).unwrap_or_default();
+                let failure = Failure::new("Failure", format!("{why}{example}"));
+                Err(match again {
+                    Some(wait) => failure.after(wait),
+                    None => failure,
+                })
+            }
+        }
+    }
+
+    /// Asks the registry for a tag's platforms, as `os/architecture[/variant]`.
+    async fn platforms(&self, repository: &ImageRepository, tag: &str) -> Result<Vec<String>, Error> {
+        let name = repository::name(repository).map_err(oci::Error::from)?;
+        let opened = self.registries.open(repository, &name).await?;
+        let limit = repository.spec.timeout();
+        let platforms = tokio::time::timeout(limit, opened.repository.platforms(tag)).await;
+        let platforms = platforms.map_err(|_| Error::Timeout(api::Duration(limit)))??;
+        Ok(platforms.iter().map(ToString::to_string).collect())
     }
 
     /// The digest of the chosen tag, empty if it is not to be reflected.

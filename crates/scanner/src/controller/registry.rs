@@ -85,7 +85,7 @@ impl Registries {
                     problem: "spec.serviceAccountName is not supported yet with this provider".into(),
                 });
             }
-            provider => Some(self.logins.credential(provider, name.registry()).await?),
+            provider => Some(self.logins.credential(provider, name).await?),
         };
         let endpoint = self.endpoint(object).await?;
         let fingerprint = credential.as_ref().map(Credential::fingerprint);

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use api::{
@@ -21,26 +22,34 @@ use reconcile::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
+
+mod entry;
 
 /// A `docker-registry` on a free port; it ends with the value.
 struct Registry {
     address: String,
     process: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Registry {
     /// With `auth` empty anybody may enter.
     fn start(auth: &str) -> Self {
+        Self::start_with(auth, "debug: {}")
+    }
+
+    /// With one more setting of its HTTP server.
+    fn start_with(auth: &str, http: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().display().to_string();
         // The user is `ada`, the password `open-sesame`, in bcrypt.
         let user = "ada:$2b$04$7cqjd.cGo.srSDSHFBy.1eubAuxHwWzmT7.NntyGV6.F/hG8xUXMW\n";
         std::fs::write(folder.path().join("htpasswd"), user).expect("written");
         let config = format!(
-            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {root}/data}}}}\nhttp: {{addr: '127.0.0.1:0', secret: test}}\n{}\n",
+            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {root}/data}}}}\nhttp: {{addr: '127.0.0.1:0', secret: test, {http}}}\n{}\n",
             auth.replace("FOLDER", &root)
         );
         let path = folder.path().join("config.yml");
@@ -53,11 +62,18 @@ impl Registry {
             log.find_map(|line| Some(line.split("listening on ").nth(1)?.split(['"', ' ', ',']).next()?.to_owned()));
         // The pipe must stay empty, or the registry blocks on its log.
         std::thread::spawn(move || log.for_each(drop));
-        Self { address: address.expect("an address"), process, _folder: folder }
+        Self { address: address.expect("an address"), process, folder }
     }
 
     fn image(&self) -> String {
         format!("{}/team/app", self.address)
+    }
+
+    /// Makes a repository with as many tags, 1.0.0 and on, in the registry's own folder: it lists what lies there.
+    fn plant(&self, path: &str, tags: usize) {
+        let folder = self.folder.path().join(format!("data/docker/registry/v2/repositories/{path}/_manifests/tags"));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        (0..tags).for_each(|number| std::fs::create_dir(folder.join(format!("1.{number}.0"))).expect("a folder"));
     }
 
     /// Pushes an image under each of the tags.
@@ -100,7 +116,7 @@ impl World {
             metrics: Metrics::default(),
         };
         let shutdown = Shutdown::new();
-        let options = Options { requeue_dependency: Duration::from_secs(3600), ..Options::default() };
+        let options = Options { requeue_dependency: Duration::from_secs(3600), concurrency: 16, ..Options::default() };
         let loops = tokio::spawn(controllers(context, options, shutdown.clone()));
         Self { store, shutdown, loops, _folder: folder }
     }
@@ -127,8 +143,12 @@ impl World {
     }
 
     async fn request_scan(&self, at: &str) {
+        self.request_scan_of("app", at).await;
+    }
+
+    async fn request_scan_of(&self, name: &str, at: &str) {
         let patch = json!({"metadata": {"annotations": {REQUESTED_AT: at}}});
-        let id = object::named::<ImageRepository>("apps", "app");
+        let id = object::named::<ImageRepository>("apps", name);
         self.store.patch(&id, "test", &patch).await.expect("patched");
     }
 
@@ -322,5 +342,196 @@ async fn what_cannot_be_mended_by_waiting_is_stalled() {
     let object = world.until::<ImagePolicy>("apps/app", |object| failed(object, "DependencyNotReady")).await;
     let text = "retrying in 1h0m0s error: no tags in database";
     assert_eq!(condition(&object, READY).map(|(.., message)| message).as_deref(), Some(text));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_policys_own_rules_bar_tags_and_the_next_best_is_taken() {
+    let registry = Registry::start("");
+    registry.push(None, &["1.0.0", "1.1.0", "1.2.0"]).await;
+    let world = World::new().await;
+    world.repository(&registry.image(), json!({})).await;
+    world.policy("apps/app", "1.x").await;
+    let annotate = async |annotations: Value| {
+        let id = object::named::<ImagePolicy>("apps", "app");
+        world.store.patch(&id, "test", &json!({"metadata": {"annotations": annotations}})).await.expect("patched");
+    };
+    let chosen = |tag: &'static str| move |policy: &Value| policy["status"]["latestRef"]["tag"] == tag;
+    world.until::<ImagePolicy>("apps/app", chosen("1.2.0")).await;
+    annotate(json!({"slipway.dev/hold": "1.2.0"})).await;
+    world.until::<ImagePolicy>("apps/app", chosen("1.1.0")).await;
+    annotate(json!({"slipway.dev/pin": "1.0.0"})).await;
+    world.until::<ImagePolicy>("apps/app", chosen("1.0.0")).await;
+    annotate(json!({"slipway.dev/pin": null, "slipway.dev/hold": null, "slipway.dev/platforms": "linux/amd64"})).await;
+    world.until::<ImagePolicy>("apps/app", chosen("1.2.0")).await;
+    annotate(json!({"slipway.dev/platforms": "linux/amd64,linux/arm64"})).await;
+    let failed = world.until::<ImagePolicy>("apps/app", |policy| failed(policy, "Failure")).await;
+    let message = condition(&failed, READY).map(|(.., message)| message);
+    let expected = "every tag that fits is barred by a rule of the policy; 1.2.0: the image lacks linux/arm64";
+    assert_eq!(message.as_deref(), Some(expected));
+    assert_eq!(failed["status"]["latestRef"]["tag"], "1.2.0", "what was chosen stays");
+    // A tag that comes later is held until it is old enough; those of the first scan are not.
+    annotate(json!({"slipway.dev/platforms": null, "slipway.dev/minimum-age": "1h"})).await;
+    world.until::<ImagePolicy>("apps/app", is_ready).await;
+    registry.push(None, &["1.3.0"]).await;
+    world.request_scan("now").await;
+    let told = async |text: &str| {
+        let events = world.store.events(&EventFilter::default()).await.expect("events");
+        events.iter().any(|event| event.reason == "Barred" && event.message.starts_with(text))
+    };
+    let start = clock::instant();
+    while !told("1.3.0 would come first: younger than slipway.dev/minimum-age until ").await {
+        assert!(start.elapsed() < Duration::from_secs(20), "the rule is not told");
+        clock::sleep(Duration::from_millis(20)).await;
+    }
+    annotate(json!({"slipway.dev/minimum-age": "1ms"})).await;
+    world.until::<ImagePolicy>("apps/app", chosen("1.3.0")).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn lists_of_any_length_are_one_scan() {
+    let registry = Registry::start("");
+    let world = World::new().await;
+    for tags in [0, 1, 1000, 10_000] {
+        registry.plant(&format!("team/n{tags}"), tags);
+        let image = format!("{}/team/n{tags}", registry.address);
+        world.apply("ImageRepository", &format!("apps/n{tags}"), json!({"image": image, "interval": "1h"})).await;
+    }
+    for tags in [0, 1, 1000, 10_000] {
+        let name = format!("apps/n{tags}");
+        let repository = world.until::<ImageRepository>(&name, is_ready).await;
+        assert_eq!(repository["status"]["lastScanResult"]["tagCount"], tags, "{name}");
+    }
+    let spec = json!({"imageRepositoryRef": {"name": "n10000"}, "policy": {"semver": {"range": "1.x"}}});
+    world.apply("ImagePolicy", "apps/app", spec).await;
+    let policy = world.until::<ImagePolicy>("apps/app", is_ready).await;
+    assert_eq!(policy["status"]["latestRef"]["tag"], "1.9999.0");
+    world.finish().await;
+}
+
+/// A registry that answers as the path asks once it is broken: `/v2/fail/<how>/tags/list`.
+struct Faulty {
+    address: String,
+    broken: Arc<AtomicBool>,
+    listings: Arc<AtomicUsize>,
+}
+
+impl Faulty {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let faulty = Self { address, broken: Arc::default(), listings: Arc::default() };
+        let (broken, listings) = (faulty.broken.clone(), faulty.listings.clone());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (broken, listings) = (broken.clone(), listings.clone());
+                tokio::spawn(async move {
+                    let mut head = [0; 4096];
+                    let length = stream.read(&mut head).await.unwrap_or(0);
+                    let head = String::from_utf8_lossy(&head[..length]).into_owned();
+                    let path = head.split(' ').nth(1).unwrap_or_default();
+                    if path.contains("/tags/list") {
+                        listings.fetch_add(1, Ordering::SeqCst);
+                    }
+                    let how = path.split('/').nth(3).filter(|_| broken.load(Ordering::SeqCst)).unwrap_or("well");
+                    if how == "slow" {
+                        // Until the client gives up.
+                        let _ = stream.read(&mut [0; 1]).await;
+                    }
+                    let _ = stream.write_all(faulty_answer(how, path).as_bytes()).await;
+                });
+            }
+        });
+        faulty
+    }
+}
+
+fn faulty_answer(how: &str, path: &str) -> String {
+    let (status, headers, body) = match how {
+        _ if path == "/v2/" => ("200 OK", "", "{}"),
+        "401" => ("401 Unauthorized", "WWW-Authenticate: Basic realm=x\r\n", ""),
+        "403" => ("403 Forbidden", "", r#"{"errors": [{"code": "DENIED", "message": "not yours"}]}"#),
+        "404" => ("404 Not Found", "", ""),
+        "429" => ("429 Too Many Requests", "Retry-After: 600\r\n", ""),
+        "500" => ("500 Internal Server Error", "", ""),
+        // More is promised than comes.
+        "cut" => return "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\n{\"tags\": [".to_owned(),
+        "json" => ("200 OK", "", r#"{"tags": ["2.0.0""#),
+        "half" if path.ends_with("last=2.0.0") => ("404 Not Found", "", ""),
+        "half" => ("200 OK", "Link: <?n=1&last=2.0.0>; rel=next\r\n", r#"{"tags": ["2.0.0"]}"#),
+        _ => ("200 OK", "", r#"{"tags": ["1.0.0"]}"#),
+    };
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+}
+
+#[tokio::test]
+async fn a_failed_scan_says_why_and_keeps_the_last_good_result() {
+    let registry = Faulty::start().await;
+    let world = World::new().await;
+    let failures = [
+        ("401", "unexpected status code 401 Unauthorized"),
+        ("403", "DENIED: not yours"),
+        ("404", "unexpected status code 404 Not Found"),
+        ("500", "unexpected status code 500 Internal Server Error"),
+        ("cut", ""),
+        ("json", "the tag list is not readable JSON"),
+        ("half", "unexpected status code 404 Not Found"),
+        ("slow", "scan failed: no answer within 1s"),
+        ("429", "unexpected status code 429 Too Many Requests"),
+    ];
+    for (how, _) in failures {
+        let mut spec = json!({"image": format!("{}/fail/{how}", registry.address), "interval": "1h"});
+        if how == "slow" {
+            spec["timeout"] = json!("1s");
+        }
+        world.apply("ImageRepository", &format!("apps/f{how}"), spec).await;
+    }
+    for (how, _) in failures {
+        world.until::<ImageRepository>(&format!("apps/f{how}"), is_ready).await;
+    }
+    registry.broken.store(true, Ordering::SeqCst);
+    // The one whose answer pauses the host comes last.
+    for (how, expected) in failures {
+        world.request_scan_of(&format!("f{how}"), "now").await;
+        if how == "slow" {
+            for (how, expected) in &failures[..failures.len() - 1] {
+                check_failure(&world, how, expected).await;
+            }
+        }
+        if how == "429" {
+            check_failure(&world, how, expected).await;
+        }
+    }
+    world.finish().await;
+}
+
+async fn check_failure(world: &World, how: &str, expected: &str) {
+    let name = format!("apps/f{how}");
+    let object = world.until::<ImageRepository>(&name, |object| failed(object, "ReadOperationFailed")).await;
+    let message = condition(&object, READY).map(|(.., message)| message).unwrap_or_default();
+    assert!(message.starts_with("scan failed: ") && message.contains(expected), "{name}: {message}");
+    assert_eq!(object["status"]["lastScanResult"]["tagCount"], 1, "{name}");
+    assert_eq!(object["status"]["lastScanResult"]["latestTags"], json!(["1.0.0"]), "{name}");
+}
+
+#[tokio::test]
+async fn objects_that_ask_for_the_same_share_a_listing() {
+    let registry = Faulty::start().await;
+    registry.broken.store(true, Ordering::SeqCst);
+    let world = World::new().await;
+    // Nobody answers, so that all of them must be waiting at the same time.
+    for name in ["one", "two", "three"] {
+        let spec = json!({"image": format!("{}/fail/slow", registry.address), "interval": "1h", "timeout": "2s"});
+        world.apply("ImageRepository", &format!("apps/{name}"), spec).await;
+    }
+    for name in ["one", "two", "three"] {
+        let name = format!("apps/{name}");
+        world.until::<ImageRepository>(&name, |object| failed(object, "ReadOperationFailed")).await;
+    }
+    // A second one at most, for who was so late that the first had been given up.
+    let listings = registry.listings.load(Ordering::SeqCst);
+    assert!(listings <= 2, "{listings} listings");
     world.finish().await;
 }

@@ -11,7 +11,9 @@ use super::{Login, Request, form, request, text};
 /// ECR's passwords last twelve hours.
 const LASTS_SECONDS: u64 = 12 * 3600;
 /// Where the machine's metadata are.
-const METADATA: &str = "http://169.254.169.254/latest";
+const METADATA: &str = "http://169.254.169.254";
+/// Where the agent of a container is.
+const AGENT: &str = "http://169.254.170.2";
 
 /// A registry of Amazon's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,18 +80,22 @@ impl Registry {
         &self.region
     }
 
-    /// Asks for the password.
-    pub fn ask(&self, keys: &Keys, now: Timestamp) -> Result<Request, String> {
+    /// Name of the registry's API in variables that name other endpoints.
+    pub const fn service(&self) -> &'static str {
+        if self.is_public { "ECR_PUBLIC" } else { "ECR" }
+    }
+
+    /// Asks for the password, at another endpoint than Amazon's own if one is given.
+    pub fn ask(&self, keys: &Keys, endpoint: Option<&str>, now: Timestamp) -> Result<Request, String> {
+        let base = endpoint.map_or_else(|| format!("https://{}", self.api), |url| url.trim_end_matches('/').to_owned());
+        let host = base.split_once("://").map_or(base.as_str(), |(_, host)| host);
         let (service, target) = match self.is_public {
             true => ("ecr-public", "SpencerFrontendService.GetAuthorizationToken"),
             false => ("ecr", "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"),
         };
         let date = now.strftime("%Y%m%dT%H%M%SZ").to_string();
-        let mut headers = vec![
-            ("content-type", "application/x-amz-json-1.1"),
-            ("host", self.api.as_str()),
-            ("x-amz-date", date.as_str()),
-        ];
+        let mut headers =
+            vec![("content-type", "application/x-amz-json-1.1"), ("host", host), ("x-amz-date", date.as_str())];
         headers.extend(keys.session.as_deref().map(|session| ("x-amz-security-token", session)));
         headers.push(("x-amz-target", target));
         let call = Call { method: "POST", query: "", headers: &headers, body: "{}" };
@@ -97,9 +103,7 @@ impl Registry {
         let builder = headers
             .iter()
             .filter(|(name, _)| *name != "host")
-            .fold(http::Request::post(format!("https://{}/", self.api)), |builder, (name, value)| {
-                builder.header(*name, *value)
-            });
+            .fold(http::Request::post(format!("{base}/")), |builder, (name, value)| builder.header(*name, *value));
         request(builder.header("authorization", authorization), "{}")
     }
 
@@ -115,7 +119,7 @@ impl Registry {
 }
 
 /// Asks for keys of a role that the workload's token stands for.
-pub fn ask_role(region: &str, role: &str, token: &str) -> Result<Request, String> {
+pub fn ask_role(region: &str, role: &str, token: &str, endpoint: Option<&str>) -> Result<Request, String> {
     let body = form(&[
         ("Action", "AssumeRoleWithWebIdentity"),
         ("Version", "2011-06-15"),
@@ -124,7 +128,9 @@ pub fn ask_role(region: &str, role: &str, token: &str) -> Result<Request, String
         ("WebIdentityToken", token),
     ]);
     let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    let builder = http::Request::post(format!("https://sts.{region}.{domain}/"))
+    let regional = || format!("https://sts.{region}.{domain}");
+    let base = endpoint.map_or_else(regional, |url| url.trim_end_matches('/').to_owned());
+    let builder = http::Request::post(format!("{base}/"))
         .header("Content-Type", "application/x-www-form-urlencoded")
         .header("Accept", "application/json");
     request(builder, body)
@@ -134,6 +140,11 @@ pub fn ask_role(region: &str, role: &str, token: &str) -> Result<Request, String
 pub fn role_keys(answer: &Value) -> Result<Keys, String> {
     let place = "/AssumeRoleWithWebIdentityResponse/AssumeRoleWithWebIdentityResult/Credentials";
     keys(answer, place, "/SessionToken")
+}
+
+/// Address of the agent of a container, of which the environment has the path only.
+pub fn agent(path: &str) -> String {
+    format!("{AGENT}{path}")
 }
 
 /// Asks the agent beside the pod for keys.
@@ -149,15 +160,21 @@ pub fn machine_keys(answer: &Value) -> Result<Keys, String> {
 }
 
 /// Asks the metadata server for the token that its other answers need.
-pub fn ask_metadata_token() -> Result<Request, String> {
-    let builder = http::Request::put(format!("{METADATA}/api/token"));
+pub fn ask_metadata_token(server: Option<&str>) -> Result<Request, String> {
+    let builder = http::Request::put(format!("{}/latest/api/token", metadata(server)));
     request(builder.header("X-aws-ec2-metadata-token-ttl-seconds", "300"), "")
 }
 
 /// Asks the metadata server for the name of the machine's role, or for the keys of one.
-pub fn ask_metadata(token: &str, role: &str) -> Result<Request, String> {
-    let builder = http::Request::get(format!("{METADATA}/meta-data/iam/security-credentials/{role}"));
+pub fn ask_metadata(server: Option<&str>, token: &str, role: &str) -> Result<Request, String> {
+    let path = format!("{}/latest/meta-data/iam/security-credentials/{role}", metadata(server));
+    let builder = http::Request::get(path);
     request(builder.header("X-aws-ec2-metadata-token", token), "")
+}
+
+/// Address of the metadata server.
+fn metadata(server: Option<&str>) -> &str {
+    server.unwrap_or(METADATA).trim_end_matches('/')
 }
 
 /// Keys at a place in an answer.

@@ -1,12 +1,11 @@
 //! Azure: a token of the workload's or the machine's identity is exchanged at the registry itself.
 
-use oci::Credential;
+use oci::{Credential, name::Scheme};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Login, Request, form, request, text};
 
-/// What the token is for.
-const RESOURCE: &str = "https://management.azure.com/";
 /// The user of a refresh token.
 const USER: &str = "00000000-0000-0000-0000-000000000000";
 /// The registry's tokens last three hours; it does not say so.
@@ -25,18 +24,49 @@ pub struct Workload {
     pub assertion: String,
 }
 
-/// Whether the host is one of Azure's registries.
-pub fn is_registry(host: &str) -> bool {
-    [".azurecr.io", ".azurecr.cn", ".azurecr.de", ".azurecr.us"].iter().any(|suffix| host.ends_with(suffix))
+/// Which of Azure's clouds, as the environment file of a private one describes it; by default the public one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Cloud {
+    /// What the token is for.
+    resource_manager_endpoint: String,
+    /// Ending of the registries' hosts, beside those of the public clouds.
+    #[serde(rename = "containerRegistryDNSSuffix")]
+    registry_suffix: Option<String>,
+}
+
+impl Default for Cloud {
+    fn default() -> Self {
+        Self { resource_manager_endpoint: "https://management.azure.com/".into(), registry_suffix: None }
+    }
+}
+
+impl Cloud {
+    /// Reads the file that `AZURE_ENVIRONMENT_FILEPATH` names.
+    pub fn parse(content: &str) -> Result<Self, String> {
+        serde_json::from_str(content).map_err(|error| format!("the environment file is not readable: {error}"))
+    }
+
+    /// Whether the host is one of Azure's registries.
+    pub fn is_registry(&self, host: &str) -> bool {
+        let own = self.registry_suffix.as_deref().map(|suffix| format!(".{}", suffix.trim_start_matches('.')));
+        [".azurecr.io", ".azurecr.cn", ".azurecr.de", ".azurecr.us"].iter().any(|suffix| host.ends_with(suffix))
+            || own.is_some_and(|suffix| suffix.len() > 1 && host.ends_with(&suffix))
+    }
+
+    /// What the token is for, ending in a slash.
+    fn resource(&self) -> String {
+        format!("{}/", self.resource_manager_endpoint.trim_end_matches('/'))
+    }
 }
 
 /// Asks for a token of the workload's identity.
-pub fn ask_workload(workload: &Workload) -> Result<Request, String> {
+pub fn ask_workload(cloud: &Cloud, workload: &Workload) -> Result<Request, String> {
     let address = format!("{}/{}/oauth2/v2.0/token", workload.authority.trim_end_matches('/'), workload.tenant);
     let body = form(&[
         ("client_id", &workload.client),
         ("grant_type", "client_credentials"),
-        ("scope", &format!("{RESOURCE}.default")),
+        ("scope", &format!("{}.default", cloud.resource())),
         ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
         ("client_assertion", &workload.assertion),
     ]);
@@ -44,17 +74,19 @@ pub fn ask_workload(workload: &Workload) -> Result<Request, String> {
 }
 
 /// Asks the metadata server for a token of the machine's identity, or of the client named.
-pub fn ask_machine(client: Option<&str>) -> Result<Request, String> {
-    let mut fields = vec![("api-version", "2018-02-01"), ("resource", RESOURCE)];
+pub fn ask_machine(cloud: &Cloud, server: Option<&str>, client: Option<&str>) -> Result<Request, String> {
+    let resource = cloud.resource();
+    let mut fields = vec![("api-version", "2018-02-01"), ("resource", resource.as_str())];
     fields.extend(client.map(|client| ("client_id", client)));
-    let address = format!("http://169.254.169.254/metadata/identity/oauth2/token?{}", form(&fields));
+    let server = server.unwrap_or("http://169.254.169.254").trim_end_matches('/');
+    let address = format!("{server}/metadata/identity/oauth2/token?{}", form(&fields));
     request(http::Request::get(address).header("Metadata", "true"), "")
 }
 
 /// Exchanges the token in the answer at the registry.
-pub fn exchange(host: &str, answer: &Value) -> Result<Request, String> {
+pub fn exchange(scheme: Scheme, host: &str, answer: &Value) -> Result<Request, String> {
     let fields = [("grant_type", "access_token"), ("service", host), ("access_token", text(answer, "/access_token")?)];
-    post(&format!("https://{host}/oauth2/exchange"), form(&fields))
+    post(&format!("{}://{host}/oauth2/exchange", scheme.as_str()), form(&fields))
 }
 
 /// The login in the registry's answer.

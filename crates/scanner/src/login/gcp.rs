@@ -13,9 +13,10 @@ pub fn is_registry(host: &str) -> bool {
         || host.ends_with("-docker.s3nsregistry.fr")
 }
 
-/// Asks the metadata server for the account's token.
-pub fn ask() -> Result<Request, String> {
-    let address = "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";
+/// Asks the metadata server, or the host given in its place, for the account's token.
+pub fn ask(host: Option<&str>) -> Result<Request, String> {
+    let host = host.unwrap_or("metadata.google.internal");
+    let address = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token");
     request(http::Request::get(address).header("Metadata-Flavor", "Google"), "")
 }
 

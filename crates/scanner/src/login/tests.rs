@@ -23,7 +23,7 @@ fn hosts_belong_to_their_provider_alone() {
         (ImageProvider::Gcp, ecr, false),
         (ImageProvider::Generic, ecr, false),
     ] {
-        assert_eq!(target(provider, host).is_some(), expected, "{provider:?} {host}");
+        assert_eq!(target(provider, host, &azure::Cloud::default()).is_some(), expected, "{provider:?} {host}");
     }
 }
 
@@ -32,7 +32,7 @@ fn amazons_password_is_in_the_answer() {
     let registry = aws::Registry::parse("123456789012.dkr.ecr.eu-west-1.amazonaws.com").expect("a registry");
     let keys = aws::Keys { id: "ID".into(), secret: "SECRET".into(), session: Some("SESSION".into()) };
     let now = "2026-01-02T03:04:05Z".parse().expect("a time");
-    let request = registry.ask(&keys, now).expect("a request");
+    let request = registry.ask(&keys, None, now).expect("a request");
     assert_eq!(request.uri(), "https://api.ecr.eu-west-1.amazonaws.com/");
     assert_eq!(request.headers()["x-amz-date"], "20260102T030405Z");
     let authorization = request.headers()["authorization"].to_str().expect("a text");
@@ -50,7 +50,7 @@ fn amazons_password_is_in_the_answer() {
 
 #[test]
 fn roles_and_machines_hand_out_keys() {
-    let request = aws::ask_role("eu-west-1", "arn:aws:iam::1:role/r", "a+b").expect("a request");
+    let request = aws::ask_role("eu-west-1", "arn:aws:iam::1:role/r", "a+b", None).expect("a request");
     assert!(String::from_utf8_lossy(request.body()).ends_with("WebIdentityToken=a%2Bb"));
     let credentials = json!({"AccessKeyId": "I", "SecretAccessKey": "S", "SessionToken": "T"});
     let answer =
@@ -63,7 +63,8 @@ fn roles_and_machines_hand_out_keys() {
 
 #[test]
 fn azure_exchanges_its_token_at_the_registry() {
-    let request = azure::exchange("team.azurecr.io", &json!({"access_token": "t"})).expect("a request");
+    let request =
+        azure::exchange(oci::name::Scheme::Https, "team.azurecr.io", &json!({"access_token": "t"})).expect("a request");
     assert_eq!(request.uri(), "https://team.azurecr.io/oauth2/exchange");
     assert_eq!(request.body(), "grant_type=access_token&service=team.azurecr.io&access_token=t");
     let login = azure::login(&json!({"refresh_token": "r"})).expect("a login");
@@ -76,4 +77,15 @@ fn googles_token_is_the_password() {
     let login = gcp::login(&json!({"access_token": "t", "expires_in": 3599})).expect("a login");
     assert_eq!(login.credential, Credential::Basic { username: "oauth2accesstoken".into(), password: "t".into() });
     assert_eq!(login.lasts_seconds, 3599);
+}
+
+#[test]
+fn a_private_cloud_has_registries_of_its_own() {
+    let file = r#"{"resourceManagerEndpoint": "https://management.local.example", "containerRegistryDNSSuffix": "azurecr.local.example", "name": "x"}"#;
+    let cloud = azure::Cloud::parse(file).expect("a cloud");
+    assert!(cloud.is_registry("team.azurecr.local.example") && cloud.is_registry("team.azurecr.io"));
+    assert!(!cloud.is_registry("azurecr.local.example.com"));
+    let request = azure::ask_machine(&cloud, None, Some("me")).expect("a request");
+    let query = request.uri().query().unwrap_or_default();
+    assert_eq!(query, "api-version=2018-02-01&resource=https%3A%2F%2Fmanagement.local.example%2F&client_id=me");
 }
