@@ -136,7 +136,8 @@ fn routes(router: Router) -> Vec<Value> {
         Router::Gatewayapi => {
             let group = "gateway.networking.k8s.io";
             // The class tells whose metrics to ask.
-            [write(group, &["httproutes"]), vec![rule(group, &["gateways", "gatewayclasses"], READ)]].concat()
+            let kinds = ["httproutes", "grpcroutes", "tlsroutes", "tcproutes"];
+            [write(group, &kinds), vec![rule(group, &["gateways", "gatewayclasses"], READ)]].concat()
         }
         Router::Istio => write("networking.istio.io", &["virtualservices", "destinationrules"]),
         Router::Nginx | Router::Skipper => write("networking.k8s.io", &["ingresses"]),

@@ -45,6 +45,10 @@ pub struct Options {
     pub mesh_provider: String,
     /// Whose series builtin metrics read where a Gateway serves (`--gateway-metrics`).
     pub gateway_metrics: GatewayMetrics,
+    /// `ingressClassName` of routing objects (`--ingress-class`); empty leaves it out.
+    pub ingress_class: String,
+    /// Prefix of ingress-nginx's annotations (`--ingress-annotations-prefix`).
+    pub ingress_annotations_prefix: String,
     /// Shortest interval between two steps (`--min-analysis-interval`).
     pub min_analysis_interval: Duration,
     /// What is copied to primaries, and how pods are found (`--selector-labels`, `--include-label-prefix`,
@@ -62,10 +66,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
+        let router::Options { mesh_provider, ingress_class, ingress_annotations_prefix, .. } =
+            router::Options::default();
         Self {
             metrics_server: "http://prometheus:9090".into(),
-            mesh_provider: "istio".into(),
             gateway_metrics: GatewayMetrics::default(),
+            mesh_provider,
+            ingress_class,
+            ingress_annotations_prefix,
             min_analysis_interval: api::flagger::MIN_INTERVAL,
             workload: workload::Options::default(),
             no_cross_namespace_refs: false,
@@ -107,7 +115,12 @@ struct Rollouts {
 
 impl Rollouts {
     fn new(context: Context, options: Options) -> Self {
-        let router = router::Options { mesh_provider: options.mesh_provider.clone(), ..Default::default() };
+        let router = router::Options {
+            mesh_provider: options.mesh_provider.clone(),
+            ingress_class: options.ingress_class.clone(),
+            ingress_annotations_prefix: options.ingress_annotations_prefix.clone(),
+            ..Default::default()
+        };
         let numbers = Numbers::register(&context.metrics, &options.mesh_provider);
         let objects = world::Options { router, workload: options.workload.clone() };
         let providers = Providers::new(&context);

@@ -1,25 +1,37 @@
-//! Which objects send which share of requests where: one file per provider, each two pure functions,
-//! `routes` (weights in, objects out) and `weights` (objects in, weights out).
+//! Which objects send which share of requests where: one file per router, each a [`Router`] of pure functions, `routes`
+//! (weights in, objects out) and `weights` (objects in, weights out).
 //!
-//! Pure. The shell fetches what [`objects`] names, hands it in as `current`, and applies what comes out.
+//! Pure. The shell fetches what [`objects`] names, hands it in as `current`, and applies what comes out. A new router is
+//! one file beside this one and one line in `provider.rs`.
 
+mod apisix;
 mod contour;
 mod cookie;
+mod existing;
 mod gatewayapi;
+mod gloo;
+mod ingress;
 mod istio;
+mod knative;
 mod kubernetes;
+mod kuma;
 mod nginx;
+mod ownership;
 mod provider;
+mod skipper;
+mod smi;
 mod traefik;
 
 use std::collections::BTreeMap;
 
 use api::{flagger::Canary, meta::ObjectReference};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub use cookie::Cookies;
-pub use provider::Provider;
+pub use ownership::merged;
+
+use ownership::{find, same};
 
 /// Annotations that keep Flux from undoing what a rollout does to an object.
 pub const UNMANAGED: [(&str, &str); 2] =
@@ -74,6 +86,17 @@ pub struct Change {
     pub cookies: Option<Cookies>,
 }
 
+/// What gives traffic back when a Canary that asks for it is deleted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct End {
+    /// Objects to apply.
+    pub apply: Vec<Value>,
+    /// Objects to delete.
+    pub delete: Vec<ObjectReference>,
+    /// JSON merge patches.
+    pub patch: Vec<(ObjectReference, Value)>,
+}
+
 /// Why a route cannot be written or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -84,7 +107,7 @@ pub enum Error {
     #[error("{kind} {name}.{namespace} get error: not found")]
     NotFound {
         /// Kind of the object.
-        kind: &'static str,
+        kind: String,
         /// Its name.
         name: String,
         /// Its namespace.
@@ -94,7 +117,7 @@ pub enum Error {
     #[error("{kind} {name}.{namespace} {problem}")]
     Unreadable {
         /// Kind of the object.
-        kind: &'static str,
+        kind: String,
         /// Its name.
         name: String,
         /// Its namespace.
@@ -102,24 +125,46 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// No such router is built in.
-    #[error(
-        "provider {0:?} is not supported; use gatewayapi:v1, gatewayapi:v1beta1, istio, nginx, contour, traefik or kubernetes"
-    )]
-    Unsupported(String),
+    /// The product has come to its end.
+    #[error("provider {provider:?} is not supported: {why}")]
+    Retired {
+        /// The name given.
+        provider: String,
+        /// What happened to it, and what to use instead.
+        why: &'static str,
+    },
+}
+
+/// What a router works with.
+#[derive(Clone, Copy, Debug)]
+struct Given<'a> {
+    canary: &'a Canary,
+    options: &'a Options,
+    /// The objects that the router named, those of them that exist.
+    current: &'a [Value],
+    /// Makes up session cookies and nothing else.
+    random: u64,
+}
+
+/// How one product is told where requests go. The functions are pure.
+#[derive(Clone, Copy, Debug)]
+struct Router {
+    /// The objects whose present state the others need.
+    objects: fn(&Given<'_>) -> Result<Vec<ObjectReference>, Error>,
+    /// The objects that send requests by weights, with what others put on them kept.
+    routes: fn(&Given<'_>, Weights) -> Result<Change, Error>,
+    /// The shares as the objects ask for them.
+    written: fn(&Given<'_>) -> Result<Weights, Error>,
+    /// The shares in effect. Another function than `written` only where the product tells what it has done.
+    weights: fn(&Given<'_>) -> Result<Weights, Error>,
+    /// What gives traffic back at the end.
+    finalize: fn(&Given<'_>) -> End,
 }
 
 /// The objects whose present state [`routes`], [`reconcile()`] and [`weights`] need.
 pub fn objects(canary: &Canary, options: &Options) -> Result<Vec<ObjectReference>, Error> {
-    match Provider::of(canary, options) {
-        Provider::Kubernetes => Ok(Vec::new()),
-        Provider::GatewayApi(version) => Ok(vec![gatewayapi::reference(canary, version)]),
-        Provider::Istio => Ok(istio::references(canary)),
-        Provider::Nginx => nginx::references(canary).map(Vec::from),
-        Provider::Contour => Ok(vec![contour::reference(canary)]),
-        Provider::Traefik => Ok(vec![traefik::reference(canary)]),
-        other => Err(Error::Unsupported(other.to_string())),
-    }
+    let given = Given { canary, options, current: &[], random: 0 };
+    (given.router()?.objects)(&given)
 }
 
 /// The objects that send requests by `weights`. `random` makes up session cookies and nothing else.
@@ -132,15 +177,8 @@ pub fn routes(
     current: &[Value],
     random: u64,
 ) -> Result<Change, Error> {
-    match Provider::of(canary, options) {
-        Provider::Kubernetes => Ok(Change::default()),
-        Provider::GatewayApi(version) => gatewayapi::routes(canary, options, version, weights, current, random),
-        Provider::Istio => istio::routes(canary, options, weights, current, random),
-        Provider::Nginx => nginx::routes(canary, options, weights, current),
-        Provider::Contour => contour::routes(canary, options, weights, current),
-        Provider::Traefik => Ok(traefik::routes(canary, options, weights, current)),
-        other => Err(Error::Unsupported(other.to_string())),
-    }
+    let given = Given { canary, options, current, random };
+    (given.router()?.routes)(&given, weights)
 }
 
 /// What brings the objects in line with the Canary's spec while traffic stays as it is; nothing if they are.
@@ -148,49 +186,41 @@ pub fn routes(
 /// Differs: the original goes back to 100/0 whenever anything about the object changed, in the middle of a run too
 /// (reference progressive-delivery.md, B.8 defect 5). Here only an object that is missing or unreadable starts at 100/0.
 pub fn reconcile(canary: &Canary, options: &Options, current: &[Value], random: u64) -> Result<Option<Change>, Error> {
-    let present = match Provider::of(canary, options) {
-        // A route that is not accepted yet has weights too.
-        Provider::GatewayApi(version) => gatewayapi::read(canary, version, current).ok(),
-        _ => weights(canary, options, current).ok(),
-    };
-    let change = routes(canary, options, present.unwrap_or(Weights::PRIMARY), current, random)?;
+    let given = Given { canary, options, current, random };
+    let router = given.router()?;
+    let change = (router.routes)(&given, (router.written)(&given).unwrap_or(Weights::PRIMARY))?;
     let settled = change.apply.iter().all(|ours| is_settled(current, ours));
     Ok((!settled).then_some(change))
 }
 
 /// The shares in effect, as the objects say. An error means that they cannot be relied on yet: the run waits.
 pub fn weights(canary: &Canary, options: &Options, current: &[Value]) -> Result<Weights, Error> {
-    match Provider::of(canary, options) {
-        Provider::Kubernetes => Ok(kubernetes::weights(canary)),
-        Provider::GatewayApi(version) => gatewayapi::weights(canary, version, current),
-        Provider::Istio => istio::weights(canary, current),
-        Provider::Nginx => nginx::weights(canary, options, current),
-        Provider::Contour => contour::weights(canary, current),
-        Provider::Traefik => traefik::weights(canary, current),
-        other => Err(Error::Unsupported(other.to_string())),
-    }
+    let given = Given { canary, options, current, random: 0 };
+    (given.router()?.weights)(&given)
 }
 
-/// What to apply when a Canary that asks for it is deleted: the route that was there before, where it is known.
+/// What gives traffic back when a Canary that asks for it is deleted: the route that was there before, where it is known.
 /// Source: reference progressive-delivery.md, A.9.
-pub fn finalize(canary: &Canary, options: &Options, current: &[Value]) -> Vec<Value> {
-    match Provider::of(canary, options) {
-        Provider::Istio => istio::finalize(canary, current),
-        _ => Vec::new(),
-    }
+pub fn finalize(canary: &Canary, options: &Options, current: &[Value]) -> End {
+    let given = Given { canary, options, current, random: 0 };
+    given.router().map(|router| (router.finalize)(&given)).unwrap_or_default()
+}
+
+/// Whether nobody routes: the apex service always points at the primary.
+pub fn is_kubernetes(canary: &Canary, options: &Options) -> bool {
+    provider::name(canary, options) == "kubernetes"
+}
+
+/// Whether the routes are those of the Gateway API.
+pub fn is_gateway_api(canary: &Canary, options: &Options) -> bool {
+    provider::base(provider::name(canary, options)) == "gatewayapi"
 }
 
 /// The object as it will be once `ours` is applied to the one of its name among `current`.
 pub fn applied(current: &[Value], ours: &Value) -> Value {
     let live = ObjectReference::of(ours).and_then(|wanted| find(current, &wanted));
     let mut merged = merged(live, ours);
-    if nginx::is_copy(ours) {
-        // Labels, annotations and spec of a copy are all ours: what is no longer in them goes.
-        merged["spec"] = ours["spec"].clone();
-        for member in ["labels", "annotations"] {
-            merged["metadata"][member] = ours["metadata"][member].clone();
-        }
-    }
+    ingress::drop_stale(ours, &mut merged);
     merged
 }
 
@@ -200,74 +230,75 @@ fn is_settled(current: &[Value], ours: &Value) -> bool {
     live.is_some_and(|live| same(&applied(current, ours), live))
 }
 
-/// The object as it will be once `ours` is applied to `live`: maps are merged, everything else is replaced.
-pub fn merged(live: Option<&Value>, ours: &Value) -> Value {
-    let (Some(Value::Object(live)), Value::Object(ours)) = (live, ours) else { return ours.clone() };
-    let mut merged = live.clone();
-    for (key, value) in ours {
-        let value = self::merged(live.get(key), value);
-        merged.insert(key.clone(), value);
-    }
-    Value::Object(merged)
-}
-
-/// The current object that `wanted` names; its API version does not matter.
-fn find<'a>(current: &'a [Value], wanted: &ObjectReference) -> Option<&'a Value> {
-    current.iter().find(|object| {
-        ObjectReference::of(object).is_some_and(|found| {
-            let namespace = if found.namespace.is_empty() { "default" } else { &found.namespace };
-            found.kind == wanted.kind
-                && found.group() == wanted.group()
-                && found.name == wanted.name
-                && namespace == wanted.namespace
-        })
-    })
-}
-
-/// Whether two objects are equal but for empty members, which an API server leaves out.
-fn same(a: &Value, b: &Value) -> bool {
-    fn pruned(value: &Value) -> Value {
-        let empty = |value: &Value| match value {
-            Value::Null => true,
-            Value::Object(members) => members.is_empty(),
-            Value::Array(items) => items.is_empty(),
-            _ => false,
-        };
-        match value {
-            Value::Object(members) => members
-                .iter()
-                .map(|(key, value)| (key.clone(), pruned(value)))
-                .filter(|(_, value)| !empty(value))
-                .collect::<Map<_, _>>()
-                .into(),
-            Value::Array(items) => items.iter().map(pruned).collect::<Vec<_>>().into(),
-            other => other.clone(),
-        }
-    }
-    pruned(a) == pruned(b)
-}
-
 /// The names of the apex, primary and canary services.
 pub fn service_names(canary: &Canary) -> (String, String, String) {
     let apex = canary.service_name();
     (apex.to_owned(), format!("{apex}-primary"), format!("{apex}-canary"))
 }
 
-/// A routing object in the Canary's namespace.
-fn reference(canary: &Canary, api_version: &str, kind: &str, name: &str) -> ObjectReference {
-    let namespace = canary.namespace().into();
-    ObjectReference { api_version: api_version.into(), kind: kind.into(), namespace, name: name.into() }
+impl Given<'_> {
+    /// The router in charge: of the object that the Canary's annotation names, else of the provider.
+    fn router(&self) -> Result<&'static Router, Error> {
+        if existing::is_asked_for(self.canary) { Ok(&existing::ROUTER) } else { provider::router(self) }
+    }
+
+    /// A routing object in the Canary's namespace.
+    fn reference(&self, api_version: &str, kind: &str, name: &str) -> ObjectReference {
+        let namespace = self.canary.namespace().into();
+        ObjectReference { api_version: api_version.into(), kind: kind.into(), namespace, name: name.into() }
+    }
+
+    /// The current object that `wanted` names.
+    fn find(&self, wanted: &ObjectReference) -> Option<&Value> {
+        find(self.current, wanted)
+    }
+
+    /// The current object that `wanted` names, or why there is none.
+    fn existing(&self, wanted: &ObjectReference) -> Result<&Value, Error> {
+        let ObjectReference { kind, name, namespace, .. } = wanted.clone();
+        self.find(wanted).ok_or(Error::NotFound { kind, name, namespace })
+    }
+
+    /// An object that holds `spec`, and the metadata of a routing object: the name, and the owner if it is ours.
+    fn object(&self, reference: &ObjectReference, spec: Value) -> Value {
+        let mut metadata = json!({"name": reference.name, "namespace": reference.namespace});
+        if let Some(owners) = self.owners(self.find(reference)) {
+            metadata["ownerReferences"] = owners;
+        }
+        json!({"apiVersion": reference.api_version, "kind": reference.kind, "metadata": metadata, "spec": spec})
+    }
+
+    /// The same with the labels and annotations of the apex service.
+    fn labelled(&self, reference: &ObjectReference, spec: Value) -> Value {
+        let apex = self.canary.spec.service.apex.clone().unwrap_or_default();
+        let mut object = self.object(reference, spec);
+        object["metadata"]["annotations"] = json!(annotations(&apex.annotations));
+        if !apex.labels.is_empty() {
+            object["metadata"]["labels"] = json!(apex.labels);
+        }
+        object
+    }
+
+    /// The owner references of a routing object. One that was there before us is not ours to be deleted with the Canary.
+    fn owners(&self, live: Option<&Value>) -> Option<Value> {
+        let is_own = |live: &Value| {
+            let owners = live.get("metadata").map_or(&[] as &[Value], |metadata| list(metadata, "ownerReferences"));
+            owners.iter().any(|owner| owner["kind"] == "Canary" && owner["name"] == self.canary.name())
+        };
+        let owner = owner(self.canary).filter(|_| self.options.owned && live.is_none_or(is_own))?;
+        Some(json!([owner]))
+    }
 }
 
-/// The current object that `wanted` names, or why there is none.
-fn existing<'a>(current: &'a [Value], wanted: &ObjectReference, kind: &'static str) -> Result<&'a Value, Error> {
-    let missing = || Error::NotFound { kind, name: wanted.name.clone(), namespace: wanted.namespace.clone() };
-    find(current, wanted).ok_or_else(missing)
-}
-
-fn unreadable(canary: &Canary, kind: &'static str, problem: &str) -> Error {
-    let (name, namespace) = (canary.service_name().into(), canary.namespace().into());
+/// A problem with an object that was found.
+fn unreadable(reference: &ObjectReference, problem: impl Into<String>) -> Error {
+    let ObjectReference { kind, name, namespace, .. } = reference.clone();
     Error::Unreadable { kind, name, namespace, problem: problem.into() }
+}
+
+/// No [`End`]: the routes stay as the last run left them, all to the primary.
+fn stays(_: &Given<'_>) -> End {
+    End::default()
 }
 
 /// A member that is a list; nothing when it is not there.
@@ -275,37 +306,15 @@ fn list<'a>(object: &'a Value, member: &str) -> &'a [Value] {
     object.get(member).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// The weight of the service of that name in a list of weighted services; 0 when it gives none.
-fn share(services: &[Value], name: &str) -> Option<u32> {
-    let found = services.iter().find(|service| service["name"] == name)?;
+/// A list by JSON pointer; nothing when it is not there.
+fn list_at<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The member `weight` of the first item that `is_meant`; 0 when it gives none.
+fn share(items: &[Value], is_meant: impl Fn(&Value) -> bool) -> Option<u32> {
+    let found = items.iter().find(|item| is_meant(item))?;
     Some(found["weight"].as_u64().map_or(0, |weight| u32::try_from(weight).unwrap_or(u32::MAX)))
-}
-
-/// The owner references of a routing object. One that was there before us is not ours to be deleted with the Canary.
-fn owners(canary: &Canary, options: &Options, live: Option<&Value>) -> Option<Value> {
-    let is_own = |live: &Value| {
-        let owners = live.get("metadata").map_or(&[] as &[Value], |metadata| list(metadata, "ownerReferences"));
-        owners.iter().any(|owner| owner["kind"] == "Canary" && owner["name"] == canary.name())
-    };
-    let owner = owner(canary).filter(|_| options.owned && live.is_none_or(is_own))?;
-    Some(json!([owner]))
-}
-
-/// Metadata of a routing object: named after the apex service, with its labels and annotations, owned by the Canary.
-fn metadata(canary: &Canary, options: &Options, live: Option<&Value>) -> Value {
-    let apex = canary.spec.service.apex.clone().unwrap_or_default();
-    let mut metadata = json!({
-        "name": canary.service_name(),
-        "namespace": canary.namespace(),
-        "annotations": annotations(&apex.annotations),
-    });
-    if !apex.labels.is_empty() {
-        metadata["labels"] = json!(apex.labels);
-    }
-    if let Some(owners) = owners(canary, options, live) {
-        metadata["ownerReferences"] = owners;
-    }
-    metadata
 }
 
 /// A user's annotations without Flux's own, which belong to the object they were copied from, and with [`UNMANAGED`].

@@ -35,6 +35,8 @@ pub enum Write {
     Apply(Value),
     /// Merge into an object that is somebody else's.
     Patch(ObjectReference, Value),
+    /// Delete an object of ours.
+    Delete(ObjectReference),
     /// Remember the session cookies in the Canary's status.
     Cookies(router::Cookies),
 }
@@ -272,6 +274,14 @@ impl<'a> World<'a> {
         let patch = |selector: Selector| json!({"spec": {"selector": {selector.label: selector.value}}});
         let pair = id.zip(selector).filter(|_| !has_no_pods(self.canary));
         pair.map(|(id, selector)| Write::Patch(id, patch(selector))).into_iter().collect()
+    }
+
+    /// What gives the routes back that were there before, where they are known, when the Canary is deleted.
+    pub fn restore_routes(&self) -> Vec<Write> {
+        let end = router::finalize(self.canary, &self.options.router, self.objects);
+        let patches = end.patch.into_iter().map(|(id, patch)| Write::Patch(id, patch));
+        let writes = end.apply.into_iter().map(Write::Apply).chain(patches);
+        writes.chain(end.delete.into_iter().map(Write::Delete)).collect()
     }
 
     fn service(&self, role: service::Role) -> Result<Option<Write>, String> {

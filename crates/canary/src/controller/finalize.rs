@@ -44,6 +44,8 @@ impl Rollouts {
         }
         let writes = scene.world(&self.objects).restore_apex();
         self.write(&mut scene, writes).await?;
+        let writes = scene.world(&self.objects).restore_routes();
+        self.write(&mut scene, writes).await?;
         self.tell(canary, &names.terminated()).await?;
         let left: Vec<_> = canary.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect();
         match self.context.store.patch(&id, SOURCE, &json!({"metadata": {"finalizers": left}})).await {

@@ -14,7 +14,7 @@ use crate::{
     analysis::{self, Kind},
     machine::Measurement,
     metrics::{self, GatewayMetrics, Implementation, Observer, Scene, Source},
-    router::Provider,
+    router,
 };
 
 /// How long a GatewayClass is taken for unchanged.
@@ -92,7 +92,7 @@ impl Rollouts {
 
     /// Whose series the builtin queries read: for a Gateway, those of whatever serves it.
     pub(super) async fn observer(&self, canary: &Canary, named: Observer) -> Observer {
-        let is_gateway = matches!(Provider::of(canary, &self.objects.router), Provider::GatewayApi(_));
+        let is_gateway = router::is_gateway_api(canary, &self.objects.router);
         match (is_gateway, self.options.gateway_metrics) {
             (true, GatewayMetrics::Detect) if self.context.store.is_standalone() => Observer::Local,
             (true, GatewayMetrics::Detect) if named == Observer::Http => {

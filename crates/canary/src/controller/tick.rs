@@ -200,6 +200,9 @@ impl Rollouts {
                     let written = self.context.store.patch(&id, SOURCE, &patch).await?;
                     scene.put(written);
                 }
+                Write::Delete(id) => {
+                    self.context.store.delete(&id).await?;
+                }
                 Write::Cookies(cookies) => {
                     let before = scene.canary.status().into_owned();
                     let mut status = before.clone();

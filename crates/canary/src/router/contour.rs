@@ -2,68 +2,81 @@
 //!
 //! Source: reference progressive-delivery.md, E "Contour".
 
-use api::{
-    flagger::{Canary, StringMatch},
-    meta::ObjectReference,
-};
+use api::{flagger::StringMatch, meta::ObjectReference};
 use serde_json::{Value, json};
 
-use super::{Change, Error, Options, Weights, list, service_names, share};
+use super::{
+    Change, Error, Given, Router, Weights, list, list_at,
+    ownership::{self, Bases, Rule},
+    service_names, share, stays, unreadable,
+};
 
-const KIND: &str = "HTTPProxy";
+/// Contour.
+pub const ROUTER: Router =
+    Router { objects: |given| Ok(vec![reference(given)]), routes, written: weights, weights, finalize: stays };
 
-/// The HTTPProxy of a Canary.
-pub fn reference(canary: &Canary) -> ObjectReference {
-    super::reference(canary, "projectcontour.io/v1", KIND, canary.service_name())
+fn reference(given: &Given<'_>) -> ObjectReference {
+    given.reference("projectcontour.io/v1", "HTTPProxy", given.canary.service_name())
+}
+
+fn routes(given: &Given<'_>, weights: Weights) -> Result<Change, Error> {
+    let reference = reference(given);
+    let live = given.find(&reference).map_or(&[] as &[Value], |live| list_at(live, "/spec/routes"));
+    let kind = |route: &Value| if is_ours(given, route) { Rule::Base } else { Rule::Foreign };
+    let routes = ownership::place(live, kind, Bases::Last, |base| ours(given, weights, base))?;
+    let mut spec = json!({ "routes": routes });
+    if !given.options.ingress_class.is_empty() {
+        spec["ingressClassName"] = json!(given.options.ingress_class);
+    }
+    Ok(Change { apply: vec![given.labelled(&reference, spec)], cookies: None })
 }
 
 /// One route with both services; for A/B testing, before it, one that asks for the headers.
-pub fn routes(canary: &Canary, options: &Options, weights: Weights, current: &[Value]) -> Result<Change, Error> {
-    let prefix = canary.spec.service.matches.first().and_then(|first| first.uri.as_ref()?.prefix.clone());
-    let prefix = prefix.filter(|prefix| !prefix.is_empty()).unwrap_or_else(|| "/".into());
-    let analysis = canary.analysis();
+fn ours(given: &Given<'_>, weights: Weights, base: Option<&Value>) -> Result<Vec<Value>, Error> {
+    let prefix = given.canary.spec.service.matches.first().and_then(|first| first.uri.as_ref()?.prefix.clone());
+    let prefix = prefix.filter(|prefix| !prefix.is_empty()).map(|prefix| json!([{ "prefix": prefix }]));
+    let kept = base.and_then(|base| base.get("conditions")).filter(|conditions| !list_at(conditions, "").is_empty());
+    let plain = prefix.or_else(|| kept.cloned()).unwrap_or_else(|| json!([{"prefix": "/"}]));
+    let path = list_at(&plain, "").iter().find_map(|condition| condition["prefix"].as_str()).unwrap_or("/");
+    let analysis = given.canary.analysis();
     let headers = analysis.matches.iter().flat_map(|request| &request.headers);
     let conditions = headers
-        .map(|(name, value)| Ok(json!({"prefix": prefix, "header": header(name, value)?})))
+        .map(|(name, value)| Ok(json!({"prefix": path, "header": header(name, value)?})))
         .collect::<Result<Vec<_>, Error>>()?;
-    let plain = [json!({"prefix": prefix})];
-    let routes = if conditions.is_empty() {
-        vec![route(canary, &plain, weights)]
-    } else {
-        vec![route(canary, &conditions, weights), route(canary, &plain, Weights::PRIMARY)]
-    };
-    let mut spec = json!({ "routes": routes });
-    if !options.ingress_class.is_empty() {
-        spec["ingressClassName"] = json!(options.ingress_class);
+    if conditions.is_empty() {
+        return Ok(vec![route(given, base, &plain, weights)]);
     }
-    let proxy = json!({
-        "apiVersion": reference(canary).api_version,
-        "kind": KIND,
-        "metadata": super::metadata(canary, options, super::find(current, &reference(canary))),
-        "spec": spec,
-    });
-    Ok(Change { apply: vec![proxy], cookies: None })
+    let tested = route(given, base, &json!(conditions), weights);
+    Ok(vec![tested, route(given, base, &plain, Weights::PRIMARY)])
 }
 
-/// The weights of the first route.
-pub fn weights(canary: &Canary, current: &[Value]) -> Result<Weights, Error> {
-    let proxy = super::existing(current, &reference(canary), KIND)?;
-    let (_, primary, canary_service) = service_names(canary);
-    let services = proxy.pointer("/spec/routes/0").map_or(&[] as &[Value], |route| list(route, "services"));
-    match (share(services, &primary), share(services, &canary_service)) {
+/// The weights of the first route of ours.
+fn weights(given: &Given<'_>) -> Result<Weights, Error> {
+    let reference = reference(given);
+    let routes = list_at(given.existing(&reference)?, "/spec/routes");
+    let services =
+        routes.iter().find(|route| is_ours(given, route)).map_or(&[] as &[Value], |route| list(route, "services"));
+    let (_, primary, canary) = service_names(given.canary);
+    let of = |name: &str| share(services, |service| service["name"] == name);
+    match (of(&primary), of(&canary)) {
         (Some(primary), Some(canary)) => Ok(Weights { primary, canary, mirrored: false }),
-        _ => {
-            Err(super::unreadable(canary, KIND, "has no first route with both the primary and the canary as services"))
-        }
+        _ => Err(unreadable(&reference, "has no first route with both the primary and the canary as services")),
     }
 }
 
-fn route(canary: &Canary, conditions: &[Value], weights: Weights) -> Value {
-    let (_, primary, canary_service) = service_names(canary);
-    let spec = &canary.spec.service;
+fn is_ours(given: &Given<'_>, route: &Value) -> bool {
+    let (apex, primary, canary) = service_names(given.canary);
+    let mut names = list(route, "services").iter().filter_map(|service| service["name"].as_str());
+    names.any(|name| name == apex || name == primary || name == canary)
+}
+
+fn route(given: &Given<'_>, base: Option<&Value>, conditions: &Value, weights: Weights) -> Value {
+    let names = service_names(given.canary);
+    let (_, primary, canary) = &names;
+    let spec = &given.canary.spec.service;
     let service = |name: &str, weight: u32| {
         // Linkerd's proxy in front of Contour needs to be told the real destination.
-        let target = format!("{name}.{}.svc.cluster.local:{}", canary.namespace(), spec.port);
+        let target = format!("{name}.{}.svc.cluster.local:{}", given.canary.namespace(), spec.port);
         json!({
             "name": name,
             "port": spec.port,
@@ -71,8 +84,11 @@ fn route(canary: &Canary, conditions: &[Value], weights: Weights) -> Value {
             "requestHeadersPolicy": {"set": [{"name": "l5d-dst-override", "value": target}]},
         })
     };
-    let services = [service(&primary, weights.primary), service(&canary_service, weights.canary)];
-    let mut route = json!({ "conditions": conditions, "services": services });
+    let ours = vec![service(primary, weights.primary), service(canary, weights.canary)];
+    let before = base.map_or(&[] as &[Value], |base| list(base, "services"));
+    let known = [names.0.clone(), primary.clone(), canary.clone()];
+    let name = |service: &Value| service["name"].as_str().map(str::to_owned);
+    let mut route = json!({"conditions": conditions, "services": ownership::destinations(before, ours, &known, name)});
     if let Some(timeout) = spec.timeout.as_deref().filter(|timeout| !timeout.is_empty()) {
         route["timeoutPolicy"] = json!({"response": timeout, "idle": "5m"});
     }
@@ -86,7 +102,7 @@ fn route(canary: &Canary, conditions: &[Value], weights: Weights) -> Value {
         }
         route["retryPolicy"] = policy;
     }
-    route
+    ownership::merged(base, &route)
 }
 
 /// A header condition. Contour knows neither prefix nor suffix: a part of the value must do.

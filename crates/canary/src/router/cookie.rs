@@ -48,6 +48,19 @@ impl Cookies {
     }
 }
 
+impl Cookies {
+    /// The regular expressions by which rules for users with a cookie are told from others.
+    pub fn patterns(canary: &Canary) -> Vec<String> {
+        let status = canary.status();
+        let cookies = [
+            &status.session_affinity_cookie,
+            &status.primary_session_affinity_cookie,
+            &status.previous_session_affinity_cookie,
+        ];
+        cookies.into_iter().filter(|cookie| !cookie.is_empty()).map(|cookie| pattern(cookie)).collect()
+    }
+}
+
 /// Name of the primary's cookie, if it has one.
 pub fn primary_name(affinity: &SessionAffinity) -> Option<&str> {
     affinity.primary_cookie_name.as_deref().filter(|name| !name.is_empty())

@@ -1,91 +1,56 @@
-//! The providers that a Canary can name.
-
-use std::fmt;
+//! The providers that a Canary can name, and their routers.
 
 use api::flagger::Canary;
 
-use super::Options;
+use super::{
+    Error, Given, Options, Router, apisix, contour, gatewayapi, gloo, istio, knative, kubernetes, kuma, nginx, skipper,
+    smi, traefik,
+};
 
-/// Providers that are known but for which no router is built in.
-const NOT_YET: [&str; 9] = ["apisix", "appmesh", "gloo", "knative", "kuma", "linkerd", "osm", "skipper", "smi"];
+/// The routers, by the part of a provider's name before the colon. Every other name means Istio.
+/// Source: reference progressive-delivery.md, A.2 `provider`.
+const ROUTERS: [(&str, &Router); 13] = [
+    ("apisix", &apisix::ROUTER),
+    ("contour", &contour::ROUTER),
+    ("gatewayapi", &gatewayapi::ROUTER),
+    ("gloo", &gloo::ROUTER),
+    ("istio", &istio::ROUTER),
+    ("knative", &knative::ROUTER),
+    ("kubernetes", &kubernetes::ROUTER),
+    ("kuma", &kuma::ROUTER),
+    ("linkerd", &smi::ROUTER),
+    ("nginx", &nginx::ROUTER),
+    ("skipper", &skipper::ROUTER),
+    ("smi", &smi::ROUTER),
+    ("traefik", &traefik::ROUTER),
+];
 
-/// Who routes. Source: reference progressive-delivery.md, A.2 `provider`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Provider {
-    /// Nobody: the apex service always points at the primary.
-    Kubernetes,
-    /// Any implementation of the Gateway API.
-    GatewayApi(Version),
-    /// Istio; unknown names mean it too.
-    Istio,
-    /// ingress-nginx.
-    Nginx,
-    /// Contour.
-    Contour,
-    /// Traefik.
-    Traefik,
-    /// Known, but no router is built in for it. The text is the one given.
-    Other(String),
+/// Products that have come to their end. Differs: the original still routes through them.
+const RETIRED: [(&str, &str); 2] = [
+    (
+        "appmesh",
+        "AWS ended App Mesh on 2026-09-30; use gatewayapi:v1 with Amazon VPC Lattice or another implementation, or istio",
+    ),
+    ("osm", "Open Service Mesh was archived in 2023; use gatewayapi:v1 or istio"),
+];
+
+/// The provider in effect: the Canary's, else the controller's.
+pub fn name<'a>(canary: &'a Canary, options: &'a Options) -> &'a str {
+    canary.spec.provider.as_deref().filter(|provider| !provider.is_empty()).unwrap_or(&options.mesh_provider)
 }
 
-/// Version of the Gateway API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// `v1`
-    V1,
-    /// `v1beta1`
-    V1Beta1,
+/// The part of a provider's name that picks the router; after it come a version and, with SMI, the mesh.
+pub fn base(name: &str) -> &str {
+    name.split(':').next().unwrap_or(name)
 }
 
-impl Version {
-    /// As in `apiVersion`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::V1 => "v1",
-            Self::V1Beta1 => "v1beta1",
-        }
+/// The router of the provider in effect.
+pub fn router(given: &Given<'_>) -> Result<&'static Router, Error> {
+    let name = name(given.canary, given.options);
+    let base = base(name);
+    if let Some((_, why)) = RETIRED.iter().find(|(retired, _)| *retired == base) {
+        return Err(Error::Retired { provider: name.to_owned(), why });
     }
-}
-
-impl Provider {
-    /// The provider in effect: the Canary's, else the controller's.
-    pub fn of(canary: &Canary, options: &Options) -> Self {
-        let given = canary.spec.provider.as_deref().filter(|provider| !provider.is_empty());
-        Self::parse(given.unwrap_or(&options.mesh_provider))
-    }
-
-    /// The provider of that name.
-    pub fn parse(name: &str) -> Self {
-        match name {
-            "kubernetes" => Self::Kubernetes,
-            "gatewayapi:v1beta1" | "gatewayapi:v1alpha2" => Self::GatewayApi(Version::V1Beta1),
-            name if name.starts_with("gatewayapi") => Self::GatewayApi(Version::V1),
-            "nginx" => Self::Nginx,
-            "contour" => Self::Contour,
-            "traefik" => Self::Traefik,
-            name if NOT_YET.iter().any(|known| name == *known || name.starts_with(&format!("{known}:"))) => {
-                Self::Other(name.to_owned())
-            }
-            _ => Self::Istio,
-        }
-    }
-
-    /// Whether the provider moves no traffic by itself, so that only blue/green without traffic is possible.
-    pub const fn is_kubernetes(&self) -> bool {
-        matches!(self, Self::Kubernetes)
-    }
-}
-
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kubernetes => f.write_str("kubernetes"),
-            Self::GatewayApi(version) => write!(f, "gatewayapi:{}", version.as_str()),
-            Self::Istio => f.write_str("istio"),
-            Self::Nginx => f.write_str("nginx"),
-            Self::Contour => f.write_str("contour"),
-            Self::Traefik => f.write_str("traefik"),
-            Self::Other(name) => f.write_str(name),
-        }
-    }
+    let found = ROUTERS.iter().find(|(known, _)| *known == base);
+    Ok(found.map_or(&istio::ROUTER, |(_, router)| *router))
 }

@@ -33,6 +33,16 @@ pub(super) fn ingress(canary: &Canary, ingress: &TargetReference) -> Value {
     })
 }
 
+/// An ApisixRoute whose only rule leads to the apex service.
+pub(super) fn route(canary: &Canary, route: &TargetReference) -> Value {
+    let backend = json!({"serviceName": canary.service_name(), "servicePort": canary.spec.service.port});
+    json!({
+        "apiVersion": route.api_version, "kind": "ApisixRoute",
+        "metadata": {"name": route.name, "namespace": canary.namespace()},
+        "spec": {"http": [{"name": "app", "match": {"paths": ["/*"]}, "backends": [backend]}]},
+    })
+}
+
 /// An empty ConfigMap or Secret, given as `configmap/NAME` or `secret/NAME`.
 pub(super) fn config(canary: &Canary, config: &str) -> Value {
     let (kind, name) = config_parts(config);

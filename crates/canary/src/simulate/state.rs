@@ -18,7 +18,7 @@ use crate::{
     machine::{Effect, Measurement, Part, Samples, Shares},
     metrics::Observer,
     patch,
-    router::{self, Provider, Weights},
+    router::{self, Weights},
     workload::Kind,
     world::{self, World, Write},
 };
@@ -71,6 +71,7 @@ impl State {
         let mut wanted = vec![made_up::target(&self.canary, configs, image)];
         wanted.extend(self.canary.spec.autoscaler_ref.iter().map(|scaler| made_up::scaler(&self.canary, scaler)));
         wanted.extend(self.canary.spec.ingress_ref.iter().map(|ingress| made_up::ingress(&self.canary, ingress)));
+        wanted.extend(self.canary.spec.route_ref.iter().map(|route| made_up::route(&self.canary, route)));
         wanted.extend(configs.iter().map(|config| made_up::config(&self.canary, config)));
         for object in wanted {
             let id = ObjectReference::of(&object).unwrap_or_default();
@@ -216,10 +217,11 @@ impl State {
 
     /// The shares in effect; nothing without a router, or before there is a route.
     pub fn route(&self, now: Timestamp) -> Option<Weights> {
-        match self.provider() {
-            Provider::Kubernetes => None,
-            Provider::Other(_) => self.route,
-            _ => self.weights(now).ok(),
+        let options = &self.options.router;
+        match router::is_kubernetes(&self.canary, options) {
+            true => None,
+            false if self.has_built_in_route() => self.weights(now).ok(),
+            false => self.route,
         }
     }
 
@@ -291,12 +293,8 @@ impl State {
         self.find(&self.canary.spec.target_ref.kind, &self.canary.primary_name())
     }
 
-    fn provider(&self) -> Provider {
-        Provider::of(&self.canary, &self.options.router)
-    }
-
     fn has_built_in_route(&self) -> bool {
-        !matches!(self.provider(), Provider::Other(_))
+        router::objects(&self.canary, &self.options.router).is_ok()
     }
 
     fn write(&mut self, writes: Vec<Write>, now: Timestamp) {
@@ -308,6 +306,7 @@ impl State {
                         *object = patch::patched(object, &patch);
                     }
                 }
+                Write::Delete(id) => self.objects.retain(|object| ObjectReference::of(object).as_ref() != Some(&id)),
                 Write::Cookies(cookies) => {
                     let status = self.canary.status.get_or_insert_default();
                     status.session_affinity_cookie = cookies.session_affinity_cookie;

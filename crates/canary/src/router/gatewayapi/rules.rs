@@ -1,93 +1,165 @@
-//! The rules of the HTTPRoute: weighted, for the users of an A/B test, for users with a cookie; and other people's.
+//! The rules of the HTTPRoute: weighted, for the users of an A/B test, for users with a cookie.
 
-use api::flagger::{Canary, CorsPolicy, HeaderOperations, HttpRewrite};
+use api::flagger::{CorsPolicy, HeaderOperations, HttpRewrite};
 use serde_json::{Map, Value, json};
 
-use super::matches;
-use crate::router::{Cookies, Error, Weights, cookie, list, provider::Version, service_names};
+use super::{Version, matches};
+use crate::router::{Cookies, Error, Given, Weights, cookie, list, ownership, service_names};
 
-/// Filters that a Canary can express, so that those of a live rule are ours to write.
-const OURS: [&str; 5] = ["RequestHeaderModifier", "ResponseHeaderModifier", "URLRewrite", "RequestMirror", "CORS"];
-
-/// All rules which a Canary asks for, in order.
+/// The rules for the requests that the Canary names, or else a live rule; in order.
 pub fn ours(
-    canary: &Canary,
+    given: &Given<'_>,
     version: Version,
     weights: Weights,
     cookies: Option<&Cookies>,
+    base: Option<&Value>,
 ) -> Result<Vec<Value>, Error> {
-    let service = matches::of(&canary.spec.service.matches)?;
+    let mut service = matches::of(&given.canary.spec.service.matches)?;
+    if service.is_empty() && given.canary.spec.service.matches.is_empty() {
+        let kept = base.map_or(&[] as &[Value], |base| list(base, "matches"));
+        // A rule for everything is as good as none.
+        service.extend(kept.iter().filter(|_| *kept != [matches::everything()]).cloned());
+    }
     let all = if service.is_empty() { vec![matches::everything()] } else { service.clone() };
-    let tested = matches::of(&canary.analysis().matches)?;
-    let mut filters = filters(canary, version);
-    let plain = rule(canary, version, &all, &filters, json!([backend(canary, Side::Primary, 100)]));
-    if weights.mirrored {
+    let tested = matches::of(&given.canary.analysis().matches)?;
+    let maker = Maker { given, base, filters: filters(given, version, base), timeouts: timeouts(given, version) };
+    let mut plain = maker.rule(&all, &[], maker.backends(&[100]));
+    let mirror = if weights.mirrored {
         // Differs: the original adds this in blue/green only, so that a weighted canary with `mirror` never advances
         // (reference progressive-delivery.md, B.8 defect 4).
-        filters.push(mirror(canary));
-    }
-    let both = backends(canary, weights.primary, weights.canary);
+        vec![json!({"type": "RequestMirror", "requestMirror": {"backendRef": reference(given, Side::Canary)}})]
+    } else {
+        Vec::new()
+    };
+    let both = maker.backends(&[weights.primary, weights.canary]);
     if !tested.is_empty() {
-        let weighted = rule(canary, version, &matches::merge(&tested, &all), &filters, both);
+        let weighted = maker.rule(&matches::merge(&tested, &all), &mirror, both);
+        maker.name(&mut plain);
         return Ok(vec![weighted, plain]);
     }
-    let mut weighted = rule(canary, version, &all, &filters, both);
+    let mut weighted = maker.rule(&all, &mirror, both);
+    maker.name(&mut weighted);
     let mut rules = Vec::new();
-    if let (Some(cookies), Some(analysis)) = (cookies, &canary.spec.analysis)
+    if let (Some(cookies), Some(analysis)) = (cookies, &given.canary.spec.analysis)
         && let Some(affinity) = &analysis.session_affinity
     {
-        let sticky = |cookie: &str, filters: &[Value], primary: u32, canary_weight: u32| {
+        let sticky = |cookie: &str, more: &[Value], primary: u32, canary: u32| {
             let header =
                 json!({"headers": [{"type": "RegularExpression", "name": "Cookie", "value": cookie::pattern(cookie)}]});
-            let backends = backends(canary, primary, canary_weight);
-            rule(canary, version, &matches::merge(&[header], &service), filters, backends)
+            maker.rule(&matches::merge(&[header], &service), more, maker.backends(&[primary, canary]))
         };
         let (session, previous) = (&cookies.session_affinity_cookie, &cookies.previous_session_affinity_cookie);
         if weights.canary > 0 {
-            rules.push(sticky(session, &filters, 0, 100));
-            weighted["backendRefs"][1]["filters"] = json!([set_cookie(&cookie::set_canary(affinity, session))]);
+            rules.push(sticky(session, &mirror, 0, 100));
+            add_filter(&mut weighted["backendRefs"][1], set_cookie(&cookie::set_canary(affinity, session)));
             if cookie::primary_name(affinity).is_some() {
                 let primary = &cookies.primary_session_affinity_cookie;
-                rules.push(sticky(primary, &filters, 100, 0));
-                let value = cookie::set_primary(canary, affinity, primary);
-                weighted["backendRefs"][0]["filters"] = json!([set_cookie(&value)]);
+                rules.push(sticky(primary, &mirror, 100, 0));
+                let value = cookie::set_primary(given.canary, affinity, primary);
+                add_filter(&mut weighted["backendRefs"][0], set_cookie(&value));
             }
         } else if !previous.is_empty() {
-            filters.push(set_cookie(&cookie::remove(previous)));
-            rules.push(sticky(previous, &filters, weights.primary, weights.canary));
+            let more = [mirror, vec![set_cookie(&cookie::remove(previous))]].concat();
+            rules.push(sticky(previous, &more, weights.primary, weights.canary));
         }
     }
     rules.push(weighted);
     Ok(rules)
 }
 
-/// Adds what others put on the live route: their rules after ours, and on the weighted rule the members and filters
-/// that a Canary cannot express.
-pub fn keep_foreign(canary: &Canary, live: Option<&Value>, rules: &mut Vec<Value>) {
-    let (apex, primary, canary_service) = service_names(canary);
-    let live = live.and_then(|live| live.pointer("/spec/rules")).and_then(Value::as_array);
-    let is_ours = |rule: &&Value| {
-        let names = list(rule, "backendRefs").iter().filter_map(|backend| backend["name"].as_str());
-        names.into_iter().any(|name| name == apex || name == primary || name == canary_service)
-    };
-    let (own, foreign): (Vec<&Value>, Vec<&Value>) = live.into_iter().flatten().partition(is_ours);
-    // The weighted rule is the last with both backends; with A/B testing, the first.
-    let has_both = |rule: &Value| list(rule, "backendRefs").len() > 1;
-    let last = own.iter().rev().find(|rule| has_both(rule)).copied();
-    if let (Some(live), Some(ours)) = (last, rules.iter_mut().rev().find(|rule| has_both(rule))) {
-        for (member, value) in live.as_object().into_iter().flatten() {
-            if !["matches", "filters", "backendRefs", "timeouts"].contains(&member.as_str()) {
-                ours[member] = value.clone();
-            }
+/// Makes rules of what the Canary says and of what others put on the live one.
+struct Maker<'a> {
+    given: &'a Given<'a>,
+    base: Option<&'a Value>,
+    filters: Vec<Value>,
+    timeouts: Map<String, Value>,
+}
+
+impl Maker<'_> {
+    fn rule(&self, matches: &[Value], more: &[Value], backends: Vec<Value>) -> Value {
+        let members = self.base.and_then(Value::as_object).into_iter().flatten();
+        let foreign =
+            members.filter(|(member, _)| !["matches", "filters", "backendRefs", "name"].contains(&member.as_str()));
+        let mut rule: Map<_, _> = foreign.map(|(member, value)| (member.clone(), value.clone())).collect();
+        rule.insert("matches".into(), json!(matches));
+        rule.insert("backendRefs".into(), json!(backends));
+        let filters = joined(&self.filters, more);
+        if !filters.is_empty() {
+            rule.insert("filters".into(), json!(filters));
         }
-        let is_known = |filter: &&Value| filter["type"].as_str().is_some_and(|kind| OURS.contains(&kind));
-        let kept: Vec<Value> = list(live, "filters").iter().filter(|filter| !is_known(filter)).cloned().collect();
-        if !kept.is_empty() {
-            let filters = list(ours, "filters").iter().cloned().chain(kept).collect();
-            ours["filters"] = Value::Array(filters);
+        if !self.timeouts.is_empty() {
+            let ours = Value::Object(self.timeouts.clone());
+            let timeouts = ownership::merged(rule.get("timeouts"), &ours);
+            rule.insert("timeouts".into(), timeouts);
+        }
+        Value::Object(rule)
+    }
+
+    /// Gives a rule the live one's name, which no two rules may share.
+    fn name(&self, rule: &mut Value) {
+        if let Some(name) = self.base.and_then(|base| base.get("name")) {
+            rule["name"] = name.clone();
         }
     }
-    rules.extend(foreign.into_iter().cloned());
+
+    /// The primary and, if it has a weight too, the canary; then other people's backends.
+    fn backends(&self, weights: &[u32]) -> Vec<Value> {
+        let names = service_names(self.given.canary);
+        let ours = [Side::Primary, Side::Canary].into_iter().zip(weights).map(|(side, weight)| {
+            let mut backend = reference(self.given, side);
+            backend["weight"] = json!(weight);
+            backend
+        });
+        let live: Vec<Value> =
+            self.base.map_or(&[] as &[Value], |base| list(base, "backendRefs")).iter().map(without_cookie).collect();
+        let name = |backend: &Value| backend["name"].as_str().map(str::to_owned);
+        ownership::destinations(&live, ours.collect(), &[names.0, names.1, names.2], name)
+    }
+}
+
+/// A filter in the place of the one of its type, where one may be there once only.
+fn joined(filters: &[Value], more: &[Value]) -> Vec<Value> {
+    let mut joined = filters.to_vec();
+    for filter in more {
+        let same = joined
+            .iter_mut()
+            .find(|other| filter["type"] == "ResponseHeaderModifier" && other["type"] == filter["type"]);
+        match same {
+            Some(other) => {
+                let added = list(&other["responseHeaderModifier"], "add").to_vec();
+                let more = list(&filter["responseHeaderModifier"], "add").to_vec();
+                other["responseHeaderModifier"]["add"] = json!([added, more].concat());
+            }
+            None => joined.push(filter.clone()),
+        }
+    }
+    joined
+}
+
+fn add_filter(backend: &mut Value, filter: Value) {
+    backend["filters"] = json!(joined(list(backend, "filters"), &[filter]));
+}
+
+/// A live backend without the cookie that we had it set.
+fn without_cookie(backend: &Value) -> Value {
+    let mut backend = backend.clone();
+    if let Some(filters) = backend.get_mut("filters").and_then(Value::as_array_mut) {
+        for filter in filters.iter_mut() {
+            if let Some(added) = filter.pointer_mut("/responseHeaderModifier/add").and_then(Value::as_array_mut) {
+                added.retain(|header| header["name"] != "Set-Cookie");
+            }
+        }
+        filters.retain(|filter| {
+            let modifier = filter.get("responseHeaderModifier").and_then(Value::as_object);
+            modifier.is_none_or(|modifier| {
+                modifier.values().any(|value| value.as_array().is_none_or(|list| !list.is_empty()))
+            })
+        });
+        if filters.is_empty() {
+            backend.as_object_mut().map(|members| members.remove("filters"));
+        }
+    }
+    backend
 }
 
 /// A backend's role.
@@ -97,51 +169,47 @@ enum Side {
     Canary,
 }
 
-fn rule(canary: &Canary, version: Version, matches: &[Value], filters: &[Value], backends: Value) -> Value {
-    let service = &canary.spec.service;
-    let mut rule = json!({ "matches": matches, "backendRefs": backends });
-    if !filters.is_empty() {
-        rule["filters"] = json!(filters);
-    }
-    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty()).map(Value::String);
-    let timeouts = [("request", given(&service.timeout)), ("backendRequest", given(&service.backend_timeout))];
-    let timeouts: Map<_, _> = timeouts.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect();
-    if version == Version::V1 && !timeouts.is_empty() {
-        rule["timeouts"] = Value::Object(timeouts);
-    }
-    rule
-}
-
-fn backends(canary: &Canary, primary: u32, canary_weight: u32) -> Value {
-    json!([backend(canary, Side::Primary, primary), backend(canary, Side::Canary, canary_weight)])
-}
-
-fn backend(canary: &Canary, side: Side, weight: u32) -> Value {
-    let mut backend = reference(canary, side);
-    backend["weight"] = json!(weight);
-    backend
-}
-
-fn reference(canary: &Canary, side: Side) -> Value {
-    let (_, primary, canary_service) = service_names(canary);
+fn reference(given: &Given<'_>, side: Side) -> Value {
+    let (_, primary, canary_service) = service_names(given.canary);
     let name = match side {
         Side::Primary => primary,
         Side::Canary => canary_service,
     };
-    json!({"group": "", "kind": "Service", "name": name, "port": canary.spec.service.port})
-}
-
-fn mirror(canary: &Canary) -> Value {
-    json!({"type": "RequestMirror", "requestMirror": {"backendRef": reference(canary, Side::Canary)}})
+    json!({"group": "", "kind": "Service", "name": name, "port": given.canary.spec.service.port})
 }
 
 fn set_cookie(value: &str) -> Value {
     json!({"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": [{"name": "Set-Cookie", "value": value}]}})
 }
 
-/// The filters of `spec.service`, in the order of the reference.
-fn filters(canary: &Canary, version: Version) -> Vec<Value> {
-    let service = &canary.spec.service;
+fn timeouts(given: &Given<'_>, version: Version) -> Map<String, Value> {
+    let service = &given.canary.spec.service;
+    let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty()).map(Value::String);
+    let timeouts = [("request", text(&service.timeout)), ("backendRequest", text(&service.backend_timeout))];
+    let timeouts = timeouts.into_iter().filter(|_| version == Version::V1);
+    timeouts.filter_map(|(name, value)| Some((name.into(), value?))).collect()
+}
+
+/// The filters of `spec.service`, in the order of the reference, then those that others put on the live rule. Of a type
+/// that both have the Canary's counts, as it may be there only once; copies of requests go wherever anybody wants them.
+fn filters(given: &Given<'_>, version: Version, base: Option<&Value>) -> Vec<Value> {
+    let ours = asked_for(given, version);
+    let (_, _, canary) = service_names(given.canary);
+    let mirrored = |filter: &Value| filter.pointer("/requestMirror/backendRef/name").cloned();
+    let is_ours = |live: &Value| match live["type"].as_str() {
+        Some("ExtensionRef") => false,
+        Some("RequestMirror") => {
+            mirrored(live) == Some(json!(canary)) || ours.iter().any(|filter| mirrored(filter) == mirrored(live))
+        }
+        _ => ours.iter().any(|filter| filter["type"] == live["type"]),
+    };
+    let live = base.map_or(&[] as &[Value], |base| list(base, "filters")).iter();
+    let kept: Vec<Value> = live.filter(|live| !is_ours(live)).cloned().collect();
+    [ours, kept].concat()
+}
+
+fn asked_for(given: &Given<'_>, version: Version) -> Vec<Value> {
+    let service = &given.canary.spec.service;
     let headers = service.headers.clone().unwrap_or_default();
     let mut filters = Vec::new();
     if let Some(request) = &headers.request {

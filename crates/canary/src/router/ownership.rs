@@ -1,0 +1,180 @@
+//! Whose is what on an object that we share with its user. Lists are written whole, so what others put into them has to be
+//! written again; maps are merged by whoever applies them.
+
+use api::meta::ObjectReference;
+use serde_json::{Map, Value};
+
+/// The object as it will be once `ours` is applied to `live`: maps are merged, everything else is replaced.
+pub fn merged(live: Option<&Value>, ours: &Value) -> Value {
+    let (Some(Value::Object(live)), Value::Object(ours)) = (live, ours) else { return ours.clone() };
+    let mut merged = live.clone();
+    for (key, value) in ours {
+        let value = self::merged(live.get(key), value);
+        merged.insert(key.clone(), value);
+    }
+    Value::Object(merged)
+}
+
+/// The current object that `wanted` names; its API version does not matter.
+pub fn find<'a>(current: &'a [Value], wanted: &ObjectReference) -> Option<&'a Value> {
+    current.iter().find(|object| {
+        ObjectReference::of(object).is_some_and(|found| {
+            let namespace = match found.namespace.as_str() {
+                "" if !wanted.namespace.is_empty() => "default",
+                namespace => namespace,
+            };
+            found.kind == wanted.kind
+                && found.group() == wanted.group()
+                && found.name == wanted.name
+                && namespace == wanted.namespace
+        })
+    })
+}
+
+/// Whether two objects are equal but for empty members, which an API server leaves out.
+pub fn same(a: &Value, b: &Value) -> bool {
+    fn pruned(value: &Value) -> Value {
+        let empty = |value: &Value| match value {
+            Value::Null => true,
+            Value::Object(members) => members.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            _ => false,
+        };
+        match value {
+            Value::Object(members) => members
+                .iter()
+                .map(|(key, value)| (key.clone(), pruned(value)))
+                .filter(|(_, value)| !empty(value))
+                .collect::<Map<_, _>>()
+                .into(),
+            Value::Array(items) => items.iter().map(pruned).collect::<Vec<_>>().into(),
+            other => other.clone(),
+        }
+    }
+    pruned(a) == pruned(b)
+}
+
+/// A list of weighted destinations: ours first, each with what others put on the live one of its name, then the live ones
+/// that lead elsewhere. `name` gives the service that an item leads to; items of `names` are ours.
+pub fn destinations(
+    live: &[Value],
+    ours: Vec<Value>,
+    names: &[String],
+    name: impl Fn(&Value) -> Option<String>,
+) -> Vec<Value> {
+    let of = |wanted: &Value| live.iter().find(|item| name(item).is_some() && name(item) == name(wanted));
+    let foreign = live.iter().filter(|item| name(item).is_some_and(|name| !names.contains(&name)));
+    ours.iter().map(|ours| merged(of(ours), ours)).chain(foreign.cloned()).collect()
+}
+
+/// What a rule of a live list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Somebody else's: it leads elsewhere, or to one of our services on purpose.
+    Foreign,
+    /// It says which requests are ours.
+    Base,
+    /// Made from a base, for users with a cookie or for a test.
+    Derived,
+}
+
+/// Which of several bases ours take the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bases {
+    /// All, each by rules of its own.
+    Each,
+    /// The last, and the others go: the Canary says itself which requests are meant.
+    Last,
+}
+
+/// The live list with `ours`, which are made from a base, in the place of the bases; at the end if there is none.
+pub fn place<E>(
+    live: &[Value],
+    kind: impl Fn(&Value) -> Rule,
+    bases: Bases,
+    ours: impl Fn(Option<&Value>) -> Result<Vec<Value>, E>,
+) -> Result<Vec<Value>, E> {
+    let last = live.iter().rposition(|rule| kind(rule) == Rule::Base);
+    let mut placed = Vec::new();
+    for (index, rule) in live.iter().enumerate() {
+        match kind(rule) {
+            Rule::Foreign => placed.push(rule.clone()),
+            Rule::Base if bases == Bases::Each || last == Some(index) => placed.extend(ours(Some(rule))?),
+            Rule::Base | Rule::Derived => {}
+        }
+    }
+    if last.is_none() {
+        placed.extend(ours(None)?);
+    }
+    Ok(placed)
+}
+
+/// How rules that match requests and split them among services are told apart.
+#[derive(Clone, Debug)]
+pub struct Sorting<'a> {
+    /// Apex, primary and canary service.
+    pub names: (String, String, String),
+    /// Member with the matches of a rule.
+    pub matches: &'static str,
+    /// Members of a match that a test adds.
+    pub conditions: &'static [&'static str],
+    /// The match that a rule without any has.
+    pub everything: Value,
+    /// The services that a rule leads to.
+    pub services: fn(&Value) -> Vec<&str>,
+    /// The live rules.
+    pub live: &'a [Value],
+    /// The patterns of session cookies.
+    pub cookies: Vec<String>,
+}
+
+impl Sorting<'_> {
+    /// What a live rule is.
+    pub fn kind(&self, rule: &Value) -> Rule {
+        let (apex, primary, canary) = &self.names;
+        let services = (self.services)(rule);
+        let leads_to = |name: &String| services.contains(&name.as_str());
+        let matches = self.matches(rule);
+        if leads_to(primary) && leads_to(canary) {
+            let text = Value::Array(matches.clone()).to_string();
+            let is_sticky = self.cookies.iter().any(|pattern| text.contains(pattern.as_str()));
+            let is_tested = self.live.iter().any(|other| self.is_rest(other) && self.extends(&matches, other));
+            return if is_sticky || is_tested { Rule::Derived } else { Rule::Base };
+        }
+        let is_rest = |both: &Value| {
+            let services = (self.services)(both);
+            let has_both = services.contains(&primary.as_str()) && services.contains(&canary.as_str());
+            has_both && self.extends(&self.matches(both), rule)
+        };
+        match leads_to(apex) || self.is_rest(rule) && self.live.iter().any(is_rest) {
+            true => Rule::Base,
+            false => Rule::Foreign,
+        }
+    }
+
+    /// Whether a rule leads to the primary and not to the canary, as that for the requests outside a test does.
+    fn is_rest(&self, rule: &Value) -> bool {
+        let services = (self.services)(rule);
+        services.contains(&self.names.1.as_str()) && !services.contains(&self.names.2.as_str())
+    }
+
+    /// Whether the matches are those of `rest` with conditions of a test.
+    fn extends(&self, matches: &[Value], rest: &Value) -> bool {
+        let rest = self.matches(rest);
+        let plain: Vec<Value> = rest.iter().map(|request| self.plain(request)).collect();
+        *matches != *rest && matches.iter().all(|request| plain.contains(&self.plain(request)))
+    }
+
+    fn matches(&self, rule: &Value) -> Vec<Value> {
+        match rule.get(self.matches).and_then(Value::as_array) {
+            Some(matches) if !matches.is_empty() => matches.clone(),
+            _ => vec![self.everything.clone()],
+        }
+    }
+
+    fn plain(&self, request: &Value) -> Value {
+        let members = request.as_object().into_iter().flatten();
+        let kept = members.filter(|(member, _)| !self.conditions.contains(&member.as_str()));
+        kept.map(|(member, value)| (member.clone(), value.clone())).collect()
+    }
+}
