@@ -78,6 +78,8 @@ fn arguments(installation: &Installation) -> Vec<String> {
         format!("--controllers={}", stages.join(",")),
         "--storage-path=/data".into(),
         "--log-encoding=json".into(),
+        // Also with one pod: Flux's and Flagger's own controllers hold the same Leases, so that old and new never act together.
+        "--enable-leader-election".into(),
     ];
     fixed.into_iter().chain(installation.arguments.iter().cloned()).collect()
 }
