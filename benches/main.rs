@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "the demo's world is shared; not every part of it is measured")]
 #[path = "../src/demo.rs"]
 mod demo;
+mod hooks;
 mod scan;
 
 use std::{path::Path, time::Duration};
@@ -34,6 +35,8 @@ fn main() -> anyhow::Result<()> {
         scan::cold(1000, "5 s").await?;
         update(0, "25 ms").await?;
         update(999, "30 ms").await?;
+        hooks::hooks().await?;
+        hooks::events().await?;
         idle().await
     })
 }

@@ -6,6 +6,7 @@ pub mod child;
 pub mod cluster;
 pub mod install;
 pub mod look;
+pub mod notify;
 pub mod run;
 pub mod scanner;
 pub mod update;
@@ -64,6 +65,12 @@ pub enum Verb {
     Markers(update::Markers),
     /// The commit message that an automation would write.
     Message(update::Message),
+    /// What Alerts and Providers would make of an event, without sending anything.
+    Notify(notify::Notify),
+    /// What a webhook would wake, and why not: a call judged as the running slipway judges it.
+    Receive(notify::Receive),
+    /// Flagger's load tester API: gates, and tasks for webhooks.
+    Loadtester(notify::Loadtester),
     /// What a Canary would do: its routes, its queries, a rehearsal.
     #[command(subcommand)]
     Canary(canary::Canary),

@@ -11,10 +11,13 @@ mod get;
 mod image;
 mod install;
 mod kinds;
+mod loadtester;
 pub mod mark;
 mod markers;
 mod message;
+mod notify;
 mod objects;
+mod receive;
 mod reconcile;
 mod run;
 mod scan;
@@ -78,6 +81,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Verb::Set(args) => set::run(&args),
         Verb::Markers(args) => markers::run(&args),
         Verb::Message(args) => message::run(&args),
+        Verb::Notify(args) => notify::run(&args),
+        Verb::Receive(args) => receive::run(&args),
+        Verb::Loadtester(args) => loadtester::run(args),
         Verb::Canary(verb) => canary::run(&verb),
         Verb::Install(args) => install::run(&args),
         Verb::Uninstall(args) => uninstall::run(&args),

@@ -12,9 +12,12 @@ use std::{
 use anyhow::{Context as _, ensure};
 use canary::metrics::GatewayMetrics;
 
-use crate::args::{
-    run::{LogEncoding, Run, Stage},
-    scanner::Scanner,
+use crate::{
+    args::{
+        run::{LogEncoding, Run, Stage},
+        scanner::Scanner,
+    },
+    serve::hooks,
 };
 
 /// Where objects live.
@@ -57,6 +60,14 @@ pub struct Config {
     pub storage: PathBuf,
     /// Address of health, metrics and pages.
     pub listen: SocketAddr,
+    /// Address of webhooks.
+    pub receiver_listen: hooks::Place,
+    /// Where events of other controllers are taken.
+    pub events_listen: Option<SocketAddr>,
+    /// Where events are posted to.
+    pub events_addr: Option<String>,
+    /// What alerts and Receivers are told.
+    pub notification: notification::Settings,
     /// Prometheus for Canaries that name none.
     pub metrics_server: String,
     /// Router for Canaries that name none.
@@ -112,6 +123,18 @@ impl Config {
             stages,
             storage,
             listen: args.listen.unwrap_or_else(|| SocketAddr::from((address, 8080))),
+            receiver_listen: args
+                .receiver_listen
+                .map_or(hooks::Place::Default(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9292))), hooks::Place::Asked),
+            events_listen: args.events_listen,
+            events_addr: args.events_addr,
+            notification: notification::Settings {
+                rate_limit: args.rate_limit_interval.get(),
+                max_age: args.notification_max_age.get(),
+                no_cross_namespace_refs: args.no_cross_namespace_refs,
+                external_url: args.external_url,
+                ..Default::default()
+            },
             metrics_server: server,
             mesh_provider: args.mesh_provider,
             gateway_metrics: args.gateway_metrics,

@@ -14,7 +14,7 @@ use self::lead::{Guarded, Lead};
 use crate::{
     args::run::{LogEncoding, Stage},
     config::{Config, Place, cluster},
-    serve::Server,
+    serve::{self, Server},
 };
 
 /// How long what is under way may take after a signal to end.
@@ -57,13 +57,20 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     ended
 }
 
-/// Waits for SIGTERM or SIGINT; a controller that ends by itself is an error.
-async fn wait(tasks: &mut JoinSet<Result<(), Lost>>) -> anyhow::Result<()> {
+/// Waits for SIGTERM or SIGINT.
+pub async fn signalled() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// Waits for a signal to end; a controller that ends by itself is an error.
+async fn wait(tasks: &mut JoinSet<Result<(), Lost>>) -> anyhow::Result<()> {
+    tokio::select! {
+        signalled = signalled() => signalled,
         Some(ended) = tasks.join_next() => {
             ended.context("a controller broke off")??;
             bail!("a controller ended before it was told to")
@@ -108,6 +115,9 @@ fn controllers(config: &Config, context: &Context, lead: &Lead, shutdown: &Shutd
     };
     // One set of mirrors: what the updater pushed, delivery need not fetch.
     let mirrors = git::Mirrors::new(config.storage.join("git"));
+    if let Some(address) = config.events_addr.clone() {
+        guard(&[], notification::forward(context.clone(), address, shutdown.clone()).boxed());
+    }
     for stage in &config.stages {
         let (context, shutdown) = (context.clone(), shutdown.clone());
         match stage {
@@ -122,8 +132,16 @@ fn controllers(config: &Config, context: &Context, lead: &Lead, shutdown: &Shutd
                 guard(&["image-automation-controller"], controller.boxed());
             }
             Stage::Notification => {
-                let settings = notification::controller::Settings::default();
-                let controller = notification::controller::Notification::new(context, settings).run(shutdown);
+                let settings = config.notification.clone();
+                let hooks = notification::Hooks::new(context.clone(), &settings);
+                let serving = serve::hooks::serve(config.receiver_listen, hooks.clone(), shutdown.clone())?;
+                // Calls and events of others are taken by every replica; they meet the leader's work in the store.
+                guard(&[], serving.boxed());
+                guard(&[], hooks.run(shutdown.clone()).boxed());
+                if let Some(address) = config.events_listen {
+                    guard(&[], serve::events::serve(address, context.clone(), shutdown.clone())?.boxed());
+                }
+                let controller = notification::controllers(context, settings, shutdown);
                 guard(&["notification-controller"], controller.boxed());
             }
             Stage::Canary => {

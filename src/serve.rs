@@ -1,4 +1,7 @@
-//! The HTTP port for people and scrapers: `/healthz`, `/readyz`, `/metrics`.
+//! The HTTP port for people and scrapers: `/healthz`, `/readyz`, `/metrics`. The other ports are below.
+
+pub mod events;
+pub mod hooks;
 
 use std::{
     net::SocketAddr,

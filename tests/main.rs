@@ -7,6 +7,7 @@ mod cluster;
 #[allow(dead_code, reason = "the demo's world is shared with the binary, which also prints")]
 #[path = "../src/demo.rs"]
 mod demo;
+mod hooks;
 mod image;
 mod install;
 mod look;

@@ -69,6 +69,9 @@ async fn a_good_image_is_promoted_and_a_bad_one_rolled_back_under_traffic() {
     let primary = world.store.get::<Deployment>("default", "app-primary").await.expect("the store");
     let differences = stand_ins::differences(&primary.expect("a primary"));
     assert!(differences.is_empty(), "the simulation's machine must write what this one writes: {differences:?}");
+    let chat = world.folder.join("manifests/chat.yaml");
+    fs::write(chat, chat_alert(&world)).expect("a written file");
+    world.exists("Alert", "chat").await.expect("the alert is read");
     world.push(GOOD).await.expect("1.1.0 is pushed");
     world.reaches(&["Succeeded"], &["Failed"]).await.expect("1.1.0 is promoted");
     promoted(&mut world).await;
@@ -86,9 +89,33 @@ async fn a_good_image_is_promoted_and_a_bad_one_rolled_back_under_traffic() {
     for weight in [10, 20, 50, 80, 100] {
         assert!(events.contains(&format!("Advance app.default canary weight {weight}")), "{weight}: {events:#?}");
     }
-    let alerts: Vec<Value> = std::iter::from_fn(|| world.alerts.try_recv().ok()).collect();
+    let told = |alerts: &[Value], words: &str, image: &str| {
+        alerts.iter().any(|alert| {
+            let attachment = &alert["attachments"][0];
+            let mut fields = attachment["fields"].as_array().into_iter().flatten();
+            attachment["text"].as_str().is_some_and(|text| text.starts_with(words))
+                && fields.any(|field| field["title"] == "image" && field["value"].to_string().contains(image))
+        })
+    };
+    let (mut alerts, start) = (Vec::new(), clock::instant());
+    while !told(&alerts, "Promotion completed!", "demo/app:1.1.0") || !told(&alerts, "Canary failed!", "demo/app:1.2.0")
+    {
+        alerts.extend(std::iter::from_fn(|| world.alerts.try_recv().ok()));
+        world.pause(start, "chat is not told of both ends with their images").await.expect("slipway runs");
+    }
     assert!(alerts.iter().any(|alert| alert["involvedObject"]["kind"] == "Canary"), "{alerts:#?}");
     assert_eq!(bumps(&world).await.len(), 2);
+}
+
+/// A chat in Slack's form that is told of Canaries.
+fn chat_alert(world: &World) -> String {
+    let api = "notification.toolkit.fluxcd.io/v1beta3";
+    let metadata = serde_json::json!({"name": "chat", "namespace": "default"});
+    let provider = serde_json::json!({"apiVersion": api, "kind": "Provider", "metadata": metadata,
+        "spec": {"type": "slack", "channel": "dev", "address": format!("http://{}/alerts", world.addresses.sink)}});
+    let alert = serde_json::json!({"apiVersion": api, "kind": "Alert", "metadata": metadata,
+        "spec": {"providerRef": {"name": "chat"}, "eventSources": [{"kind": "Canary", "name": "*"}]}});
+    format!("{provider}\n---\n{alert}\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,6 +56,13 @@ pub fn slipway_with(arguments: &[&str], input: &str) -> Run {
     }
 }
 
+/// A client for plain HTTP.
+pub fn client() -> reqwest::Client {
+    // Another test may have installed the provider before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// Runs the binary with these arguments.
 pub fn slipway(arguments: &[&str]) -> Run {
     slipway_with(arguments, "")

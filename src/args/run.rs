@@ -58,6 +58,24 @@ pub struct Run {
     /// Address of health, metrics and pages [default: 127.0.0.1:8080 standalone, 0.0.0.0:8080 in a cluster]
     #[arg(long, env = "SLIPWAY_LISTEN")]
     pub listen: Option<SocketAddr>,
+    /// Address of webhooks [default: 0.0.0.0:9292, if it is free]
+    #[arg(long, env = "SLIPWAY_RECEIVER_LISTEN")]
+    pub receiver_listen: Option<SocketAddr>,
+    /// Address at which events of other controllers are taken, in Flux's format; none unless given.
+    #[arg(long, env = "SLIPWAY_EVENTS_LISTEN")]
+    pub events_listen: Option<SocketAddr>,
+    /// Where events are posted to, as Flux's controllers post theirs to the notification controller.
+    #[arg(long, value_name = "URL", env = "SLIPWAY_EVENTS_ADDR")]
+    pub events_addr: Option<String>,
+    /// How long the repetition of an event is not sent again.
+    #[arg(long, default_value = "5m")]
+    pub rate_limit_interval: api::Duration,
+    /// How long a notification is tried before it is given up.
+    #[arg(long, default_value = "30m")]
+    pub notification_max_age: api::Duration,
+    /// Address of the dashboard as people reach it; messages about Canaries link to it.
+    #[arg(long, value_name = "URL", env = "SLIPWAY_EXTERNAL_URL")]
+    pub external_url: Option<String>,
     /// Prometheus that Canaries ask when they name none themselves.
     #[arg(long, default_value = "http://prometheus:9090", env = "SLIPWAY_METRICS_SERVER")]
     pub metrics_server: String,

@@ -9,7 +9,16 @@ use tokio::sync::mpsc;
 /// Listens on loopback; every alert that arrives is sent to the channel.
 pub async fn listen() -> anyhow::Result<(SocketAddr, mpsc::UnboundedReceiver<Value>)> {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
+    Ok((listener.local_addr()?, take(listener)))
+}
+
+#[allow(dead_code, reason = "used by tests and benches, which include this file")]
+/// The same at a given address.
+pub async fn listen_at(address: SocketAddr) -> anyhow::Result<mpsc::UnboundedReceiver<Value>> {
+    Ok(take(tokio::net::TcpListener::bind(address).await?))
+}
+
+fn take(listener: tokio::net::TcpListener) -> mpsc::UnboundedReceiver<Value> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let receive = move |Json(alert): Json<Value>| {
         let sender = sender.clone();
@@ -20,5 +29,5 @@ pub async fn listen() -> anyhow::Result<(SocketAddr, mpsc::UnboundedReceiver<Val
     };
     let router = Router::new().route("/alerts", post(receive));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok((address, receiver))
+    receiver
 }

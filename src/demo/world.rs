@@ -125,6 +125,22 @@ impl World {
         ci::push_image(self.addresses.registry, release, &self.program).await
     }
 
+    #[allow(dead_code, reason = "used by tests and benches, which include this file")]
+    /// Waits until slipway knows an object of the notification group in the namespace `default`.
+    pub async fn exists(&mut self, kind: &str, name: &str) -> anyhow::Result<()> {
+        let id = ObjectReference {
+            api_version: "notification.toolkit.fluxcd.io/v1beta3".into(),
+            kind: kind.into(),
+            namespace: "default".into(),
+            name: name.into(),
+        };
+        let start = clock::instant();
+        while self.store.find(&id).await?.is_none() {
+            self.pause(start, &format!("{kind} {name} is not read")).await?;
+        }
+        Ok(())
+    }
+
     /// The commits on `main`, newest first.
     pub async fn log(&self) -> anyhow::Result<Vec<String>> {
         let clone = self.folder.join("clone");
@@ -232,6 +248,8 @@ fn run(binary: &Path, folder: &Path, listen: SocketAddr, metrics_server: SocketA
         &listen,
         "--metrics-server",
         &metrics_server,
+        "--receiver-listen",
+        "127.0.0.1:0",
         "--min-analysis-interval",
         "2s",
     ];

@@ -22,6 +22,10 @@ pub struct Verdict {
     pub takes: bool,
     /// Patterns that could not be read and were skipped.
     pub problems: Vec<String>,
+    /// Whether the event is of one of the Alert's sources.
+    pub is_of_source: bool,
+    /// Entries of the inclusion list that matched.
+    pub included_by: Vec<usize>,
 }
 
 /// Whether the object's labels decide: some source matches but for its labels.
@@ -41,18 +45,20 @@ pub fn verdict(alert: &Alert, event: &Event, labels: &BTreeMap<String, String>) 
     }
     let mut problems = Vec::new();
     let mut matches = |patterns: &[String], list: &str| {
-        let mut found = false;
-        for pattern in patterns {
+        let mut found = Vec::new();
+        for (index, pattern) in patterns.iter().enumerate() {
             match Regex::new(pattern) {
-                Ok(regex) => found |= regex.is_match(&event.message),
+                Ok(regex) if regex.is_match(&event.message) => found.push(index),
+                Ok(_) => {}
                 Err(_) => problems.push(format!("{list}: {pattern:?} is not a regular expression and is skipped")),
             }
         }
         found
     };
-    let included = spec.inclusion_list.is_empty() || matches(&spec.inclusion_list, "inclusionList");
-    let excluded = included && matches(&spec.exclusion_list, "exclusionList");
-    Verdict { takes: included && !excluded, problems }
+    let included_by = matches(&spec.inclusion_list, "inclusionList");
+    let included = spec.inclusion_list.is_empty() || !included_by.is_empty();
+    let excluded = included && !matches(&spec.exclusion_list, "exclusionList").is_empty();
+    Verdict { takes: included && !excluded, problems, is_of_source: true, included_by }
 }
 
 fn source_matches(source: &EventSource, alert: &Alert, event: &Event) -> bool {

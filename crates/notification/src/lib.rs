@@ -1,13 +1,18 @@
-//! From events to messages: which Alerts take an event, what each Provider's service is sent, and an outbox that loses none.
+//! From events to messages, and from webhooks to reconciles: which Alerts take an event, what each Provider's service is
+//! sent, an outbox that loses none; what a webhook proves, and whom it wakes.
 //!
-//! A stage crate: `alert`, `provider` and `outbox` decide as pure functions; `controller` is the shell.
+//! A stage crate: `alert`, `provider`, `outbox`, `intake`, `facts`, `receiver` and `cel` decide as pure functions; `controller` is the shell.
 
 pub mod alert;
+pub mod cel;
 pub mod controller;
+pub mod facts;
+pub mod intake;
 pub mod outbox;
 pub mod provider;
+pub mod receiver;
 
-pub use controller::{Notification, Settings};
+pub use controller::{Hooks, Notification, Settings, controllers, forward};
 
 /// Name of the controller in events, as Flux users know it.
 pub const CONTROLLER: &str = "notification-controller";
@@ -31,6 +36,8 @@ pub enum Error {
         status: u16,
         /// The service's own words, with `: ` before them, or nothing.
         detail: String,
+        /// `Retry-After`: seconds, or a date.
+        retry_after: Option<String>,
     },
     /// The service could not be reached.
     #[error("{0}")]
@@ -47,6 +54,16 @@ impl Error {
             Self::Unsupported(_) | Self::Invalid(_) => "InvalidConfig",
             _ => "NotificationDispatchFailed",
         }
+    }
+
+    /// How long the service wants to be left alone.
+    pub fn retry_after(&self, now: jiff::Timestamp) -> Option<std::time::Duration> {
+        let Self::Refused { retry_after: Some(text), .. } = self else { return None };
+        if let Ok(seconds) = text.trim().parse() {
+            return Some(std::time::Duration::from_secs(seconds));
+        }
+        let at = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp();
+        at.duration_since(now).try_into().ok()
     }
 
     /// Whether trying again later can help without anybody changing anything we would notice.

@@ -10,14 +10,15 @@ use sha2::{Digest as _, Sha256};
 
 /// Tries after which Flux gives up; from then on people are told.
 pub const TOLD_AFTER: u32 = 4;
-/// How long a notification is tried.
+/// How long a notification is tried unless the command line says otherwise.
 ///
 /// Differs: Flux gives up after 15 seconds and the message is lost.
-pub const LIFETIME: SignedDuration = SignedDuration::from_mins(30);
+pub const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 /// How long a record of what was sent is kept.
 pub const KEPT: SignedDuration = SignedDuration::from_hours(24);
-const FIRST_WAIT: Duration = Duration::from_secs(2);
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// First wait after a failed try; it doubles.
+pub const FIRST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A notification: one event for one Alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,33 @@ pub struct Entry {
     pub due: Timestamp,
     /// Where it stands.
     pub state: State,
+}
+
+/// How long is waited, and for how long it is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// First wait; it doubles.
+    pub first_wait: Duration,
+    /// Age at which a notification is given up.
+    pub max_age: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { first_wait: FIRST_WAIT, max_age: MAX_AGE }
+    }
+}
+
+/// How a try failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Trying again may help, after this time if the service named one.
+    Transient {
+        /// What the service asked for.
+        wait: Option<Duration>,
+    },
+    /// Trying again cannot help.
+    Final,
 }
 
 /// Where a notification stands.
@@ -76,14 +104,19 @@ impl Entry {
         format!("{:020}-{}", self.event.timestamp.as_nanosecond(), &hash(&parts.map(String::as_str))[..16])
     }
 
-    /// After a failed try: due again after a wait that doubles, or given up.
+    /// After a failed try: due again after a wait that doubles, or that the service asked for, or given up.
     #[must_use]
-    pub fn failed(mut self, transient: bool, now: Timestamp) -> Self {
+    pub fn failed(mut self, failure: Failure, patience: Patience, now: Timestamp) -> Self {
         self.tries += 1;
         let doublings = (self.tries - 1).min(16);
-        let wait = FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT);
-        self.due = now + wait;
-        if !transient || self.due.duration_since(self.created) > LIFETIME {
+        let own = patience.first_wait.saturating_mul(1 << doublings).min(LONGEST_WAIT);
+        let wait = match failure {
+            Failure::Transient { wait: Some(asked) } => asked.max(patience.first_wait),
+            _ => own,
+        };
+        self.due = now + wait.min(patience.max_age);
+        let age: Duration = self.due.duration_since(self.created).try_into().unwrap_or_default();
+        if failure == Failure::Final || age > patience.max_age {
             self.state = State::Failed;
         }
         self
@@ -115,7 +148,7 @@ pub struct Seen {
 
 /// What makes two events the same to people. Source: Flux's event server: name, namespace, kind, message, revisions, token.
 ///
-/// Differs: the severity counts too, so that a failure with the words of a success is not dropped.
+/// Differs: severity and reason count too, so that a failure with the words of a success is not dropped.
 pub fn identity(event: &Event) -> String {
     let about = &event.involved_object.reference;
     let fact = |key: &str| event.metadata.get(key).map(String::as_str).unwrap_or_default();
@@ -129,6 +162,7 @@ pub fn identity(event: &Event) -> String {
         fact("revision"),
         fact("token"),
         severity,
+        &event.reason,
     ])
 }
 
@@ -169,18 +203,33 @@ mod tests {
         let mut told = 0;
         while entry.state == State::Pending {
             let now = entry.due;
-            entry = entry.failed(true, now);
+            entry = entry.failed(Failure::Transient { wait: None }, Patience::default(), now);
             told += u32::from(entry.is_told());
             waits.push(entry.due.duration_since(now).as_secs());
         }
-        assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300, 300, 300]);
-        assert_eq!((told, waits.iter().sum::<i64>() > LIFETIME.as_secs()), (2, true));
+        assert_eq!(waits[..7], [2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!((told, waits.iter().sum::<i64>() as u64 > MAX_AGE.as_secs()), (2, true));
     }
 
     #[test]
     fn what_cannot_be_mended_is_given_up_at_once() {
-        let entry = Entry::new("apps", "all", "chat", event(), at(0)).failed(false, at(1));
+        let entry =
+            Entry::new("apps", "all", "chat", event(), at(0)).failed(Failure::Final, Patience::default(), at(1));
         assert_eq!((entry.state, entry.is_told()), (State::Failed, true));
+    }
+
+    #[test]
+    fn a_service_that_asks_for_time_is_given_it() {
+        let entry = || Entry::new("apps", "all", "chat", event(), at(0));
+        let asked = |seconds| Failure::Transient { wait: Some(Duration::from_secs(seconds)) };
+        let waits = |seconds| entry().failed(asked(seconds), Patience::default(), at(0));
+        assert_eq!((waits(90).due, waits(90).state), (at(90), State::Pending));
+        assert_eq!(waits(0).due, at(2));
+        assert_eq!(waits(86_400).state, State::Pending, "as late as its age allows");
+        assert_eq!(
+            entry().failed(asked(1), Patience { max_age: Duration::from_secs(1), ..Patience::default() }, at(5)).state,
+            State::Failed
+        );
     }
 
     #[test]
@@ -217,7 +266,7 @@ mod tests {
         for key in ["revision", "originRevision", "token"] {
             assert_ne!(with(key), identity(&event()), "{key}");
         }
-        assert_eq!(identity(&Event { reason: "Other".into(), ..event() }), identity(&event()));
+        assert_ne!(identity(&Event { reason: "Other".into(), ..event() }), identity(&event()));
         assert_ne!(identity(&Event { severity: Severity::Error, ..event() }), identity(&event()));
     }
 }

@@ -1,23 +1,43 @@
-//! What a Provider's service is sent. One file per service: an event goes in, a request comes out. Pure.
+//! What a Provider's service is sent. One file per service: an event goes in, requests come out. Pure.
 //! Source: reference delivery.md section 3.3.
 
+pub mod alertmanager;
+pub mod azuredevops;
+pub mod bitbucket;
+pub mod bitbucketserver;
+pub mod commit_status;
+pub mod datadog;
 pub mod generic;
+pub mod gitea;
+pub mod github;
+pub mod gitlab;
+pub mod googlechat;
+pub mod grafana;
+pub mod incidentio;
+pub mod lark;
+pub mod matrix;
+pub mod msteams;
+pub mod opsgenie;
+pub mod pagerduty;
+pub mod sentry;
+pub mod settings;
 pub mod slack;
+pub mod telegram;
+pub mod webex;
+pub mod words;
+pub mod zoom;
+pub mod zulip;
 
-use std::{collections::BTreeMap, time::Duration};
-
-use api::notification::ProviderSpec;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
-use k8s_openapi::api::core::v1::Secret;
-use reconcile::{Endpoint, Event};
+use reconcile::{Event, Severity};
+
+pub use self::settings::{Secrets, Settings};
 
 use crate::{Error, alert::COMMIT_STATUS};
 
-/// Longest address that is taken.
-const MAX_ADDRESS_BYTES: usize = 2048;
-/// Most bytes of an answer that are read: enough for a service to say what is wrong.
-const ANSWER_LIMIT_BYTES: usize = 64 << 10;
+/// Event reason of what is under way: nothing that a pager or a commit is told.
+const PROGRESSING: &str = "Progressing";
 
 /// The services we speak to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,125 +48,231 @@ pub enum Service {
     GenericHmac,
     /// Slack, and what understands its payload.
     Slack,
+    /// Discord, by its entrance for Slack's payload.
+    Discord,
+    /// Rocket.Chat.
+    Rocket,
+    /// Microsoft Teams.
+    Msteams,
+    /// Google Chat.
+    Googlechat,
+    /// Cisco Webex.
+    Webex,
+    /// Lark, Feishu.
+    Lark,
+    /// Telegram.
+    Telegram,
+    /// Matrix.
+    Matrix,
+    /// Zulip.
+    Zulip,
+    /// Zoom Team Chat.
+    Zoom,
+    /// PagerDuty.
+    Pagerduty,
+    /// Opsgenie.
+    Opsgenie,
+    /// incident.io.
+    Incidentio,
+    /// Prometheus' Alertmanager.
+    Alertmanager,
+    /// Annotations of Grafana.
+    Grafana,
+    /// Datadog.
+    Datadog,
+    /// Sentry.
+    Sentry,
+    /// Commit status on GitHub.
+    Github,
+    /// Commit status on GitLab.
+    Gitlab,
+    /// Commit status on Gitea and Forgejo.
+    Gitea,
+    /// Build status on Bitbucket Cloud.
+    Bitbucket,
+    /// Build status on Bitbucket Server and Data Center.
+    Bitbucketserver,
+    /// Commit status on Azure DevOps.
+    Azuredevops,
+    /// A run of workflows on GitHub.
+    Githubdispatch,
 }
 
-/// A Provider as it is used: its spec with what its Secrets add.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Which service.
-    pub service: Service,
-    /// Where to.
-    pub address: String,
-    /// Channel, room; may be empty.
-    pub channel: String,
-    /// Shown sender; may be empty.
-    pub username: String,
-    /// Token or signing key; may be empty.
-    pub token: String,
-    /// Further headers.
-    pub headers: BTreeMap<String, String>,
-    /// Limit, TLS and proxy.
-    pub endpoint: Endpoint,
-}
-
-/// The Secrets that a Provider names, those that it does.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Secrets<'a> {
-    /// `spec.secretRef`.
-    pub main: Option<&'a Secret>,
-    /// `spec.certSecretRef`.
-    pub certificate: Option<&'a Secret>,
-    /// `spec.proxySecretRef`.
-    pub proxy: Option<&'a Secret>,
-}
+/// Names as manifests spell them.
+const NAMES: [(&str, Service); 27] = [
+    ("generic", Service::Generic),
+    ("generic-hmac", Service::GenericHmac),
+    ("slack", Service::Slack),
+    ("discord", Service::Discord),
+    ("rocket", Service::Rocket),
+    ("msteams", Service::Msteams),
+    ("googlechat", Service::Googlechat),
+    ("webex", Service::Webex),
+    ("lark", Service::Lark),
+    ("telegram", Service::Telegram),
+    ("matrix", Service::Matrix),
+    ("zulip", Service::Zulip),
+    ("zoom", Service::Zoom),
+    ("pagerduty", Service::Pagerduty),
+    ("opsgenie", Service::Opsgenie),
+    ("incident.io", Service::Incidentio),
+    ("alertmanager", Service::Alertmanager),
+    ("grafana", Service::Grafana),
+    ("datadog", Service::Datadog),
+    ("sentry", Service::Sentry),
+    ("github", Service::Github),
+    ("gitlab", Service::Gitlab),
+    ("gitea", Service::Gitea),
+    ("bitbucket", Service::Bitbucket),
+    ("bitbucketserver", Service::Bitbucketserver),
+    ("azuredevops", Service::Azuredevops),
+    ("githubdispatch", Service::Githubdispatch),
+];
 
 impl Service {
     /// The service of a Provider's type.
     pub fn of(kind: &str) -> Result<Self, Error> {
-        match kind {
-            "generic" => Ok(Self::Generic),
-            "generic-hmac" => Ok(Self::GenericHmac),
-            "slack" => Ok(Self::Slack),
-            other => Err(Error::Unsupported(other.to_owned())),
-        }
+        let found = NAMES.iter().find(|(name, _)| *name == kind);
+        found.map(|(_, service)| *service).ok_or_else(|| Error::Unsupported(kind.to_owned()))
     }
 
-    /// Whether the service takes this event: commit statuses go to Git services and to generic ones only.
+    /// Whether it hosts the repository whose commits get a status.
+    pub const fn has_commit_status(self) -> bool {
+        matches!(
+            self,
+            Self::Github | Self::Gitlab | Self::Gitea | Self::Bitbucket | Self::Bitbucketserver | Self::Azuredevops
+        )
+    }
+
+    /// Whether the address is that of a repository.
+    pub const fn is_git(self) -> bool {
+        self.has_commit_status() || matches!(self, Self::Githubdispatch)
+    }
+
+    /// Whether nothing can be sent without a token.
+    const fn needs_token(self) -> bool {
+        self.is_git()
+            || matches!(
+                self,
+                Self::GenericHmac | Self::Telegram | Self::Opsgenie | Self::Datadog | Self::Incidentio | Self::Zoom
+            )
+    }
+
+    /// Whether the service takes this event. An event that is a commit status goes to Git services and to generic ones;
+    /// Git services take further those that name a commit, and errors.
     pub fn takes(self, event: &Event) -> bool {
-        event.metadata.get(COMMIT_STATUS).is_none_or(|value| value != "update") || self != Self::Slack
+        let is_status = event.metadata.get(COMMIT_STATUS).is_some_and(|value| value == "update");
+        match self {
+            Self::Generic | Self::GenericHmac => true,
+            service if service.has_commit_status() => {
+                (is_status || event.metadata.contains_key("commit") || event.severity == Severity::Error)
+                    && event.reason != PROGRESSING
+            }
+            Self::Pagerduty | Self::Incidentio => !is_status && event.reason != PROGRESSING,
+            _ => !is_status,
+        }
     }
 }
 
-impl Settings {
-    /// Reads a Provider and its Secrets. An error names the field.
-    pub fn read(spec: &ProviderSpec, secrets: Secrets<'_>) -> Result<Self, Error> {
-        let service = Service::of(&spec.kind)?;
-        let text = |key: &str| entry(secrets.main, key);
-        let or = |key: &str, own: &str| text(key).map(|found| found.unwrap_or_else(|| own.to_owned()));
-        let address = or("address", &spec.address)?;
-        let parsed: Option<http::Uri> = address.parse().ok();
-        let is_http =
-            parsed.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
-        if address.len() > MAX_ADDRESS_BYTES || !is_http {
-            return Err(Error::Invalid("the address is not an http or https URL of at most 2048 bytes".into()));
-        }
-        let token = or("token", "")?;
-        if service == Service::GenericHmac && token.is_empty() {
-            return Err(Error::Invalid("type generic-hmac needs the key token in its Secret".into()));
-        }
-        let proxy = proxy(spec, secrets)?;
-        let (ca, identity) = certificates(secrets.certificate)?;
-        let endpoint = Endpoint {
-            timeout: spec.timeout().max(Duration::from_secs(1)),
-            limit: ANSWER_LIMIT_BYTES,
-            ca,
-            identity,
-            proxy,
-            insecure_skip_verify: false,
-        };
-        Ok(Self {
-            service,
-            address,
-            channel: spec.channel.clone(),
-            username: or("username", &spec.username)?,
-            token,
-            headers: text("headers")?.map_or_else(|| Ok(BTreeMap::new()), |yaml| headers(&yaml))?,
-            endpoint,
-        })
+/// What is to be done to tell a service of an event.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Asked first: the service may know it all already, see [`knows`].
+    pub ask: Option<http::Request<Bytes>>,
+    /// Sent in order.
+    pub tell: Vec<http::Request<Bytes>>,
+}
+
+impl From<http::Request<Bytes>> for Plan {
+    fn from(request: http::Request<Bytes>) -> Self {
+        Self { ask: None, tell: vec![request] }
     }
 }
 
-/// The request that tells the service of the event.
-pub fn message(settings: &Settings, event: &Event) -> Result<http::Request<Bytes>, Error> {
+/// The requests that tell the service of the event. `firing` is the last error of the same object that the service was
+/// told of, if it was not told of the recovery yet.
+pub fn plan(settings: &Settings, event: &Event, firing: Option<&Event>) -> Result<Plan, Error> {
     match settings.service {
-        Service::Generic | Service::GenericHmac => generic::message(settings, event),
-        Service::Slack => slack::message(settings, event),
+        Service::Generic | Service::GenericHmac => generic::message(settings, event).map(Plan::from),
+        Service::Slack | Service::Discord | Service::Rocket => slack::message(settings, event).map(Plan::from),
+        Service::Msteams => msteams::message(settings, event).map(Plan::from),
+        Service::Googlechat => googlechat::message(settings, event).map(Plan::from),
+        Service::Webex => webex::message(settings, event).map(Plan::from),
+        Service::Lark => lark::message(settings, event).map(Plan::from),
+        Service::Telegram => telegram::message(settings, event).map(Plan::from),
+        Service::Matrix => matrix::message(settings, event).map(Plan::from),
+        Service::Zulip => zulip::message(settings, event).map(Plan::from),
+        Service::Zoom => zoom::message(settings, event).map(Plan::from),
+        Service::Pagerduty => pagerduty::plan(settings, event),
+        Service::Opsgenie => opsgenie::message(settings, event).map(Plan::from),
+        Service::Incidentio => incidentio::message(settings, event).map(Plan::from),
+        Service::Alertmanager => alertmanager::message(settings, event, firing).map(Plan::from),
+        Service::Grafana => grafana::message(settings, event).map(Plan::from),
+        Service::Datadog => datadog::message(settings, event).map(Plan::from),
+        Service::Sentry => sentry::message(settings, event).map(Plan::from),
+        Service::Github => github::plan(settings, event),
+        Service::Gitlab => gitlab::plan(settings, event),
+        Service::Gitea => gitea::plan(settings, event),
+        Service::Bitbucket => bitbucket::plan(settings, event),
+        Service::Bitbucketserver => bitbucketserver::plan(settings, event),
+        Service::Azuredevops => azuredevops::plan(settings, event),
+        Service::Githubdispatch => github::dispatch(settings, event).map(Plan::from),
     }
+}
+
+/// Whether the answer to [`Plan::ask`] shows that the service knows it already; an error where it refused.
+pub fn knows(settings: &Settings, event: &Event, answer: &http::Response<Bytes>) -> Result<bool, Error> {
+    let is_missing = answer.status() == http::StatusCode::NOT_FOUND;
+    let may_be_missing = matches!(settings.service, Service::Bitbucket | Service::Bitbucketserver);
+    if is_missing && may_be_missing {
+        return Ok(false);
+    }
+    answered(settings, answer)?;
+    let found = serde_json::from_slice(answer.body()).unwrap_or_default();
+    Ok(match settings.service {
+        Service::Github | Service::Gitea => github::knows(settings, event, &found),
+        Service::Gitlab => gitlab::knows(settings, event, &found),
+        Service::Bitbucket => bitbucket::knows(event, &found),
+        Service::Bitbucketserver => bitbucketserver::knows(event, &found),
+        Service::Azuredevops => azuredevops::knows(settings, event, &found),
+        _ => false,
+    })
 }
 
 /// What the service's answer means.
 pub fn answered(settings: &Settings, answer: &http::Response<Bytes>) -> Result<(), Error> {
     if !answer.status().is_success() {
-        return Err(refused(answer.status().as_u16(), answer.body()));
+        return Err(refused(answer));
     }
     match settings.service {
         Service::Slack => slack::answered(settings, answer),
-        Service::Generic | Service::GenericHmac => Ok(()),
+        _ => Ok(()),
     }
 }
 
-/// A refusal with the first words of the answer.
-fn refused(status: u16, body: &[u8]) -> Error {
-    let text = String::from_utf8_lossy(body);
+/// A refusal with the first words of the answer, and when it wants to be asked again.
+fn refused(answer: &http::Response<Bytes>) -> Error {
+    let text = String::from_utf8_lossy(answer.body());
     let words: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
     let detail = if words.is_empty() { words } else { format!(": {words}") };
-    Error::Refused { status, detail }
+    let wait = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    Error::Refused { status: answer.status().as_u16(), detail, retry_after: wait.map(str::to_owned) }
 }
 
 /// A POST of JSON.
 fn post(address: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Result<http::Request<Bytes>, Error> {
+    request(Method::POST, address, body, headers)
+}
+
+/// A request with a body of JSON. Values of headers are secrets.
+fn request(
+    method: Method,
+    address: &str,
+    body: Vec<u8>,
+    headers: &[(&str, &str)],
+) -> Result<http::Request<Bytes>, Error> {
     let mut request = http::Request::new(Bytes::from(body));
-    *request.method_mut() = Method::POST;
+    *request.method_mut() = method;
     *request.uri_mut() = address.parse().map_err(|_| Error::Invalid("the address is not a URL".into()))?;
     request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     for (name, value) in headers {
@@ -158,55 +284,23 @@ fn post(address: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Result<http::
     Ok(request)
 }
 
-/// A text of a Secret, without the line break that a file ends with.
-fn entry(secret: Option<&Secret>, key: &str) -> Result<Option<String>, Error> {
-    let Some(value) = secret.and_then(|secret| secret.data.as_ref()).and_then(|data| data.get(key)) else {
-        return Ok(None);
-    };
-    let text = String::from_utf8(value.0.clone())
-        .map_err(|_| Error::Invalid(format!("key {key} of the Secret is not text")))?;
-    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()).filter(|text| !text.is_empty()))
+/// The login in a header: `Bearer` with the token, else `Basic` with name and password, else none.
+fn login(settings: &Settings) -> Option<String> {
+    match (settings.token.as_str(), settings.username.as_str(), settings.password.as_str()) {
+        ("", "", _) | ("", _, "") => None,
+        ("", username, password) => Some(basic(username, password)),
+        (token, ..) => Some(format!("Bearer {token}")),
+    }
 }
 
-fn headers(yaml: &str) -> Result<BTreeMap<String, String>, Error> {
-    let value = api::manifest::parse(yaml).ok();
-    let parsed = value.and_then(|value| serde_json::from_value(value).ok());
-    parsed.ok_or_else(|| Error::Invalid("key headers of the Secret is not a YAML map of texts".into()))
+fn basic(username: &str, password: &str) -> String {
+    use base64::Engine as _;
+    format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(format!("{username}:{password}")))
 }
 
-fn proxy(spec: &ProviderSpec, secrets: Secrets<'_>) -> Result<Option<String>, Error> {
-    let Some(secret) = secrets.proxy else {
-        let own = Some(spec.proxy.clone()).filter(|proxy| !proxy.is_empty());
-        return Ok(entry(secrets.main, "proxy")?.or(own));
-    };
-    let address = entry(Some(secret), "address")?
-        .ok_or_else(|| Error::Invalid("the proxy's Secret has no key address".into()))?;
-    let user = entry(Some(secret), "username")?;
-    let password = entry(Some(secret), "password")?.unwrap_or_default();
-    Ok(Some(match (user, address.split_once("://")) {
-        (Some(user), Some((scheme, host))) => format!("{scheme}://{}:{}@{host}", escape(&user), escape(&password)),
-        _ => address,
-    }))
-}
-
-/// Percent-encodes what would end a user or password within a URL.
-fn escape(text: &str) -> String {
-    let keep = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    text.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
-type Pem = Option<Vec<u8>>;
-
-/// Certificate authorities, and client certificate with key.
-fn certificates(secret: Option<&Secret>) -> Result<(Pem, Pem), Error> {
-    let text = |new: &str, old: &str| Ok::<_, Error>(entry(secret, new)?.or(entry(secret, old)?));
-    let ca = text("ca.crt", "caFile")?.map(String::into_bytes);
-    let identity = match (text("tls.crt", "certFile")?, text("tls.key", "keyFile")?) {
-        (Some(certificate), Some(key)) => Some(format!("{certificate}\n{key}\n").into_bytes()),
-        (None, None) => None,
-        _ => return Err(Error::Invalid("the certificate's Secret needs both tls.crt and tls.key, or neither".into())),
-    };
-    Ok((ca, identity))
+/// `Authorization` as a list of one, or none.
+fn authorized(value: Option<&String>) -> Vec<(&'static str, &str)> {
+    value.map(|value| ("authorization", value.as_str())).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -37,7 +37,16 @@ impl Sink {
                     }
                 };
                 let status = statuses.lock().await.next().copied().unwrap_or(200);
-                let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let answer = match status {
+                    1 => "HTTP/1.1 200 x\r\nContent-Length: 9\r\n\r\nhalf".to_owned(),
+                    2 => {
+                        // Kept open and never answered.
+                        tokio::spawn(async move { stream.read(&mut [0; 1]).await });
+                        continue;
+                    }
+                    429 => "HTTP/1.1 429 x\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n".to_owned(),
+                    status => format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+                };
                 let _ = stream.write_all(answer.as_bytes()).await;
                 body.into_iter().for_each(|body| drop(send.send(body)));
             }
@@ -71,7 +80,10 @@ impl World {
             metrics: Metrics::default(),
         };
         let shutdown = Shutdown::new();
-        let controller = Notification::new(context.clone(), Settings::default());
+        let controller = Notification::new(
+            context.clone(),
+            Settings { first_wait: Duration::from_millis(50), ..Settings::default() },
+        );
         let task = tokio::spawn(controller.run(shutdown.clone()));
         Self { folder, context, shutdown, task }
     }
@@ -100,6 +112,25 @@ impl World {
     async fn tell(&self, notice: Notice) {
         let about = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "apps"}});
         self.context.events.publish(&about, "tester", &notice).await.expect("the event is published");
+    }
+
+    /// Waits until the object is as wanted.
+    async fn reaches(&self, kind: &str, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let id = api::meta::ObjectReference {
+            api_version: "notification.toolkit.fluxcd.io/v1beta3".into(),
+            kind: kind.into(),
+            namespace: "apps".into(),
+            name: name.into(),
+        };
+        let start = reconcile::clock::instant();
+        loop {
+            let object = self.context.store.find(&id).await.expect("the store").unwrap_or_default();
+            if holds(&object) {
+                return object;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "{object:#}");
+            reconcile::clock::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Waits for an event about an object of the kind.
@@ -157,6 +188,84 @@ async fn a_failing_service_is_tried_again() {
 }
 
 #[tokio::test]
+async fn an_incident_begins_with_an_error_and_ends_when_it_heals() {
+    let mut sink = Sink::start(&[]).await;
+    let world = World::new().await;
+    world.provider("pagerduty", &sink.address).await;
+    let id = api::meta::ObjectReference {
+        api_version: "notification.toolkit.fluxcd.io/v1beta3".into(),
+        kind: "Provider".into(),
+        namespace: "apps".into(),
+        name: "sink".into(),
+    };
+    let key = json!({"spec": {"channel": "ROUTING_KEY"}});
+    world.context.store.patch(&id, "user", &key).await.expect("the Provider is changed");
+    world.tell(Notice::error("HealthCheckFailed", "it is broken")).await;
+    world.tell(Notice::info("Progressing", "it is worked on")).await;
+    world.tell(Notice::info("ReconciliationSucceeded", "it works")).await;
+    let trigger = sink.next().await;
+    assert_eq!((&trigger["event_action"], &trigger["routing_key"]), (&json!("trigger"), &json!("ROUTING_KEY")));
+    assert_eq!(trigger["payload"]["summary"], "health check failed: configmap/c");
+    let resolve = sink.next().await;
+    assert_eq!((&resolve["event_action"], &resolve["dedup_key"]), (&json!("resolve"), &trigger["dedup_key"]));
+    assert_eq!(sink.next().await["payload"]["summary"], "reconciliation succeeded: configmap/c");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn whatever_a_service_does_messages_arrive_in_order_once_it_heals() {
+    // 1 closes the connection within the answer, 2 never answers.
+    let mut sink = Sink::start(&[500, 1, 2, 429, 503]).await;
+    let world = World::new().await;
+    world.provider("generic", &sink.address).await;
+    let limit = json!({"spec": {"timeout": "1s"}});
+    let id = api::meta::ObjectReference {
+        api_version: "notification.toolkit.fluxcd.io/v1beta3".into(),
+        kind: "Provider".into(),
+        namespace: "apps".into(),
+        name: "sink".into(),
+    };
+    world.context.store.patch(&id, "user", &limit).await.expect("the Provider is changed");
+    for message in ["one", "two", "three"] {
+        world.tell(Notice::info("Synced", message)).await;
+    }
+    let mut heard = Vec::new();
+    while heard.last() != Some(&json!("three")) {
+        heard.push(sink.next().await["message"].clone());
+    }
+    heard.dedup();
+    assert_eq!(heard, ["one", "two", "three"]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_alert_tells_how_it_fares_and_which_pattern_never_matches() {
+    let mut sink = Sink::start(&[]).await;
+    let world = World::new().await;
+    world.provider("generic", &sink.address).await;
+    world.apply(json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Alert", "metadata": {"name": "never", "namespace": "apps"},
+        "spec": {"providerRef": {"name": "sink"}, "eventSources": [{"kind": "ConfigMap", "name": "*"}], "inclusionList": [".*reconciliation.*"]}})).await;
+    for number in 0..5 {
+        world.tell(Notice::info("Synced", format!("Reconciliation finished {number}"))).await;
+        sink.next().await;
+    }
+    let condition = |object: &Value, kind: &str| {
+        let all = object["status"]["conditions"].as_array();
+        all.into_iter().flatten().find(|condition| condition["type"] == kind).cloned().unwrap_or_default()
+    };
+    let never =
+        world.reaches("Alert", "never", |object| condition(object, "InclusionListMatches")["status"] == "False").await;
+    assert_eq!(
+        condition(&never, "InclusionListMatches")["message"],
+        "inclusionList: \".*reconciliation.*\" matched none of the last 5 events of the sources; patterns are case-sensitive"
+    );
+    let all = world.reaches("Alert", "all", |object| object["status"]["delivery"]["pending"] == 0).await;
+    assert_eq!(condition(&all, "Delivered")["status"], "True");
+    assert!(all["status"]["delivery"]["lastSuccess"].is_string() && all["status"]["delivery"]["lastError"].is_null());
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_refusal_is_told_on_the_alert() {
     let sink = Sink::start(&[403]).await;
     let world = World::new().await;
@@ -174,9 +283,9 @@ async fn a_refusal_is_told_on_the_alert() {
 #[tokio::test]
 async fn a_type_we_cannot_speak_is_told_on_the_provider() {
     let world = World::new().await;
-    world.provider("matrix", "https://matrix.example").await;
+    world.provider("nats", "nats://nats.example").await;
     let event = world.event("Provider").await;
-    assert_eq!((event.reason.as_str(), event.message.as_str()), ("InvalidConfig", "type matrix is not supported yet"));
+    assert_eq!((event.reason.as_str(), event.message.as_str()), ("InvalidConfig", "type nats is not supported yet"));
     world.stop().await;
 }
 

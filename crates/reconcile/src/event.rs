@@ -148,6 +148,18 @@ impl Events {
         kept
     }
 
+    /// Records an event that another controller posted, and hands it on.
+    pub async fn relay(&self, event: Event) -> Result<()> {
+        self.store.record(&event).await?;
+        let _ = self.bus.send(event);
+        Ok(())
+    }
+
+    /// The name of this process in its events.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
     fn event(&self, about: &Value, controller: &str, notice: &Notice) -> Result<Event> {
         let text = |pointer: &str| about.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut metadata = BTreeMap::new();

@@ -25,9 +25,9 @@ const DEFAULT_INTERVAL: time::Duration = time::Duration::from_secs(600);
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiverSpec {
-    /// Who calls.
-    #[serde(rename = "type")]
-    pub kind: ReceiverType,
+    /// Who calls. Required; a Receiver without it is told so and believes nobody.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ReceiverType>,
     /// How often secret and path are checked again; [`ReceiverSpec::interval`] holds the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
@@ -59,11 +59,10 @@ impl ReceiverSpec {
 }
 
 /// Who calls a Receiver.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReceiverType {
     /// Anybody who knows the path.
-    #[default]
     Generic,
     /// Anybody who signs with the token.
     GenericHmac,
@@ -91,6 +90,27 @@ pub enum ReceiverType {
     Cdevents,
 }
 
+impl ReceiverType {
+    /// As manifests spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::GenericHmac => "generic-hmac",
+            Self::GenericOidc => "generic-oidc",
+            Self::Github => "github",
+            Self::Gitlab => "gitlab",
+            Self::Bitbucket => "bitbucket",
+            Self::Harbor => "harbor",
+            Self::Dockerhub => "dockerhub",
+            Self::Quay => "quay",
+            Self::Gcr => "gcr",
+            Self::Nexus => "nexus",
+            Self::Acr => "acr",
+            Self::Cdevents => "cdevents",
+        }
+    }
+}
+
 /// What a call reconciles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -100,7 +120,8 @@ pub struct ReceiverResource {
     pub api_version: Option<String>,
     /// The kind.
     pub kind: String,
-    /// The name; `*` needs `matchLabels`.
+    /// The name; `*` needs `matchLabels`. Required; one without it is told when it is to be woken.
+    #[serde(default)]
     pub name: String,
     /// The namespace; absent means the Receiver's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -14,6 +14,8 @@ use crate::{
 pub const OUTBOX: &str = "notification.outbox";
 /// [`Seen`] by identity of the event, and by object and severity.
 const SEEN: &str = "notification.seen";
+/// The last error that a Provider was told of, by Provider, Alert and object.
+const FIRING: &str = "notification.firing";
 /// The time up to which events were looked at.
 const CURSOR: &str = "notification.cursor";
 
@@ -52,6 +54,25 @@ impl Records {
         Ok(self.0.put(SEEN, &identity(event), &seen).await?)
     }
 
+    /// The last error of the entry's object that its Provider was told of, if it was told of no recovery since.
+    pub(super) async fn firing(&self, entry: &Entry) -> Result<Option<Event>, Error> {
+        let read = self.0.read(FIRING, &incident(entry)).await?;
+        Ok(read.and_then(|value| serde_json::from_slice(&value).ok()))
+    }
+
+    /// Remembers an error that a Provider was told of, and forgets it with the recovery.
+    pub(super) async fn told(&self, entry: &Entry) -> Result<(), Error> {
+        let key = incident(entry);
+        match entry.event.severity {
+            Severity::Error => {
+                let value = serde_json::to_vec(&entry.event).unwrap_or_default();
+                Ok(self.0.put(FIRING, &key, &value).await?)
+            }
+            _ if self.0.read(FIRING, &key).await?.is_some() => Ok(self.0.remove(FIRING, &key).await?),
+            _ => Ok(()),
+        }
+    }
+
     async fn seen(&self, key: &str) -> Result<Option<Seen>, Error> {
         let read = self.0.read(SEEN, key).await?;
         Ok(read.and_then(|value| serde_json::from_slice(&value).ok()))
@@ -84,6 +105,10 @@ impl Records {
         }
         Ok(())
     }
+}
+
+fn incident(entry: &Entry) -> String {
+    format!("{}/{}/{} {}", entry.namespace, entry.provider, entry.alert, entry.event.involved_object.reference)
 }
 
 fn object_key(event: &Event, severity: Severity) -> String {

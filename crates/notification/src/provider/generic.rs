@@ -1,9 +1,8 @@
 //! `generic` and `generic-hmac`: the event itself as JSON.
 
 use bytes::Bytes;
-use hmac::{Hmac, Mac as _};
 use reconcile::Event;
-use sha2::Sha256;
+use ring::hmac;
 
 use super::{Service, Settings, post};
 use crate::Error;
@@ -23,7 +22,5 @@ pub fn message(settings: &Settings, event: &Event) -> Result<http::Request<Bytes
 
 /// HMAC-SHA-256 in lower-case hex.
 pub fn sign(key: &[u8], body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("because HMAC takes keys of any length");
-    mac.update(body);
-    hex::encode(mac.finalize().into_bytes())
+    hex::encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), body))
 }

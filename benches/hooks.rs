@@ -1,0 +1,143 @@
+//! Webhooks and events at full speed.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use futures::future::join_all;
+use reconcile::{Context, Directory, Events, Http, Metrics, Notice, Shutdown, Store, clock};
+use ring::hmac;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    SLIPWAY,
+    demo::{
+        self,
+        parts::{self, Part},
+    },
+    row,
+};
+
+const HOOKS: usize = 20_000;
+const CONNECTIONS: usize = 50;
+const EVENTS: usize = 10_000;
+const ALERTS: usize = 100;
+const TOKEN: &str = "token";
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Signed calls, every second one with a wrong signature, from many connections.
+pub async fn hooks() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let manifests = [
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token", "namespace": "apps"}, "stringData": {"token": TOKEN}}),
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app", "namespace": "apps"}}),
+        json!({"apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver", "metadata": {"name": "hook", "namespace": "apps"},
+            "spec": {"type": "generic-hmac", "secretRef": {"name": "token"}, "resources": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "app"}]}}),
+    ];
+    let file = folder.path().join("manifests.yaml");
+    std::fs::write(&file, manifests.map(|object| object.to_string()).join("\n---\n"))?;
+    let (hooks, state) = (parts::free_address()?, folder.path().join("state.db"));
+    let (file, state, listen) = (file.display().to_string(), state.display().to_string(), hooks.to_string());
+    let command = [
+        SLIPWAY,
+        "run",
+        "--manifests",
+        &file,
+        "--state",
+        &state,
+        "--listen",
+        "127.0.0.1:0",
+        "--receiver-listen",
+        &listen,
+        "--controllers",
+        "notification",
+    ];
+    let mut slipway = Part::start(Path::new(SLIPWAY), folder.path(), "slipway", &command)?;
+    parts::listening(&mut slipway, hooks).await?;
+    let path = hex::encode(Sha256::new().chain_update(TOKEN).chain_update("hook").chain_update("apps").finalize());
+    let url = Arc::new(format!("http://{hooks}/hook/{path}"));
+    let body = json!({"action": "push"}).to_string();
+    let signature = hex::encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, TOKEN.as_bytes()), body.as_bytes()));
+    let client = reqwest::Client::new();
+    let start = clock::instant();
+    while client.post(&*url).body("").send().await?.status() == 404 {
+        anyhow::ensure!(start.elapsed() < PATIENCE, "the Receiver does not become ready");
+        clock::sleep(Duration::from_millis(10)).await;
+    }
+    let start = clock::instant();
+    let workers = (0..CONNECTIONS).map(|_| {
+        let (url, body, signature) = (url.clone(), body.clone(), signature.clone());
+        tokio::spawn(async move { call(&reqwest::Client::new(), &url, &body, &signature).await })
+    });
+    let mut samples = Vec::new();
+    for worker in join_all(workers).await {
+        samples.extend(worker??);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    samples.sort_by(f64::total_cmp);
+    let worst = samples[samples.len() * 99 / 100];
+    let memory = parts::resident_bytes(slipway.id()).unwrap_or_default() as f64 / 1e6;
+    row(&format!("webhook, {CONNECTIONS} connections, half of them wrong"), samples, "ms", "-");
+    demo::say(&format!(
+        "{:<58} {worst:>9.1} ms p99, {:.0} a second, {memory:.0} MB resident",
+        "",
+        HOOKS as f64 / seconds
+    ));
+    Ok(())
+}
+
+/// Calls one after another; every answer must be the right one.
+async fn call(client: &reqwest::Client, url: &str, body: &str, signature: &str) -> anyhow::Result<Vec<f64>> {
+    let mut samples = Vec::new();
+    for number in 0..HOOKS / CONNECTIONS {
+        let (signature, expected) = if number % 2 == 0 { (signature, 200) } else { ("00", 400) };
+        let start = clock::instant();
+        let request = client.post(url).header("x-signature", format!("sha256={signature}")).body(body.to_owned());
+        let status = request.send().await?.status();
+        samples.push(start.elapsed().as_secs_f64() * 1e3);
+        anyhow::ensure!(status == expected, "answered {status}, not {expected}");
+    }
+    Ok(samples)
+}
+
+/// Events through many Alerts, each of which takes its share, to one service.
+pub async fn events() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (sink, mut received) = demo::sink::listen().await?;
+    let directory = Directory::open(&folder.path().join("state.db"), Vec::new()).await?;
+    let store = Store::Directory(directory);
+    let provider = json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Provider", "metadata": {"name": "sink", "namespace": "apps"},
+        "spec": {"type": "generic", "address": format!("http://{sink}/alerts")}});
+    store.apply("bench", &provider).await?;
+    for number in 0..ALERTS {
+        let alert = json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Alert", "metadata": {"name": format!("a{number}"), "namespace": "apps"},
+            "spec": {"providerRef": {"name": "sink"}, "eventSources": [{"kind": "ConfigMap", "name": format!("c{number}")}], "exclusionList": ["^nothing$"]}});
+        store.apply("bench", &alert).await?;
+    }
+    let context = Context {
+        events: Events::new(store.clone(), "bench"),
+        store,
+        http: Http::new("bench"),
+        metrics: Metrics::default(),
+    };
+    let shutdown = Shutdown::new();
+    let controller = notification::Notification::new(context.clone(), notification::Settings::default());
+    let running = tokio::spawn(controller.run(shutdown.clone()));
+    let used = || parts::cpu_seconds(std::process::id()).unwrap_or_default();
+    let (start, before) = (clock::instant(), used());
+    for number in 0..EVENTS {
+        let about = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("c{}", number % ALERTS), "namespace": "apps"}});
+        context.events.publish(&about, "bench", &Notice::info("Synced", format!("message {number}"))).await?;
+    }
+    for _ in 0..EVENTS {
+        tokio::time::timeout(PATIENCE, received.recv()).await.context("a message is missing")?;
+    }
+    let (seconds, cpu) = (start.elapsed().as_secs_f64(), used() - before);
+    shutdown.cancel();
+    running.await?;
+    demo::say(&format!(
+        "{:<58} {seconds:>10.1} s {cpu:>8.1} CPU s",
+        format!("{EVENTS} events through {ALERTS} Alerts")
+    ));
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! Expressions of the Common Expression Language as manifests write them: filters, validations, texts. Pure.
+//! Source: reference image-automation.md section 9.5.
+
+use std::sync::{Arc, LazyLock};
+
+use cel::{
+    Context, Env, ExecutionError, Program,
+    common::{
+        ast::{EntryExpr, Expr, IdedExpr},
+        types::{CelOptional, LIST_TYPE},
+        value::CowVal,
+    },
+    extensions,
+};
+use serde_json::{Number, Value};
+
+/// Longest expression that is read.
+const MAX_SOURCE_BYTES: usize = 10_000;
+/// Deepest nesting of brackets, and most operators outside of texts: reader and evaluation go down as deep as these.
+const MAX_NESTING: usize = 24;
+const MAX_OPERATORS: usize = 200;
+/// Reading takes up to 150 kB for a bracket, evaluation 20 kB for an operator; what is not used costs nothing.
+const STACK_BYTES: usize = 32 << 20;
+/// Most steps that loops over the data may take, estimated before they run.
+const MAX_STEPS: u64 = 1_000_000;
+
+/// Why an expression gives no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CelError(String);
+
+/// An expression, ready to be evaluated any number of times.
+#[derive(Debug)]
+pub struct Expression {
+    program: Program,
+    /// How deep loops lie within each other.
+    depth: u32,
+    /// Whether texts are split, which makes lists as long as the text.
+    splits: bool,
+}
+
+/// The language with what Flux adds: the extension for texts, and first and last element of a list.
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut environment = Env::stdlib();
+    let declared = environment
+        .add_extension(extensions::strings)
+        .and_then(|()| environment.add_member_overload("first", "list.first()", LIST_TYPE, Vec::new(), first))
+        .and_then(|()| environment.add_member_overload("last", "list.last()", LIST_TYPE, Vec::new(), last));
+    declared.expect("because the standard library declares none of them");
+    Arc::new(environment)
+});
+
+impl Expression {
+    /// Reads an expression over these variables; any other name in it is an error.
+    pub fn compile(source: &str, variables: &[&str]) -> Result<Self, CelError> {
+        if source.len() > MAX_SOURCE_BYTES {
+            return Err(CelError(format!("the expression is longer than {MAX_SOURCE_BYTES} bytes")));
+        }
+        if is_too_deep(source) {
+            return Err(CelError("the expression is nested too deeply".into()));
+        }
+        let program = on_a_large_stack(|| ENVIRONMENT.compile(source).map_err(|error| CelError(error.to_string())))?;
+        let mut names: Vec<&str> = variables.to_vec();
+        let depth = depth(program.expression(), &mut names).map_err(|name| {
+            CelError(format!("undeclared reference to '{name}'; there are {}", variables.join(", ")))
+        })?;
+        let splits = program.references().has_function("split");
+        Ok(Self { program, depth, splits })
+    }
+
+    /// Whether the expression holds; one that gives no truth value is an error.
+    pub fn holds(&self, variables: &[(&str, &Value)]) -> Result<bool, CelError> {
+        match self.evaluate(variables)? {
+            cel::Value::Bool(holds) => Ok(holds),
+            other => Err(CelError(format!("the expression gives {}, not true or false", other.type_of()))),
+        }
+    }
+
+    /// The text that the expression gives; anything else is an error.
+    pub fn text(&self, variables: &[(&str, &Value)]) -> Result<String, CelError> {
+        match self.evaluate(variables)? {
+            cel::Value::String(text) => Ok(text.as_ref().clone()),
+            other => Err(CelError(format!("the expression gives {}, not a text", other.type_of()))),
+        }
+    }
+
+    /// What the expression gives, as JSON.
+    pub fn value(&self, variables: &[(&str, &Value)]) -> Result<Value, CelError> {
+        self.evaluate(variables).map(|value| json(&value))
+    }
+
+    fn evaluate(&self, variables: &[(&str, &Value)]) -> Result<cel::Value, CelError> {
+        let longest = variables.iter().map(|(_, value)| self.longest(value)).max().unwrap_or_default();
+        if longest.saturating_pow(self.depth) > MAX_STEPS {
+            return Err(CelError("the expression would take too long over this much data".into()));
+        }
+        on_a_large_stack(|| {
+            let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+            for (name, value) in variables {
+                let value = cel::to_value(floating(value)).map_err(|error| CelError(error.to_string()))?;
+                context.add_variable_from_value(*name, value);
+            }
+            self.program.execute(&context).map_err(|error| CelError(error.to_string()))
+        })
+    }
+
+    /// Length of the longest thing that can be looped over.
+    fn longest(&self, value: &Value) -> u64 {
+        let (own, inner) = match value {
+            Value::Array(items) => (items.len(), items.iter().map(|item| self.longest(item)).max()),
+            Value::Object(members) => (members.len(), members.values().map(|member| self.longest(member)).max()),
+            Value::String(text) if self.splits => (text.len(), None),
+            _ => (1, None),
+        };
+        (own as u64).max(inner.unwrap_or_default())
+    }
+}
+
+/// Works on a thread of its own, as the stacks of others are too small for what the language's library takes.
+fn on_a_large_stack<T: Send>(work: impl FnOnce() -> Result<T, CelError> + Send) -> Result<T, CelError> {
+    let failed = || CelError("the expression cannot be evaluated".into());
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
+        thread.map_err(|_| failed())?.join().unwrap_or_else(|_| Err(failed()))
+    })
+}
+
+/// Whether reading the expression could exhaust the stack. Texts in quotes do not count.
+fn is_too_deep(source: &str) -> bool {
+    let (mut nesting, mut deepest, mut operators, mut quote) = (0_usize, 0, 0, None);
+    let mut characters = source.chars();
+    while let Some(character) = characters.next() {
+        match (character, quote) {
+            ('\\', Some(_)) => drop(characters.next()),
+            (_, Some(open)) if character == open => quote = None,
+            (_, Some(_)) => {}
+            ('"' | '\'', None) => quote = Some(character),
+            ('(' | '[' | '{', None) => {
+                nesting += 1;
+                deepest = deepest.max(nesting);
+            }
+            (')' | ']' | '}', None) => nesting = nesting.saturating_sub(1),
+            ('+' | '-' | '*' | '/' | '%' | '!' | '.' | '<' | '>' | '=' | '?', None) => operators += 1,
+            _ => {}
+        }
+    }
+    // Raw texts and those in triple quotes may hide the end of a text from the count above; a text may then seem to
+    // be operators and brackets, or the other way round up to the next quote.
+    deepest > MAX_NESTING || operators > MAX_OPERATORS
+}
+
+/// How deep loops lie within each other; errs with the first name that is not known.
+fn depth<'a>(expression: &'a IdedExpr, names: &mut Vec<&'a str>) -> Result<u32, String> {
+    match &expression.expr {
+        Expr::Unspecified | Expr::Literal(_) => Ok(0),
+        Expr::Ident(name) if name.starts_with('@') || names.contains(&name.as_str()) => Ok(0),
+        Expr::Ident(name) => Err(name.clone()),
+        Expr::Select(select) => depth(&select.operand, names),
+        Expr::List(list) => deepest(&list.elements, names),
+        Expr::Call(call) => deepest(call.target.as_deref().into_iter().chain(&call.args), names),
+        Expr::Map(map) => deepest(map.entries.iter().flat_map(|entry| parts(&entry.expr)), names),
+        Expr::Struct(value) => deepest(value.entries.iter().flat_map(|entry| parts(&entry.expr)), names),
+        Expr::Comprehension(looped) => {
+            let outer = deepest([&looped.iter_range, &looped.accu_init], names)?;
+            let known = names.len();
+            names.extend([looped.iter_var.as_str(), looped.accu_var.as_str()]);
+            names.extend(looped.iter_var2.as_deref());
+            let inner = deepest([&looped.loop_cond, &looped.loop_step, &looped.result], names)?;
+            names.truncate(known);
+            Ok(outer.max(inner + 1))
+        }
+    }
+}
+
+fn deepest<'a>(parts: impl IntoIterator<Item = &'a IdedExpr>, names: &mut Vec<&'a str>) -> Result<u32, String> {
+    parts.into_iter().try_fold(0, |deepest, part| depth(part, names).map(|own| deepest.max(own)))
+}
+
+fn parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
+    match entry {
+        EntryExpr::StructField(field) => vec![&field.value],
+        EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
+    }
+}
+
+/// JSON as Flux hands it to expressions: every number is a floating one.
+fn floating(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => {
+            number.as_f64().and_then(Number::from_f64).map_or_else(|| value.clone(), Value::Number)
+        }
+        Value::Array(items) => items.iter().map(floating).collect(),
+        Value::Object(members) => members.iter().map(|(key, member)| (key.clone(), floating(member))).collect(),
+        other => other.clone(),
+    }
+}
+
+fn json(value: &cel::Value) -> Value {
+    match value {
+        cel::Value::List(items) => items.iter().map(json).collect(),
+        cel::Value::Map(map) => map.map.iter().map(|(key, member)| (key.to_string(), json(member))).collect(),
+        cel::Value::Int(number) => (*number).into(),
+        cel::Value::UInt(number) => (*number).into(),
+        cel::Value::Float(number) => (*number).into(),
+        cel::Value::String(text) => text.as_str().into(),
+        cel::Value::Bool(holds) => (*holds).into(),
+        _ => Value::Null,
+    }
+}
+
+fn first<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let mut items = list("first", &arguments)?.iter();
+    Ok(CowVal::owned(items.next().map_or_else(CelOptional::none, |item| CelOptional::of(item.clone_as_boxed()))))
+}
+
+fn last<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let mut items = list("last", &arguments)?.iter();
+    let mut found = None;
+    while let Some(item) = items.next() {
+        found = Some(item);
+    }
+    Ok(CowVal::owned(found.map_or_else(CelOptional::none, |item| CelOptional::of(item.clone_as_boxed()))))
+}
+
+fn list<'a, 'v>(
+    function: &str,
+    arguments: &'a [CowVal<'_, 'v>],
+) -> Result<&'a (dyn cel::common::traits::Iterable + 'v), ExecutionError> {
+    let found = arguments.first().and_then(|list| list.as_iterable());
+    found.ok_or_else(|| ExecutionError::function_error(function, "a list is expected"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn holds(source: &str) -> Result<bool, CelError> {
+        let req = json!({"tag": "us.pkg.dev/p/r/app:1.1", "n": 5, "list": ["a", "b"], "none": []});
+        let res = json!({"metadata": {"name": "app"}});
+        Expression::compile(source, &["req", "res"])?.holds(&[("req", &req), ("res", &res)])
+    }
+
+    #[test]
+    fn filters_see_the_request_and_the_resource() {
+        for source in [
+            "res.metadata.name == 'app' && req.n == 5",
+            "req.tag.split('/').last().value().split(':').first().value() == 'app'",
+            "!has(res.metadata.annotations)",
+            "req.list.exists(x, x.upperAscii() == 'B')",
+            "req.list.map(x, x + '!').join(',') == 'a!,b!'",
+            "!req.none.first().hasValue()",
+            "req.?missing.orValue('d') == 'd'",
+            "req.tag.matches('^us')",
+        ] {
+            assert_eq!(holds(source), Ok(true), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_gives_no_truth_is_an_error() {
+        for source in ["req.missing == 1", "req.n", "req.n +", "request.n == 5", "other", "req.list[7] == 'a'"] {
+            assert!(holds(source).is_err(), "{source}");
+        }
+        let error = Expression::compile("request.n == 5", &["req", "res"]).expect_err("an unknown name").to_string();
+        assert_eq!(error, "undeclared reference to 'request'; there are req, res");
+    }
+
+    #[test]
+    fn loops_over_too_much_are_refused_before_they_run() {
+        let req = json!({"list": vec![1; 10_000]});
+        let nested = "req.list.exists(a, req.list.exists(b, a + b == 3.0))";
+        let evaluate = |source: &str| Expression::compile(source, &["req"]).unwrap().holds(&[("req", &req)]);
+        assert!(evaluate(nested).expect_err("it is refused").to_string().contains("too long"));
+        assert_eq!(evaluate("req.list.exists(a, a == 1.0)"), Ok(true));
+        let long = format!("req.list == {}", "[".repeat(20_000));
+        assert!(Expression::compile(&long, &["req"]).is_err());
+        for deep in ["(", "[", "!(", "1+(", "f(", "-", "1+", "a.", "1?1:"] {
+            assert!(Expression::compile(&deep.repeat(3000), &["a"]).is_err(), "{deep}");
+            for times in [10, 20, 24, 60, 100, 190, 200] {
+                let _ = Expression::compile(&format!("{}1", deep.repeat(times)), &["a"]);
+            }
+        }
+        let flat = format!("1{} > 0", "+1".repeat(150));
+        assert_eq!(Expression::compile(&flat, &[]).unwrap().holds(&[]), Ok(true));
+        assert!(Expression::compile(&format!("{}1{}", "(".repeat(24), ")".repeat(24)), &[]).is_ok());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_text_breaks_the_reader(source in "[a-z(){}\\[\\].,:'\"!&|<>=+?0-9 -]{0,40}") {
+            if let Ok(expression) = Expression::compile(&source, &["a", "b"]) {
+                let _ = expression.value(&[("a", &json!({"b": [1, "x"]})), ("b", &json!("t"))]);
+            }
+        }
+    }
+}

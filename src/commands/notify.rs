@@ -1,0 +1,156 @@
+//! `slipway notify`: what each Alert and Provider would make of an event, without sending anything.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use api::notification::{Alert, Provider};
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt as _;
+use notification::{
+    alert, intake,
+    provider::{self, Secrets, Service, Settings, commit_status},
+};
+use reconcile::Event;
+use serde_json::{Value, json};
+
+use super::{Exit, print, print_json, receive};
+use crate::args::{Output, notify::Notify};
+
+/// What one Alert makes of the event.
+struct Told {
+    alert: Alert,
+    requests: Vec<Value>,
+    /// Why nothing is sent.
+    reason: Option<String>,
+    is_wrong: bool,
+}
+
+/// Runs the verb.
+pub fn run(args: &Notify) -> anyhow::Result<Exit> {
+    let objects = receive::objects(&args.files)?;
+    let event = intake::read(super::read(&args.event)?.as_bytes())
+        .map_err(|problem| anyhow::anyhow!("{}: {problem}", args.event))?;
+    let alerts: Vec<Alert> = of(&objects, "Alert").map(receive::typed).collect::<anyhow::Result<_>>()?;
+    anyhow::ensure!(!alerts.is_empty(), "no Alert in {}", args.files.join(", "));
+    let told: Vec<Told> =
+        alerts.into_iter().map(|alert| tell(&objects, alert, &event)).collect::<anyhow::Result<_>>()?;
+    show(args, &told)?;
+    let exit = match () {
+        () if told.iter().any(|told| told.is_wrong) => Exit::Wrong,
+        () if told.iter().all(|told| told.requests.is_empty()) => Exit::No,
+        () => Exit::Done,
+    };
+    Ok(exit)
+}
+
+fn of<'a>(objects: &'a [Value], kind: &'static str) -> impl Iterator<Item = &'a Value> {
+    objects.iter().filter(move |object| object["kind"] == kind)
+}
+
+fn tell(objects: &[Value], alert: Alert, event: &Event) -> anyhow::Result<Told> {
+    let about = &event.involved_object.reference;
+    let is_it = |object: &&Value| {
+        object["kind"] == about.kind.as_str()
+            && object["metadata"]["name"] == about.name.as_str()
+            && object["metadata"]["namespace"] == about.namespace.as_str()
+    };
+    let labels: BTreeMap<String, String> = objects
+        .iter()
+        .find(is_it)
+        .and_then(|object| serde_json::from_value(object["metadata"]["labels"].clone()).ok())
+        .unwrap_or_default();
+    let verdict = alert::verdict(&alert, event, &labels);
+    let nothing =
+        |alert, reason: &str| Told { alert, requests: Vec::new(), reason: Some(reason.into()), is_wrong: false };
+    if !verdict.takes {
+        return Ok(nothing(alert, "the Alert does not take the event"));
+    }
+    let namespace = alert.namespace().unwrap_or_default();
+    let name = alert.spec.provider_ref.name.clone();
+    let named = |object: &&Value| {
+        object["metadata"]["name"] == name.as_str() && object["metadata"]["namespace"] == namespace.as_str()
+    };
+    let Some(provider) = of(objects, "Provider").find(named) else {
+        return Ok(Told { is_wrong: true, ..nothing(alert, &format!("Provider {namespace}/{name} not found")) });
+    };
+    let provider: Provider = receive::typed(provider)?;
+    if provider.spec.suspend {
+        return Ok(nothing(alert, "the Provider is suspended"));
+    }
+    let outgoing = alert::outgoing(&alert, event, &BTreeMap::new()).event;
+    Ok(match requests(objects, &alert, &provider, &outgoing) {
+        Ok(requests) if requests.is_empty() => nothing(alert, "the Provider's service does not take the event"),
+        Ok(requests) => Told { alert, requests, reason: None, is_wrong: false },
+        Err(error) => Told { is_wrong: true, ..nothing(alert, &format!("{error:#}")) },
+    })
+}
+
+fn requests(objects: &[Value], alert: &Alert, provider: &Provider, event: &Event) -> anyhow::Result<Vec<Value>> {
+    let spec = &provider.spec;
+    if !Service::of(&spec.kind)?.takes(event) {
+        return Ok(Vec::new());
+    }
+    let secret = |reference: Option<&api::meta::LocalReference>| -> anyhow::Result<Option<Secret>> {
+        let Some(reference) = reference else { return Ok(None) };
+        let is_it = |object: &&Value| {
+            object["metadata"]["name"] == reference.name.as_str()
+                && object["metadata"]["namespace"].as_str() == provider.namespace().as_deref()
+        };
+        let found =
+            of(objects, "Secret").find(is_it).with_context(|| format!("Secret {} not found", reference.name))?;
+        receive::secret(found).map(Some)
+    };
+    let (main, certificate, proxy) = (
+        secret(spec.secret_ref.as_ref())?,
+        secret(spec.cert_secret_ref.as_ref())?,
+        secret(spec.proxy_secret_ref.as_ref())?,
+    );
+    let secrets = Secrets { main: main.as_ref(), certificate: certificate.as_ref(), proxy: proxy.as_ref() };
+    let mut settings = Settings::read(spec, secrets)?;
+    if settings.service.has_commit_status() {
+        settings.status_context = commit_status::context(provider, alert, event)?;
+    }
+    let plan = provider::plan(&settings, event, None)?;
+    Ok(plan.ask.iter().chain(&plan.tell).map(request).collect())
+}
+
+/// A request as JSON; a body that is JSON is shown as such.
+fn request(request: &http::Request<bytes::Bytes>) -> Value {
+    let headers: BTreeMap<&str, String> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    let text = || Value::from(String::from_utf8_lossy(request.body()).into_owned());
+    let body = serde_json::from_slice(request.body()).unwrap_or_else(|_| text());
+    json!({"method": request.method().as_str(), "url": request.uri().to_string(), "headers": headers, "body": body})
+}
+
+fn show(args: &Notify, told: &[Told]) -> anyhow::Result<()> {
+    if args.output == Output::Json {
+        let rows: Vec<Value> = told
+            .iter()
+            .map(|told| {
+                json!({"alert": format!("{}/{}", told.alert.namespace().unwrap_or_default(), told.alert.name_any()),
+                    "provider": told.alert.spec.provider_ref.name, "requests": told.requests, "reason": told.reason})
+            })
+            .collect();
+        return print_json(&rows);
+    }
+    for told in told {
+        let heading = format!("alert {} to provider {}", told.alert.name_any(), told.alert.spec.provider_ref.name);
+        match &told.reason {
+            Some(reason) => print(&format!("{heading}: nothing is sent: {reason}\n")),
+            None => print(&format!("{heading}:\n")),
+        }
+        for request in &told.requests {
+            print(&format!(
+                "  {} {}\n  {}\n",
+                request["method"].as_str().unwrap_or_default(),
+                request["url"].as_str().unwrap_or_default(),
+                request["body"]
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! The port for events of other controllers, in Flux's format: slipway's Alerts take them like its own.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
+    routing::any,
+};
+use notification::intake;
+use reconcile::{Context, Shutdown};
+
+/// Binds the port. The future takes events until told to stop.
+pub fn serve(
+    address: SocketAddr,
+    context: Context,
+    shutdown: Shutdown,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let listener =
+        std::net::TcpListener::bind(address).with_context(|| format!("cannot listen for events on {address}"))?;
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    tracing::info!(listen = %listener.local_addr()?, "events are taken");
+    Ok(async move {
+        let router = Router::new()
+            .route("/", any(take))
+            .layer(DefaultBodyLimit::max(intake::MAX_EVENT_BYTES))
+            .with_state(context);
+        let stop = async move { shutdown.cancelled().await };
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+            tracing::warn!(%error, "the server of events ended");
+        }
+    })
+}
+
+/// The event is kept when the caller is answered.
+async fn take(State(context): State<Context>, body: Bytes) -> StatusCode {
+    let event = match intake::read(&body) {
+        Ok(event) => event,
+        Err(problem) => {
+            tracing::debug!(problem, "posted event refused");
+            return StatusCode::BAD_REQUEST;
+        }
+    };
+    match context.events.relay(event).await {
+        Ok(()) => StatusCode::ACCEPTED,
+        Err(error) => {
+            tracing::warn!(%error, "posted event is not kept");
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Webhooks and messages of a running slipway: a push is acted on at once, and what happened reaches chat, kill or not.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use api::meta::ObjectReference;
+use reconcile::{Directory, Store, clock};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+
+use crate::{
+    demo::{
+        ci::{self, Clone, Program, Release},
+        git_server::GitServer,
+        parts::{self, Part},
+        sink,
+    },
+    support::{SLIPWAY, client},
+};
+
+const TOKEN: &str = "webhook-token";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Git, a registry, and slipway over both; nothing is looked at but once an hour, unless a hook says so.
+struct World {
+    folder: TempDir,
+    slipway: Part,
+    store: Store,
+    hooks: SocketAddr,
+    events: SocketAddr,
+    registry: SocketAddr,
+    _registry: Part,
+    _git: GitServer,
+}
+
+fn manifests(registry: SocketAddr, url: &str, chat: SocketAddr) -> String {
+    let receiver = |name: &str, kind: &str, resource: Value| {
+        json!({"apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver", "metadata": {"name": name, "namespace": "apps"},
+            "spec": {"type": kind, "events": ["ping", "push"], "secretRef": {"name": "token"}, "resources": [resource]}})
+    };
+    let objects = [
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token", "namespace": "apps"}, "stringData": {"token": TOKEN}}),
+        receiver("git", "github", json!({"kind": "GitRepository", "name": "app"})),
+        receiver(
+            "registry",
+            "harbor",
+            json!({"kind": "ImageRepository", "name": "*", "matchLabels": {"team": "app"},
+            "filter": "req.event_data.repository.name == res.metadata.name"}),
+        ),
+        json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": "app", "namespace": "apps"},
+            "spec": {"interval": "1h", "url": url, "ref": {"branch": "main"}}}),
+        json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImageRepository",
+            "metadata": {"name": "app", "namespace": "apps", "labels": {"team": "app"}},
+            "spec": {"image": format!("{registry}/demo/app"), "interval": "1h", "insecure": true}}),
+        json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImagePolicy", "metadata": {"name": "app", "namespace": "apps"},
+            "spec": {"imageRepositoryRef": {"name": "app"}, "policy": {"semver": {"range": ">=1.0.0"}}}}),
+        json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Provider", "metadata": {"name": "chat", "namespace": "apps"},
+            "spec": {"type": "slack", "channel": "dev", "address": format!("http://{chat}/alerts")}}),
+        json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Alert", "metadata": {"name": "all", "namespace": "apps"},
+            "spec": {"providerRef": {"name": "chat"}, "eventSources": [{"kind": "ImagePolicy", "name": "*"}, {"kind": "Kustomization", "name": "*"}]}}),
+    ];
+    objects.map(|object| object.to_string()).join("\n---\n")
+}
+
+fn release(version: &'static str) -> Release {
+    Release { version, fail_percent: 0 }
+}
+
+impl World {
+    async fn start(chat: SocketAddr) -> Self {
+        parts::require_tools().expect("the tools are installed");
+        let folder = tempfile::Builder::new().prefix("slipway-hooks-").tempdir().expect("a folder");
+        let (mut registry_part, registry) = parts::registry(Path::new(SLIPWAY), folder.path()).expect("a registry");
+        let git = GitServer::start(&folder.path().join("git"), None).await.expect("a Git server");
+        let url = git.create_repository("app").expect("a repository");
+        parts::listening(&mut registry_part, registry).await.expect("the registry listens");
+        push_image(registry, "1.0.0").await;
+        let clone = folder.path().join("clone");
+        let remote = url.clone();
+        tokio::task::spawn_blocking(move || {
+            Clone { folder: &clone }.create(&remote, &[("a.yaml".into(), "{}\n".into())]).expect("a first commit");
+        })
+        .await
+        .expect("git runs");
+        fs::write(folder.path().join("manifests.yaml"), manifests(registry, &url, chat)).expect("a written file");
+        let (hooks, events) = (parts::free_address().expect("a port"), parts::free_address().expect("a port"));
+        let mut slipway = run(folder.path(), hooks, events);
+        parts::listening(&mut slipway, hooks).await.expect("webhooks are served");
+        let directory = Directory::attach(&folder.path().join("state.db")).expect("the state");
+        let store = Store::Directory(directory);
+        let world = Self { folder, slipway, store, hooks, events, registry, _registry: registry_part, _git: git };
+        for (kind, name) in
+            [("GitRepository", "app"), ("ImageRepository", "app"), ("Receiver", "git"), ("Receiver", "registry")]
+        {
+            world.reaches(kind, name, |object| ready(object)).await;
+        }
+        world
+    }
+
+    async fn object(&self, kind: &str, name: &str) -> Value {
+        let api_version = match kind {
+            "GitRepository" => "source.toolkit.fluxcd.io/v1",
+            "Receiver" => "notification.toolkit.fluxcd.io/v1",
+            "Alert" => "notification.toolkit.fluxcd.io/v1beta3",
+            _ => "image.toolkit.fluxcd.io/v1",
+        };
+        let id = ObjectReference {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: "apps".into(),
+            name: name.into(),
+        };
+        self.store.find(&id).await.expect("the store").unwrap_or_default()
+    }
+
+    async fn reaches(&self, kind: &str, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let start = clock::instant();
+        loop {
+            let object = self.object(kind, name).await;
+            if holds(&object) {
+                return object;
+            }
+            let log = || fs::read_to_string(self.folder.path().join("slipway.log")).unwrap_or_default();
+            assert!(start.elapsed() < PATIENCE, "{kind} {name}: {object:#}\n{}", log());
+            clock::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Posts to a Receiver's path and gives the status.
+    async fn hook(&self, receiver: &str, headers: &[(&str, &str)], body: &str) -> u16 {
+        let path = Sha256::new().chain_update(TOKEN).chain_update(receiver).chain_update("apps").finalize();
+        self.post(&format!("http://{}/hook/{}", self.hooks, hex::encode(path)), headers, body).await
+    }
+
+    async fn post(&self, url: &str, headers: &[(&str, &str)], body: &str) -> u16 {
+        let mut request = client().post(url).body(body.to_owned());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.expect("an answer").status().as_u16()
+    }
+}
+
+fn run(folder: &Path, hooks: SocketAddr, events: SocketAddr) -> Part {
+    let text = |path: &str| folder.join(path).display().to_string();
+    let (manifests, state) = (text("manifests.yaml"), text("state.db"));
+    let (hooks, events) = (hooks.to_string(), events.to_string());
+    let command = [
+        SLIPWAY,
+        "run",
+        "--manifests",
+        &manifests,
+        "--state",
+        &state,
+        "--listen",
+        "127.0.0.1:0",
+        "--receiver-listen",
+        &hooks,
+        "--events-listen",
+        &events,
+        "--controllers",
+        "image,delivery,notification",
+    ];
+    Part::start(Path::new(SLIPWAY), folder, "slipway", &command).expect("slipway starts")
+}
+
+async fn push_image(registry: SocketAddr, version: &'static str) {
+    let program = Program::script(Path::new(SLIPWAY));
+    ci::push_image(registry, release(version), &program).await.expect("the image is pushed");
+}
+
+fn ready(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+/// GitHub's signature of a body.
+fn signature(body: &str) -> String {
+    use ring::hmac;
+    format!("sha256={}", hex::encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, TOKEN.as_bytes()), body.as_bytes())))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_is_acted_on_at_once_and_told_in_chat() {
+    let (chat, mut messages) = sink::listen().await.expect("a sink");
+    let world = World::start(chat).await;
+
+    let revision = |object: &Value| object["status"]["artifact"]["revision"].as_str().unwrap_or_default().to_owned();
+    let before = revision(&world.object("GitRepository", "app").await);
+    let clone = world.folder.path().join("clone");
+    tokio::task::spawn_blocking(move || {
+        let clone = Clone { folder: &clone };
+        clone.write(&[("b.yaml".into(), "{}\n".into())]).expect("a file");
+        clone.commit_and_push("Push something").expect("a push");
+    })
+    .await
+    .expect("git runs");
+    let body = r#"{"ref":"refs/heads/main"}"#;
+    let json = ("content-type", "application/json");
+    let signed = signature(body);
+    assert_eq!(
+        world.hook("git", &[json, ("x-github-event", "push"), ("x-hub-signature-256", "sha256=00")], body).await,
+        400
+    );
+    assert_eq!(
+        world.hook("git", &[json, ("x-github-event", "star"), ("x-hub-signature-256", &signed)], body).await,
+        400
+    );
+    assert_eq!(world.hook("nobody", &[json], body).await, 404);
+    assert_eq!(revision(&world.object("GitRepository", "app").await), before, "nothing unproven is believed");
+    assert_eq!(
+        world.hook("git", &[json, ("x-github-event", "push"), ("x-hub-signature-256", &signed)], body).await,
+        200
+    );
+    world.reaches("GitRepository", "app", |object| revision(object) != before).await;
+
+    push_image(world.registry, "1.1.0").await;
+    let body = r#"{"event_data":{"repository":{"name":"app"}}}"#;
+    assert_eq!(world.hook("registry", &[json, ("authorization", "wrong")], body).await, 400);
+    assert_eq!(world.hook("registry", &[json, ("authorization", TOKEN)], body).await, 200);
+    world.reaches("ImagePolicy", "app", |object| object["status"]["latestRef"]["tag"] == "1.1.0").await;
+    loop {
+        let message =
+            tokio::time::timeout(PATIENCE, messages.recv()).await.expect("a message in time").expect("a message");
+        assert_eq!(
+            (&message["channel"], &message["attachments"][0]["author_name"]),
+            (&json!("dev"), &json!("imagepolicy/app.apps"))
+        );
+        if message.to_string().contains("1.1.0") {
+            break;
+        }
+    }
+
+    // What Flux's own controllers post is told like our own.
+    let posted = json!({"involvedObject": {"kind": "Kustomization", "namespace": "apps", "name": "infra", "uid": "u",
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1"}, "severity": "error", "timestamp": clock::now(), "message": "no such path",
+        "reason": "BuildFailed", "metadata": {"kustomize.toolkit.fluxcd.io/revision": "main@sha1:abc"}, "reportingController": "kustomize-controller"});
+    assert_eq!(world.post(&format!("http://{}/", world.events), &[json], "no event").await, 400);
+    assert_eq!(world.post(&format!("http://{}/", world.events), &[json], &posted.to_string()).await, 202);
+    let message = tokio::time::timeout(PATIENCE, messages.recv()).await.expect("a message in time").expect("a message");
+    let attachment = &message["attachments"][0];
+    assert_eq!((&attachment["color"], &attachment["text"]), (&json!("danger"), &json!("no such path")));
+    assert_eq!(attachment["fields"], json!([{"title": "revision", "value": "main@sha1:abc", "short": false}]));
+    world.reaches("Alert", "all", |object| object["status"]["delivery"]["lastSuccess"].is_string()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_is_refused_and_a_burst_loses_nothing() {
+    let world = World::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))).await;
+    let large = "x".repeat((3 << 20) + 1);
+    assert_eq!(world.hook("registry", &[("authorization", TOKEN)], &large).await, 413);
+    let handled = |object: &Value| object["status"]["lastHandledReconcileAt"].as_str().map(str::to_owned);
+    let body = r#"{"event_data":{"repository":{"name":"app"}}}"#;
+    let headers = [("content-type", "application/json"), ("authorization", TOKEN)];
+    let before = handled(&world.object("ImageRepository", "app").await);
+    let statuses = futures::future::join_all((0..50).map(|_| world.hook("registry", &headers, body))).await;
+    assert_eq!(statuses, [200; 50]);
+    let asked =
+        world.object("ImageRepository", "app").await["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"]
+            .clone();
+    let object = world
+        .reaches("ImageRepository", "app", |object| handled(object).map(Value::from).as_ref() == Some(&asked))
+        .await;
+    assert_ne!(handled(&object), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_outlive_a_kill_and_a_silent_chat() {
+    let chat = parts::free_address().expect("a port");
+    let mut world = World::start(chat).await;
+    world.reaches("Alert", "all", |object| object["status"]["delivery"]["pending"].as_u64() > Some(0)).await;
+    push_image(world.registry, "1.1.0").await;
+    let body = r#"{"event_data":{"repository":{"name":"app"}}}"#;
+    let headers = [("content-type", "application/json"), ("authorization", TOKEN)];
+    assert_eq!(world.hook("registry", &headers, body).await, 200);
+    world.reaches("ImagePolicy", "app", |object| object["status"]["latestRef"]["tag"] == "1.1.0").await;
+    world.slipway.kill();
+    let mut messages = sink::listen_at(chat).await.expect("chat is back");
+    world.slipway = run(world.folder.path(), world.hooks, world.events);
+    let mut texts = Vec::new();
+    while texts.len() < 2 {
+        let message =
+            tokio::time::timeout(PATIENCE, messages.recv()).await.expect("a message in time").expect("a message");
+        texts.push(message["attachments"][0]["text"].as_str().unwrap_or_default().to_owned());
+    }
+    assert!(texts[0].contains("1.0.0") && texts[1].contains("1.1.0"), "each once, in order: {texts:?}");
+}
