@@ -2,6 +2,8 @@
 //!
 //! Every call is one transaction; a process killed at any instant leaves the last whole one.
 
+mod queue;
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -9,6 +11,7 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use self::queue::Queue;
 use crate::{Error, Fault, Result, Site, effect};
 
 const SCHEMA: &str = "
@@ -36,6 +39,7 @@ const SCHEMA_VERSION: i64 = 1;
 #[derive(Clone)]
 pub struct Database {
     connection: Arc<Mutex<Connection>>,
+    queue: Arc<Queue>,
     path: PathBuf,
 }
 
@@ -58,7 +62,7 @@ impl Database {
             }
             Err(error) => return Err(failure(path, error)),
         };
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.to_owned() })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), queue: Arc::default(), path: path.to_owned() })
     }
 
     /// The database file.
@@ -141,18 +145,18 @@ impl Database {
         .await
     }
 
-    /// Runs statements off the async threads.
+    /// Runs statements off the async threads, in the order of the calls.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         f: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let this = self.clone();
-        let outcome = tokio::task::spawn_blocking(move || this.call_now(f)).await;
-        outcome.unwrap_or_else(|join| match join.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
+        match self.queue.run(move || this.call_now(f)).await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
             // The runtime is shutting down: nobody waits for the answer.
-            Err(_) => Err(Error::Fault(Fault { site: Site::Put, key: "shutdown".into() })),
-        })
+            None => Err(Error::Fault(Fault { site: Site::Put, key: "shutdown".into() })),
+        }
     }
 
     /// Runs statements on this thread.
