@@ -46,8 +46,7 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
     ensure!(root.exists(), "{}: no such file or folder (spec.update.path)", root.display());
     let tree = files::tree(&args.path)?;
     ensure!(root.canonicalize()?.starts_with(&tree), "{}: leads out of {}", root.display(), tree.display());
-    let mut answer = Answer::default();
-    answer.diff = args.diff.then(String::new);
+    let mut answer = Answer { diff: args.diff.then(String::new), ..Answer::default() };
     // All files are read before one is written: a link and its target both show what was there.
     let mut edits = Vec::new();
     for found in files::below(&root, &tree, &mut answer.warnings)? {
