@@ -97,7 +97,7 @@ impl World {
         for (kind, name) in
             [("GitRepository", "app"), ("ImageRepository", "app"), ("Receiver", "git"), ("Receiver", "registry")]
         {
-            world.reaches(kind, name, |object| ready(object)).await;
+            world.reaches(kind, name, ready).await;
         }
         world
     }

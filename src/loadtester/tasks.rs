@@ -75,7 +75,8 @@ impl Task {
         let Some(command) = metadata.get("cmd").filter(|command| !command.trim().is_empty()) else {
             return wrong("cmd not found in metadata".into());
         };
-        if !permitted.kinds.contains(&kind) && !(kind == Kind::Cmd && permitted.allows(command)) {
+        let is_listed = kind == Kind::Cmd && permitted.allows(command);
+        if !is_listed && !permitted.kinds.contains(&kind) {
             let name = kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
             return Err(Refusal::NotPermitted(format!(
                 "task type {name} is not enabled for this command: see --enable"
