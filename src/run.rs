@@ -145,17 +145,7 @@ fn controllers(config: &Config, context: &Context, lead: &Lead, shutdown: &Shutd
                 guard(&["notification-controller"], controller.boxed());
             }
             Stage::Canary => {
-                let options = canary::controller::Options {
-                    metrics_server: config.metrics_server.clone(),
-                    mesh_provider: config.mesh_provider.clone(),
-                    gateway_metrics: config.gateway_metrics,
-                    min_analysis_interval: config.min_analysis_interval,
-                    workload: config.workloads.clone(),
-                    no_cross_namespace_refs: config.no_cross_namespace_refs,
-                    cluster: config.cluster_name.clone(),
-                    event_webhook: config.event_webhook.clone(),
-                    ..Default::default()
-                };
+                let options = canary_options(config);
                 guard(&["flagger"], canary::controller::controllers(context, options, shutdown).boxed());
             }
             Stage::Local => {
@@ -176,6 +166,20 @@ fn controllers(config: &Config, context: &Context, lead: &Lead, shutdown: &Shutd
         }
     }
     Ok(running)
+}
+
+fn canary_options(config: &Config) -> canary::controller::Options {
+    canary::controller::Options {
+        metrics_server: config.metrics_server.clone(),
+        mesh_provider: config.mesh_provider.clone(),
+        gateway_metrics: config.gateway_metrics,
+        min_analysis_interval: config.min_analysis_interval,
+        workload: config.workloads.clone(),
+        no_cross_namespace_refs: config.no_cross_namespace_refs,
+        cluster: config.cluster_name.clone(),
+        event_webhook: config.event_webhook.clone(),
+        ..Default::default()
+    }
 }
 
 fn start_log(config: &Config) -> anyhow::Result<()> {

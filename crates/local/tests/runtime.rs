@@ -137,6 +137,7 @@ async fn a_request_under_way_ends_before_its_pod() {
     world.apply(&deployment("app", &world.image("1.0.0"), 1)).await;
     let address = world.route("app").await;
     world.until("app", |status| status["availableReplicas"] == 1).await;
+    world::eventually("the gateway knows the pod", async || http_status(address, "/").await.0 == 200).await;
     let slow = tokio::spawn(async move { http_status(address, "/slow").await });
     let text = "1 slow request";
     world::eventually("the request is under way", async || {

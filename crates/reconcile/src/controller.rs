@@ -2,6 +2,7 @@
 //!
 //! A stage says what to do with one object ([`Reconciler`]); everything around it happens here, the same for every kind.
 
+mod outcome;
 mod queue;
 mod status;
 #[cfg(test)]
@@ -28,10 +29,11 @@ use kube::{
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
+pub use outcome::{Announce, Done, Failure, Retry};
 pub use queue::fingerprint;
 pub(crate) use status::invalid_status;
 
-use crate::{Context, Error, Notice, Object, backoff, clock, object, telemetry::ObjectLabels};
+use crate::{Context, Error, Object, backoff, clock, object, telemetry::ObjectLabels};
 
 /// Told when the process ends: no new run begins, those under way are finished.
 pub type Shutdown = tokio_util::sync::CancellationToken;
@@ -46,126 +48,6 @@ pub enum Style {
     Flux,
     /// The reconciler itself; the loop queues, retries and measures.
     Own,
-}
-
-/// When a success becomes an event. Source: reference image-automation.md section 2.5.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Announce {
-    /// When the object became Ready or its Ready message changed.
-    MessageChange,
-    /// When the object became Ready.
-    BecameReady,
-    /// Never: the reconciler's own notices say all.
-    Never,
-}
-
-/// When a failed run is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// After 750 ms, doubling to 15 minutes.
-    Backoff,
-    /// After this time.
-    After(Duration),
-    /// Not before somebody changes the object: it is Stalled.
-    Never,
-}
-
-/// A run that ended well.
-#[derive(Clone, Debug)]
-pub struct Done {
-    /// Merge patch of `.status`, without what the loop writes; null for nothing.
-    pub status: Value,
-    /// Reason of the Ready condition.
-    pub reason: &'static str,
-    /// Message of the Ready condition.
-    pub message: String,
-    /// Next run without a change; none waits for one.
-    pub requeue: Option<Duration>,
-    /// What else is to be told.
-    pub notices: Vec<Notice>,
-}
-
-impl Done {
-    /// A success with reason `Succeeded` and no next run.
-    pub fn new(message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { status: Value::Null, reason: "Succeeded", message, requeue: None, notices: Vec::new() }
-    }
-
-    /// With this merge patch of `.status`.
-    #[must_use]
-    pub fn status(mut self, status: Value) -> Self {
-        self.status = status;
-        self
-    }
-
-    /// With the next run after this time.
-    #[must_use]
-    pub fn requeue(mut self, after: Duration) -> Self {
-        self.requeue = Some(after);
-        self
-    }
-
-    /// With one more notice.
-    #[must_use]
-    pub fn notice(mut self, notice: Notice) -> Self {
-        self.notices.push(notice);
-        self
-    }
-}
-
-/// A run that did not end well.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// Reason of the Ready condition.
-    pub reason: &'static str,
-    /// Message of the Ready condition: what failed, on what, and why.
-    pub message: String,
-    /// When it is tried again.
-    pub retry: Retry,
-    /// Merge patch of `.status`, without what the loop writes; null for nothing.
-    pub status: Value,
-    /// What is told; none tells the message as an error. Waiting for another object is no error.
-    pub notices: Option<Vec<Notice>>,
-}
-
-impl Failure {
-    /// A failure that is tried again with back-off.
-    pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry: Retry::Backoff, status: Value::Null, notices: None }
-    }
-
-    /// A failure that only a change of the object can mend.
-    pub fn terminal(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { retry: Retry::Never, ..Self::new(reason, message) }
-    }
-
-    /// Tried again after this time.
-    #[must_use]
-    pub fn after(mut self, time: Duration) -> Self {
-        self.retry = Retry::After(time);
-        self
-    }
-
-    /// With this merge patch of `.status`.
-    #[must_use]
-    pub fn status(mut self, status: Value) -> Self {
-        self.status = status;
-        self
-    }
-
-    /// With these notices in place of the error that is told otherwise.
-    #[must_use]
-    pub fn telling(mut self, notices: Vec<Notice>) -> Self {
-        self.notices = Some(notices);
-        self
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::new("Failed", error.to_string())
-    }
 }
 
 /// What a stage does with one object of its kind.

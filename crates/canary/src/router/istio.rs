@@ -144,5 +144,22 @@ fn original(given: &Given<'_>, live: &Value) -> Option<String> {
         return Some(kept.to_owned());
     }
     let is_ours = annotation(KUBECTL).is_some() || read(given, live).is_ok();
-    if is_ours { None } else { live.get("spec").map(Value::to_string) }
+    if is_ours { None } else { live.get("spec").map(weighted) }
+}
+
+/// The spec as Flagger remembers it: a destination without a weight has weight 0.
+fn weighted(spec: &Value) -> String {
+    let mut spec = spec.clone();
+    let rules = ["http", "tcp"]
+        .iter()
+        .filter_map(|member| spec.get(*member)?.as_array().map(Vec::len).map(|len| (*member, len)));
+    for (member, len) in rules.collect::<Vec<_>>() {
+        for rule in 0..len {
+            let Some(Value::Array(route)) = spec.pointer_mut(&format!("/{member}/{rule}/route")) else { continue };
+            for destination in route.iter_mut().filter_map(Value::as_object_mut) {
+                destination.entry("weight").or_insert(json!(0));
+            }
+        }
+    }
+    spec.to_string()
 }

@@ -12,7 +12,7 @@ pub const ROUTER: Router = Router {
     objects: |given| Ok(vec![reference(given)]),
     routes,
     written: |given| read(given, "/spec/traffic"),
-    weights: |given| read(given, "/status/traffic"),
+    weights: seen,
     finalize,
 };
 
@@ -59,6 +59,12 @@ fn routes(given: &Given<'_>, weights: Weights) -> Result<Change, Error> {
         "spec": {"traffic": ours.into_iter().chain(tagged).collect::<Vec<_>>()},
     });
     Ok(Change { apply: vec![service], cookies: None })
+}
+
+/// What Knative reports to have done; of a Service that it has not looked at yet, what is asked for.
+fn seen(given: &Given<'_>) -> Result<Weights, Error> {
+    let is_reported = given.existing(&reference(given))?.pointer("/status/traffic").is_some();
+    read(given, if is_reported { "/status/traffic" } else { "/spec/traffic" })
 }
 
 fn read(given: &Given<'_>, traffic: &str) -> Result<Weights, Error> {
