@@ -1,4 +1,4 @@
-//! Which objects send which share of requests where: one file per router, each a [`Router`] of pure functions, `routes`
+//! Which objects send which share of requests where: one file per router, each a `Router` of pure functions, `routes`
 //! (weights in, objects out) and `weights` (objects in, weights out).
 //!
 //! Pure. The shell fetches what [`objects`] names, hands it in as `current`, and applies what comes out. A new router is

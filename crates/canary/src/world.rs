@@ -48,7 +48,7 @@ pub struct World<'a> {
     pub canary: &'a Canary,
     /// The controller's options.
     pub options: &'a Options,
-    /// Every object that [`references`] and [`configs`] name and that exists.
+    /// Every object that [`references`] and `configs` name and that exists.
     pub objects: &'a [Value],
     /// Makes up session cookies and nothing else.
     pub random: u64,

@@ -1,4 +1,4 @@
-//! Leader election over a Lease: the shell around [`crate::lease`].
+//! Leader election over a Lease: the shell around `lease`.
 
 use std::time::Duration;
 

@@ -35,7 +35,7 @@ impl Default for Options {
 /// One more fact is needed, or the tick is decided.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Answer this and call [`step`] again with the answer added.
+    /// Answer this and call `step` again with the answer added.
     Ask(Question),
     /// Perform this.
     Done(Box<Decision>),

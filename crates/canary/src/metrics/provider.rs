@@ -1,5 +1,5 @@
 //! The services that answer queries. Each has a file of its own with two pure functions, what is asked and what the answer
-//! says, and one line in [`VENDORS`].
+//! says, and one line in `VENDORS`.
 //!
 //! Source: reference progressive-delivery.md, C.4.
 
