@@ -6,5 +6,7 @@ fn main() {
     if target("OS") == "linux" && target("ENV") == "gnu" {
         // Relocations take a bit instead of 24 bytes each: two megabytes that every start would read. glibc 2.36 and later.
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+        // Functions that came out the same are kept once.
+        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
     }
 }

@@ -2,6 +2,7 @@
 
 mod events;
 mod files;
+mod notices;
 mod objects;
 #[cfg(test)]
 mod tests;

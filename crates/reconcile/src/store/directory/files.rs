@@ -8,12 +8,13 @@ use std::{
 };
 
 use api::{conditions, manifest};
-use notify::Watcher as _;
+use notify::RecursiveMode;
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
 use super::{
     Directory,
+    notices::Notices,
     objects::{self, Row},
 };
 use crate::{Error, Result, clock, object};
@@ -230,39 +231,16 @@ impl Directory {
 
     /// Follows the folders until dropped: changes are brought into the store as they are made.
     pub async fn follow_files(&self) {
-        let (sender, mut changed) = tokio::sync::mpsc::channel(1);
         let roots = self.0.folders.lock().unwrap_or_else(PoisonError::into_inner).roots.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.map_or(true, |event| is_change(event.kind)) {
-                let _ = sender.try_send(());
-            }
-        });
-        let _watcher = watcher.and_then(|mut watcher| {
-            for root in &roots {
-                watcher.watch(root, notify::RecursiveMode::Recursive)?;
-            }
-            Ok(watcher)
-        });
-        if let Err(error) = &_watcher {
-            tracing::warn!(%error, "folders cannot be watched; they are read every ten seconds");
-        }
+        let roots = roots.iter().map(PathBuf::as_path);
+        let mut notices = Notices::of(roots, RecursiveMode::Recursive, |_| true, (SETTLE, RESCAN));
         loop {
-            tokio::select! {
-                Some(()) = changed.recv() => clock::sleep(SETTLE).await,
-                () = clock::sleep(RESCAN) => {}
-            }
-            while changed.try_recv().is_ok() {}
+            notices.next().await;
             if let Err(error) = self.rescan().await {
                 tracing::warn!(%error, "manifests could not be read");
             }
         }
     }
-}
-
-/// Whether something was written. Our own reading opens the folders, which is told of too and must not lead to reading.
-fn is_change(kind: notify::EventKind) -> bool {
-    use notify::event::{AccessKind, AccessMode, EventKind};
-    !kind.is_access() || matches!(kind, EventKind::Access(AccessKind::Close(AccessMode::Write)))
 }
 
 type Applied = BTreeMap<Row, (String, Value)>;

@@ -1,18 +1,25 @@
 //! Watches over the directory store: the objects now, then every change, from this process or another.
 
-use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_stream::stream;
 use futures::{StreamExt as _, stream::BoxStream};
 use kube::runtime::watcher;
+use notify::RecursiveMode;
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{Change, Directory, objects};
+use super::{Change, Directory, notices::Notices, objects};
 use crate::{Object, Result, clock, controller, object};
 
-/// How often the database is asked whether another process wrote to it: one pragma, microseconds.
-const EXTERNAL_POLL: Duration = Duration::from_millis(100);
+/// How long the writes of a transaction may go on before the database is asked whose it was.
+const SETTLE: Duration = Duration::from_millis(5);
+/// How often the database is asked without having been written to, as far as we were told.
+const EXTERNAL_POLL: Duration = Duration::from_secs(2);
 
 /// Lists, then follows the bus; a watcher that falls behind lists again.
 pub(super) fn watch<K: Object>(directory: Directory) -> BoxStream<'static, Result<watcher::Event<K>>> {
@@ -81,6 +88,13 @@ impl Directory {
     /// Brings changes that other processes made to the state file (`slipway reconcile`, `suspend`, …) to the watchers,
     /// until dropped.
     pub async fn follow_other_processes(&self) {
+        // Whoever writes to the database appends to its log, which is a file beside it.
+        let path = self.0.database.path();
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut log = path.file_name().unwrap_or_default().to_owned();
+        log.push("-wal");
+        let is_log = move |path: &Path| path.file_name() == Some(&log);
+        let mut notices = Notices::of([folder], RecursiveMode::NonRecursive, is_log, (SETTLE, EXTERNAL_POLL));
         let mut known = None;
         loop {
             let looked = self
@@ -92,7 +106,7 @@ impl Directory {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "state file could not be read"),
             }
-            clock::sleep(EXTERNAL_POLL).await;
+            notices.next().await;
         }
     }
 
