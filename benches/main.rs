@@ -22,22 +22,42 @@ use serde_json::json;
 const SLIPWAY: &str = env!("CARGO_BIN_EXE_slipway");
 const ROUNDS: usize = 30;
 
+/// All of them, or those that the command line names: `cargo bench -- update idle`.
 fn main() -> anyhow::Result<()> {
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| named.is_empty() || named.iter().any(|wanted| wanted == name);
     demo::say(&format!("{:<58} {:>12} {:>12} {:>14}", "what", "p50", "p95", "goal (p50)"));
-    choose(10_000, "2 ms")?;
-    choose(100_000, "25 ms")?;
-    edit(1_000, "60 ms");
-    edit(1, "15 ms");
+    if is_wanted("choose") {
+        choose(10_000, "2 ms")?;
+        choose(100_000, "25 ms")?;
+    }
+    if is_wanted("edit") {
+        edit(1_000, "60 ms");
+        edit(1, "15 ms");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        scan::request(10, "4 ms").await?;
-        scan::request(10_000, "12 ms").await?;
-        scan::cold(1000, "5 s").await?;
-        update(0, "25 ms").await?;
-        update(999, "30 ms").await?;
-        hooks::hooks().await?;
-        hooks::events().await?;
-        idle().await
+        if is_wanted("scan") {
+            scan::request(10, "4 ms").await?;
+            scan::request(10_000, "12 ms").await?;
+        }
+        if is_wanted("cold") {
+            scan::cold(1000, "5 s").await?;
+        }
+        if is_wanted("update") {
+            update(0, "25 ms").await?;
+            update(999, "30 ms").await?;
+        }
+        if is_wanted("hooks") {
+            hooks::hooks().await?;
+        }
+        if is_wanted("events") {
+            hooks::events().await?;
+        }
+        if is_wanted("idle") {
+            idle().await?;
+        }
+        Ok(())
     })
 }
 
@@ -150,7 +170,7 @@ async fn idle() -> anyhow::Result<()> {
     clock::sleep(Duration::from_secs(20)).await;
     let used = parts::cpu_seconds(world.slipway.id()).zip(before).map_or(f64::NAN, |(after, before)| after - before);
     let share = used / start.elapsed().as_secs_f64() * 100.0;
-    row("idle with the demo's objects: share of a core", vec![share], "%", "0.5 %");
+    demo::say(&format!("{:<58} {share:>10.2} % {:>27}", "idle with the demo's objects: share of a core", "0.5 %"));
     let resident = parts::resident_bytes(world.slipway.id()).unwrap_or_default();
     row("idle with the demo's objects: resident memory", vec![resident as f64 / 1e6], "MB", "30 MB");
     Ok(())

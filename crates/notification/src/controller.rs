@@ -1,12 +1,14 @@
 //! The shell: events to Providers' services, Receivers' readiness, and webhooks that wake objects.
 
 mod about;
+mod batch;
 mod dispatch;
 mod forward;
 mod health;
 mod hooks;
 mod identity;
 mod poke;
+mod queues;
 mod receivers;
 mod records;
 mod send;

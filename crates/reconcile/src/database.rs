@@ -43,6 +43,21 @@ pub struct Database {
     path: PathBuf,
 }
 
+/// A record of a stage that is to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    bucket: &'static str,
+    key: String,
+    value: Vec<u8>,
+}
+
+impl Record {
+    /// A record in a stage's bucket; it takes the place of one with the same key.
+    pub fn new(bucket: &'static str, key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        Self { bucket, key: key.into(), value: value.into() }
+    }
+}
+
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Database({})", self.path.display())
@@ -72,31 +87,33 @@ impl Database {
 
     /// Stores a record of a stage, durable when it returns even if the power goes.
     pub async fn put(&self, bucket: &'static str, key: &str, value: &[u8]) -> Result<()> {
-        let (row, value) = (key.to_owned(), value.to_vec());
-        effect(Site::Put, key, async {
-            self.call(move |connection| {
-                connection.execute_batch("PRAGMA synchronous = FULL")?;
-                let sql = "INSERT INTO records VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value";
-                let outcome = connection.prepare_cached(sql)?.execute(params![bucket, row, value]).map(drop);
-                connection.execute_batch("PRAGMA synchronous = NORMAL")?;
-                outcome
-            })
-            .await
+        self.put_all(vec![Record::new(bucket, key, value)]).await
+    }
+
+    /// Stores all of the records or, on an error, none; durable when it returns even if the power goes.
+    pub async fn put_all(&self, records: Vec<Record>) -> Result<()> {
+        self.store(records, |connection, records| {
+            connection.execute_batch("PRAGMA synchronous = FULL")?;
+            let outcome = insert(connection, records);
+            connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+            outcome
         })
         .await
     }
 
     /// Stores a record of a stage that may be lost if the power goes, not if the process ends.
     pub async fn note(&self, bucket: &'static str, key: &str, value: &[u8]) -> Result<()> {
-        let (row, value) = (key.to_owned(), value.to_vec());
-        effect(Site::Put, key, async {
-            self.call(move |connection| {
-                let sql = "INSERT INTO records VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value";
-                connection.prepare_cached(sql)?.execute(params![bucket, row, value]).map(drop)
-            })
-            .await
-        })
-        .await
+        self.store(vec![Record::new(bucket, key, value)], insert).await
+    }
+
+    async fn store(
+        &self,
+        records: Vec<Record>,
+        how: impl FnOnce(&mut Connection, &[Record]) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let Some(first) = records.first() else { return Ok(()) };
+        let key = first.key.clone();
+        effect(Site::Put, &key, self.call(move |connection| how(connection, &records))).await
     }
 
     /// The record, if it is there.
@@ -196,6 +213,15 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 /// Renames the file and its companions so that a new one can be begun and the old one looked at.
+fn insert(connection: &mut Connection, records: &[Record]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    let sql = "INSERT INTO records VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value";
+    for Record { bucket, key, value } in records {
+        transaction.prepare_cached(sql)?.execute(params![bucket, key, value])?;
+    }
+    transaction.commit()
+}
+
 fn set_aside(path: &Path) -> Result<()> {
     for suffix in ["", "-wal", "-shm"] {
         let from = PathBuf::from(format!("{}{suffix}", path.display()));

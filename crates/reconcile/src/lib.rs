@@ -24,7 +24,7 @@ pub mod store;
 pub mod telemetry;
 
 pub use controller::{Announce, Controller, Done, Failure, Metadata, Reconciler, Retry, Shutdown, Style};
-pub use database::Database;
+pub use database::{Database, Record};
 pub use effect::{Fault, Site, effect};
 pub use event::{Event, Events, Notice, Severity};
 pub use http::{Body, Endpoint, Http, HttpError};

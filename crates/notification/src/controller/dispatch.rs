@@ -3,10 +3,7 @@
 //! An event is put into the outbox before anything is sent, and marked there afterwards. What happened while we were
 //! away is read from the store's kept events, so a restart loses nothing; keys that stay the same keep it from repeating.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use api::notification::{Alert, Provider};
 use futures::{
@@ -22,14 +19,16 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use super::{
     Settings,
     about::{annotations, canary_facts, labels},
+    batch::Batch,
     health::Health,
+    queues::Queues,
     records::Records,
     send::send,
 };
 use crate::{
     CONTROLLER, Error,
     alert::{needs_labels, outgoing, verdict},
-    outbox::{Entry, Failure, Patience, State},
+    outbox::{Entry, Failure, Patience},
     provider::Service,
 };
 
@@ -41,8 +40,6 @@ const NEWS: Duration = Duration::from_secs(3600);
 const PAUSE: Duration = Duration::from_secs(5);
 /// How long what is being sent may take when the process ends.
 const GRACE: Duration = Duration::from_secs(5);
-/// Services that are talked to at once.
-const CONCURRENCY: usize = 8;
 /// Events that are taken in together at most.
 const BATCH: usize = 256;
 
@@ -52,9 +49,7 @@ pub struct Notification {
     records: Records,
     settings: Settings,
     bus: Receiver<Event>,
-    pending: BTreeMap<String, Entry>,
-    /// Providers that are being talked to: one message at a time, in order.
-    busy: BTreeSet<(String, String)>,
+    queues: Queues,
     /// When the kept events are read again after a failure.
     catch_up_at: Option<jiff::Timestamp>,
     /// When old records are dropped.
@@ -82,8 +77,7 @@ impl Notification {
             records,
             settings,
             bus,
-            pending: BTreeMap::new(),
-            busy: BTreeSet::new(),
+            queues: Queues::default(),
             catch_up_at: None,
             tidy_at: clock::now(),
             health: Health::default(),
@@ -133,42 +127,21 @@ impl Notification {
                 if self.tidy_at <= now {
                     self.tidy(now).await;
                 }
-                self.health.tell(&self.context.store, &self.pending, now).await;
+                self.health.tell(&self.context.store, &self.queues, now).await;
             }
         }
     }
 
     /// Time until something is due.
     fn wait(&self) -> Duration {
-        // Where all hands are busy nothing is due before one of them is free.
-        let has_room = self.busy.len() < CONCURRENCY;
-        let idle = self.heads().map(|(_, entry)| entry);
-        let idle = idle.filter(|entry| has_room && !self.busy.contains(&destination(entry)));
         let others = self.catch_up_at.into_iter().chain(self.health.due());
-        let next = idle.map(|entry| entry.due).chain(others).fold(self.tidy_at, std::cmp::min);
+        let next = self.queues.next_due().into_iter().chain(others).fold(self.tidy_at, std::cmp::min);
         next.duration_since(clock::now()).try_into().unwrap_or_default()
-    }
-
-    /// The first entry of each Provider: nothing overtakes it, however long it waits.
-    fn heads(&self) -> impl Iterator<Item = (&String, &Entry)> {
-        let mut seen = BTreeSet::new();
-        self.pending.iter().filter(move |(_, entry)| seen.insert(destination(entry)))
     }
 
     /// Starts what is due, one message at a time for each Provider.
     fn start_due(&mut self, sending: &mut Sending) {
-        let now = clock::now();
-        let due: Vec<_> = self
-            .heads()
-            .filter(|(_, entry)| entry.due <= now)
-            .map(|(key, entry)| (key.clone(), entry.clone()))
-            .collect();
-        for (key, entry) in due {
-            let destination = destination(&entry);
-            if sending.len() >= CONCURRENCY || self.busy.contains(&destination) {
-                continue;
-            }
-            self.busy.insert(destination);
+        for (key, entry) in self.queues.start(clock::now()) {
             let context = self.context.clone();
             let records = self.records.clone();
             sending.push(Box::pin(async move {
@@ -182,7 +155,6 @@ impl Notification {
 
     /// Marks what came of a try.
     async fn ended(&mut self, Tried { key, entry, outcome }: Tried) {
-        self.busy.remove(&destination(&entry));
         let now = clock::now();
         let entry = match &outcome {
             Ok(()) => entry.sent(now),
@@ -198,13 +170,10 @@ impl Notification {
             tracing::debug!(%error, "what the service was told of last is not kept");
         }
         self.health.tried(&entry, outcome.as_ref().err(), now);
-        if let Err(error) = self.records.keep(&key, &entry).await {
+        if let Err(error) = self.records.tried(&key, &entry).await {
             tracing::warn!(%error, "the outcome of a notification is not kept");
         }
-        match entry.state {
-            State::Pending => self.pending.insert(key, entry.clone()),
-            State::Sent | State::Failed => self.pending.remove(&key),
-        };
+        self.queues.end(key, entry.clone());
         let Err(error) = outcome else { return };
         tracing::debug!(%error, tries = entry.tries, alert = entry.alert, "notification not delivered");
         if entry.is_told() {
@@ -239,7 +208,7 @@ impl Notification {
 
     async fn try_catch_up(&mut self) -> Result<(), Error> {
         for (key, entry) in self.records.pending().await? {
-            self.pending.entry(key).or_insert(entry);
+            self.queues.add(key, entry);
         }
         let now = clock::now();
         let Some(cursor) = self.records.cursor().await? else {
@@ -247,11 +216,10 @@ impl Notification {
             return self.records.move_cursor(now).await;
         };
         let since = std::cmp::max(cursor, now - NEWS) - OVERLAP;
-        let alerts = self.context.store.list::<Alert>(None).await?;
-        for event in self.context.store.events(&EventFilter::default()).await? {
-            if event.timestamp >= since {
-                self.take(&event, &alerts).await?;
-            }
+        let mut events = self.context.store.events(&EventFilter::default()).await?;
+        events.retain(|event| event.timestamp >= since);
+        for events in events.chunks(BATCH) {
+            self.take_all(events).await?;
         }
         Ok(())
     }
@@ -276,14 +244,19 @@ impl Notification {
             return Ok(());
         }
         let alerts = self.context.store.list::<Alert>(None).await?;
+        let mut batch = Batch::of(&self.records);
         for event in events {
-            self.take(event, &alerts).await?;
+            self.take(event, &alerts, &mut batch).await?;
+        }
+        for (key, entry) in batch.commit().await? {
+            self.health.put(&entry, clock::now());
+            self.queues.add(key, entry);
         }
         Ok(())
     }
 
     /// Puts an entry into the outbox for each Alert that takes the event.
-    async fn take(&mut self, event: &Event, alerts: &[Alert]) -> Result<(), Error> {
+    async fn take(&mut self, event: &Event, alerts: &[Alert], batch: &mut Batch) -> Result<(), Error> {
         if is_ours_or_nothing(event) {
             return Ok(());
         }
@@ -311,7 +284,7 @@ impl Notification {
                 taken.push(alert);
             }
         }
-        if taken.is_empty() || self.records.is_repetition(event, self.settings.rate_limit).await? {
+        if taken.is_empty() || batch.is_repetition(event, self.settings.rate_limit).await? {
             return Ok(());
         }
         let facts = self.facts(&mut about, event).await?;
@@ -321,19 +294,25 @@ impl Notification {
         }
         for alert in taken {
             let annotations = annotations(self.about(&mut about, event).await?);
-            self.put(alert, &told, &annotations).await?;
+            self.put(alert, &told, &annotations, batch).await?;
         }
-        self.records.remember(event).await?;
-        self.records.move_cursor(event.timestamp).await
+        batch.remember(event);
+        Ok(())
     }
 
-    async fn put(&mut self, alert: &Alert, event: &Event, annotations: &BTreeMap<String, String>) -> Result<(), Error> {
+    async fn put(
+        &mut self,
+        alert: &Alert,
+        event: &Event,
+        annotations: &BTreeMap<String, String>,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
         let outgoing = outgoing(alert, event, annotations);
         let namespace = alert.namespace().unwrap_or_default();
         let entry =
             Entry::new(&namespace, &alert.name_any(), &alert.spec.provider_ref.name, outgoing.event, clock::now());
         let key = entry.key();
-        if self.pending.contains_key(&key) || self.records.knows(&key).await? {
+        if self.queues.holds(&key, &entry) || batch.knows(&key).await? {
             return Ok(());
         }
         if !outgoing.conflicts.is_empty() {
@@ -341,9 +320,7 @@ impl Notification {
                 format!("metadata keys set twice, the stronger value is sent: {}", outgoing.conflicts.join(", "));
             self.warn(&object::to_value(alert), "MetadataAppendFailed", message).await;
         }
-        self.records.keep(&key, &entry).await?;
-        self.health.put(&entry, clock::now());
-        self.pending.insert(key, entry);
+        batch.keep(key, entry);
         Ok(())
     }
 
@@ -382,8 +359,4 @@ impl Notification {
 /// Our own warnings would call for further ones; a trace says that nothing happened.
 fn is_ours_or_nothing(event: &Event) -> bool {
     event.severity == Severity::Trace || event.reporting_controller == CONTROLLER
-}
-
-fn destination(entry: &Entry) -> (String, String) {
-    (entry.namespace.clone(), entry.provider.clone())
 }

@@ -17,6 +17,7 @@ use kube::ResourceExt as _;
 use reconcile::{Store, object};
 use serde_json::{Value, json};
 
+use super::queues::{Name, Queues};
 use crate::{CONTROLLER, Error, alert::Verdict, outbox::Entry};
 
 /// Type of the condition about delivery.
@@ -28,13 +29,11 @@ const ENOUGH_EVENTS: u64 = 5;
 /// Shortest time between two writes of all statuses.
 const PAUSE: Duration = Duration::from_secs(1);
 
-type Key = (String, String);
-
 /// What is known of all Alerts since the start.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    alerts: BTreeMap<Key, Known>,
-    changed: BTreeSet<Key>,
+    alerts: BTreeMap<Name, Known>,
+    changed: BTreeSet<Name>,
     write_at: Option<Timestamp>,
 }
 
@@ -86,20 +85,21 @@ impl Health {
         self.change(key(entry), now);
     }
 
-    fn change(&mut self, key: Key, now: Timestamp) {
+    fn change(&mut self, key: Name, now: Timestamp) {
         self.changed.insert(key);
         self.write_at.get_or_insert(now + PAUSE);
     }
 
     /// Writes what changed, if it is time. An Alert that is gone, or whose kind has no status, is passed over.
-    pub(super) async fn tell(&mut self, store: &Store, pending: &BTreeMap<String, Entry>, now: Timestamp) {
+    pub(super) async fn tell(&mut self, store: &Store, queues: &Queues, now: Timestamp) {
         if self.write_at.is_none_or(|at| at > now) {
             return;
         }
         self.write_at = None;
+        let waiting = queues.waiting();
         for key in std::mem::take(&mut self.changed) {
             let known = self.alerts.entry(key.clone()).or_default();
-            let waiting = pending.values().filter(|entry| self::key(entry) == key).count();
+            let waiting = waiting.get(&key).copied().unwrap_or_default();
             let Ok(Some(alert)) = store.get::<Alert>(&key.0, &key.1).await else { continue };
             let id = object::reference(&alert);
             let before = store.find(&id).await.ok().flatten().unwrap_or_default();
@@ -111,7 +111,7 @@ impl Health {
     }
 }
 
-fn key(entry: &Entry) -> Key {
+fn key(entry: &Entry) -> Name {
     (entry.namespace.clone(), entry.alert.clone())
 }
 

@@ -1,29 +1,31 @@
 //! The records that outlive the process: the outbox, what was seen, and up to when.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use reconcile::{Database, Event, Severity};
 
 use crate::{
     Error,
-    outbox::{Entry, KEPT, Seen, State, identity, repeats},
+    outbox::{Entry, KEPT, Seen, State},
 };
 
 /// Records of notifications, by [`Entry::key`].
 pub const OUTBOX: &str = "notification.outbox";
 /// [`Seen`] by identity of the event, and by object and severity.
-const SEEN: &str = "notification.seen";
+pub(super) const SEEN: &str = "notification.seen";
 /// The last error that a Provider was told of, by Provider, Alert and object.
 const FIRING: &str = "notification.firing";
 /// The time up to which events were looked at.
-const CURSOR: &str = "notification.cursor";
+pub(super) const CURSOR: &str = "notification.cursor";
 
 /// The records in the embedded database.
 #[derive(Clone, Debug)]
 pub(super) struct Records(pub(super) Database);
 
 impl Records {
+    pub(super) fn database(&self) -> &Database {
+        &self.0
+    }
+
     /// The notifications that are still to be sent.
     pub(super) async fn pending(&self) -> Result<Vec<(String, Entry)>, Error> {
         let all = self.0.scan(OUTBOX, "").await?.into_iter();
@@ -31,27 +33,15 @@ impl Records {
         Ok(read.filter(|(_, entry)| entry.state == State::Pending).collect())
     }
 
+    /// Whether the notification was put in before, sent or not.
     pub(super) async fn knows(&self, key: &str) -> Result<bool, Error> {
         Ok(self.0.read(OUTBOX, key).await?.is_some())
     }
 
-    pub(super) async fn keep(&self, key: &str, entry: &Entry) -> Result<(), Error> {
+    /// Keeps what came of a try. If the power goes this may be lost, and the notification is sent once more.
+    pub(super) async fn tried(&self, key: &str, entry: &Entry) -> Result<(), Error> {
         let value = serde_json::to_vec(entry).unwrap_or_default();
-        Ok(self.0.put(OUTBOX, key, &value).await?)
-    }
-
-    /// Whether the event says again what was just said.
-    pub(super) async fn is_repetition(&self, event: &Event, interval: Duration) -> Result<bool, Error> {
-        let same = self.seen(&identity(event)).await?;
-        let opposite = if event.severity == Severity::Error { Severity::Info } else { Severity::Error };
-        let other = self.seen(&object_key(event, opposite)).await?;
-        Ok(repeats(event, same.as_ref(), other.as_ref(), interval))
-    }
-
-    pub(super) async fn remember(&self, event: &Event) -> Result<(), Error> {
-        let seen = serde_json::to_vec(&Seen { at: event.timestamp, severity: event.severity }).unwrap_or_default();
-        self.0.put(SEEN, &object_key(event, event.severity), &seen).await?;
-        Ok(self.0.put(SEEN, &identity(event), &seen).await?)
+        Ok(self.0.note(OUTBOX, key, &value).await?)
     }
 
     /// The last error of the entry's object that its Provider was told of, if it was told of no recovery since.
@@ -66,14 +56,15 @@ impl Records {
         match entry.event.severity {
             Severity::Error => {
                 let value = serde_json::to_vec(&entry.event).unwrap_or_default();
-                Ok(self.0.put(FIRING, &key, &value).await?)
+                Ok(self.0.note(FIRING, &key, &value).await?)
             }
             _ if self.0.read(FIRING, &key).await?.is_some() => Ok(self.0.remove(FIRING, &key).await?),
             _ => Ok(()),
         }
     }
 
-    async fn seen(&self, key: &str) -> Result<Option<Seen>, Error> {
+    /// When an event of this identity, or of this object and severity, was let through last.
+    pub(super) async fn seen(&self, key: &str) -> Result<Option<Seen>, Error> {
         let read = self.0.read(SEEN, key).await?;
         Ok(read.and_then(|value| serde_json::from_slice(&value).ok()))
     }
@@ -84,6 +75,7 @@ impl Records {
         Ok(read.and_then(|at| String::from_utf8(at).ok()?.parse().ok()))
     }
 
+    /// Sets the time up to which events were looked at.
     pub(super) async fn move_cursor(&self, to: Timestamp) -> Result<(), Error> {
         Ok(self.0.put(CURSOR, "", to.to_string().as_bytes()).await?)
     }
@@ -111,33 +103,33 @@ fn incident(entry: &Entry) -> String {
     format!("{}/{}/{} {}", entry.namespace, entry.provider, entry.alert, entry.event.involved_object.reference)
 }
 
-fn object_key(event: &Event, severity: Severity) -> String {
-    let severity = if severity == Severity::Error { "error" } else { "info" };
-    format!("{} {severity}", event.involved_object.reference)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use super::{super::batch::Batch, *};
     use crate::alert::tests::event;
 
     #[tokio::test]
     async fn old_records_are_dropped_and_what_is_pending_stays() {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         let folder = tempfile::tempdir().unwrap();
         let records = Records(Database::open(&folder.path().join("state.db")).unwrap());
         let now = event().timestamp;
         let pending = Entry::new("apps", "pending", "chat", event(), now);
+        let mut batch = Batch::of(&records);
         for entry in [pending.clone(), Entry::new("apps", "sent", "chat", event(), now).sent(now)] {
-            records.keep(&entry.key(), &entry).await.unwrap();
+            batch.keep(entry.key(), entry);
         }
-        records.remember(&event()).await.unwrap();
+        batch.remember(&event());
+        assert!(batch.is_repetition(&event(), minutes(5)).await.unwrap(), "what is not stored yet counts");
+        batch.commit().await.unwrap();
         records.tidy(now).await.unwrap();
-        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-        assert!(records.is_repetition(&event(), minutes(5)).await.unwrap());
+        assert!(Batch::of(&records).is_repetition(&event(), minutes(5)).await.unwrap());
         assert_eq!(records.0.scan(OUTBOX, "").await.unwrap().len(), 2);
         records.tidy(now + KEPT).await.unwrap();
         assert_eq!(records.pending().await.unwrap(), [(pending.key(), pending)]);
         assert_eq!(records.0.scan(OUTBOX, "").await.unwrap().len(), 1);
-        assert!(!records.is_repetition(&event(), minutes(5)).await.unwrap());
+        assert!(!Batch::of(&records).is_repetition(&event(), minutes(5)).await.unwrap());
     }
 }
