@@ -80,6 +80,12 @@ pub struct Config {
     pub cluster_name: String,
     /// Receiver of the events of Canaries.
     pub event_webhook: Option<String>,
+    /// `ingressClassName` of routing objects.
+    pub ingress_class: String,
+    /// Prefix of ingress-nginx's annotations.
+    pub ingress_annotations_prefix: String,
+    /// Who serves Gateways standalone.
+    pub gateway: local::Choice,
     /// Shortest analysis interval.
     pub min_analysis_interval: Duration,
     /// Whether references across namespaces are refused.
@@ -141,6 +147,9 @@ impl Config {
             workloads: args.workloads.options(),
             cluster_name: args.cluster_name,
             event_webhook: args.event_webhook.filter(|url| !url.is_empty()),
+            ingress_class: args.ingress_class,
+            ingress_annotations_prefix: args.ingress_annotations_prefix,
+            gateway: crate::gateway::choice(args.gateway, args.gateway_program, args.gateway_admin)?,
             min_analysis_interval: args.min_analysis_interval.get(),
             no_cross_namespace_refs: args.no_cross_namespace_refs,
             scanner: scanner_options(&args.scanner, args.no_cross_namespace_refs),

@@ -61,13 +61,13 @@ pub fn transport(http: &Http) -> Transport {
     Transport::over(http.streaming(Endpoint::default()), HttpError::is_transient, clock::sleep)
 }
 
-/// Runs the demo in `folder` with this slipway binary; `keep` leaves it running until interrupted.
-pub async fn run(folder: &Path, binary: &Path, keep: bool) -> anyhow::Result<()> {
+/// Runs the demo in `folder` with this slipway binary behind that gateway; `keep` leaves it running until interrupted.
+pub async fn run(folder: &Path, binary: &Path, gateway: &'static str, keep: bool) -> anyhow::Result<()> {
     let start = clock::now();
     let timeline = Timeline::new(start);
     timeline
         .note(clock::now(), &format!("starting registry, Git server, Prometheus and slipway in {}", folder.display()));
-    let mut world = World::start(folder, binary, Program::binary(binary)?, FIRST, Vec::new()).await?;
+    let mut world = World::start_behind(gateway, folder, binary, Program::binary(binary)?, FIRST, Vec::new()).await?;
     let printer = tokio::spawn(follow(world.store.clone(), timeline));
     let outcome = scenario(&mut world).await;
     // What was told last is still to be printed.

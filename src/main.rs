@@ -7,6 +7,7 @@ mod demo;
 #[path = "demo/app.rs"]
 mod demo_app;
 mod deploy;
+mod gateway;
 mod loadtester;
 mod run;
 mod serve;

@@ -5,6 +5,7 @@ mod lead;
 use std::{fs, sync::atomic::Ordering, time::Duration};
 
 use anyhow::{Context as _, bail};
+use canary::metrics::{GatewayMetrics, Observer};
 use futures::FutureExt as _;
 use reconcile::{Cluster, Context, Database, Directory, Events, Http, Metrics, Shutdown, Store, leader::Lost};
 use tokio::signal::unix::{SignalKind, signal};
@@ -149,7 +150,8 @@ fn controllers(config: &Config, context: &Context, lead: &Lead, shutdown: &Shutd
                 guard(&["flagger"], canary::controller::controllers(context, options, shutdown).boxed());
             }
             Stage::Local => {
-                let options = local::Options::new(config.storage.join("local"));
+                let mut options = local::Options::new(config.storage.join("local"));
+                options.gateway = config.gateway.clone();
                 for controller in local::controllers(&context, options, &shutdown)? {
                     guard(&[], controller);
                 }
@@ -172,7 +174,13 @@ fn canary_options(config: &Config) -> canary::controller::Options {
     canary::controller::Options {
         metrics_server: config.metrics_server.clone(),
         mesh_provider: config.mesh_provider.clone(),
-        gateway_metrics: config.gateway_metrics,
+        gateway_metrics: match (config.gateway_metrics, &config.gateway) {
+            // Envoy names its series as our own gateway does.
+            (GatewayMetrics::Detect, local::Choice::HaProxy(_)) => GatewayMetrics::Of(Observer::HaProxy),
+            (given, _) => given,
+        },
+        ingress_class: config.ingress_class.clone(),
+        ingress_annotations_prefix: config.ingress_annotations_prefix.clone(),
         min_analysis_interval: config.min_analysis_interval,
         workload: config.workloads.clone(),
         no_cross_namespace_refs: config.no_cross_namespace_refs,

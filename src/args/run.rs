@@ -82,7 +82,7 @@ pub struct Run {
     /// Router of Canaries that name no provider themselves.
     #[arg(long, default_value = "istio")]
     pub mesh_provider: String,
-    /// Whose builtin metrics are asked where a Gateway serves: detect, application, slipway, envoy-gateway, istio, cilium,
+    /// Whose builtin metrics are asked where a Gateway serves: detect, application, slipway, haproxy, envoy-gateway, istio, cilium,
     /// traefik, nginx-gateway-fabric, kgateway or contour. Detected from the GatewayClass.
     #[arg(long, value_name = "NAME", default_value = "detect", env = "SLIPWAY_GATEWAY_METRICS")]
     pub gateway_metrics: GatewayMetrics,
@@ -95,6 +95,21 @@ pub struct Run {
     /// URL that receives the events of Canaries without an event hook of their own.
     #[arg(long, value_name = "URL", env = "EVENT_WEBHOOK_URL")]
     pub event_webhook: Option<String>,
+    /// `ingressClassName` of the routing objects that have one.
+    #[arg(long, value_name = "CLASS", default_value = "")]
+    pub ingress_class: String,
+    /// Prefix of ingress-nginx's annotations.
+    #[arg(long, value_name = "PREFIX", default_value = "nginx.ingress.kubernetes.io")]
+    pub ingress_annotations_prefix: String,
+    /// Who serves Gateways and HTTPRoutes; standalone.
+    #[arg(long, value_enum, default_value_t)]
+    pub gateway: Gateway,
+    /// Its program [default: the one on PATH]
+    #[arg(long, value_name = "FILE")]
+    pub gateway_program: Option<PathBuf>,
+    /// Address of its own pages and metrics.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    pub gateway_admin: SocketAddr,
     /// Shortest analysis interval; shorter ones are raised to it, as Flagger raises them to 10s.
     #[arg(long, default_value = "10s")]
     pub min_analysis_interval: api::Duration,
@@ -115,6 +130,30 @@ pub struct Run {
     pub cluster: super::cluster::Cluster,
 }
 
+/// Who serves Gateways on a machine without a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Gateway {
+    /// Slipway itself.
+    #[default]
+    #[value(alias = "local")]
+    Slipway,
+    /// HAProxy, which slipway runs and steers over its Runtime API.
+    Haproxy,
+    /// Envoy, which slipway runs and steers by the files that it watches.
+    Envoy,
+}
+
+impl Gateway {
+    /// As it is typed.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slipway => "slipway",
+            Self::Haproxy => "haproxy",
+            Self::Envoy => "envoy",
+        }
+    }
+}
+
 /// The main job on real parts, on this machine, in under two minutes.
 #[derive(Debug, clap::Args)]
 pub struct Demo {
@@ -124,4 +163,7 @@ pub struct Demo {
     /// Work in this folder and leave it there; a temporary one otherwise.
     #[arg(long, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
+    /// Who serves the traffic: slipway itself (`local`), HAProxy or Envoy.
+    #[arg(long, value_enum, default_value_t)]
+    pub router: Gateway,
 }

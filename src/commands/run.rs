@@ -38,7 +38,7 @@ pub fn demo(args: &Demo) -> anyhow::Result<Exit> {
     };
     let folder = args.folder.clone().or_else(|| temporary.as_ref().map(|folder| folder.path().to_owned()));
     let folder = folder.context("no folder to work in")?;
-    let outcome = runtime()?.block_on(demo::run(&folder, &binary, args.keep));
+    let outcome = runtime()?.block_on(demo::run(&folder, &binary, args.router.as_str(), args.keep));
     match outcome {
         Ok(()) => Ok(Exit::Done),
         Err(error) => {

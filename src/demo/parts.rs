@@ -112,14 +112,26 @@ pub fn registry_at(slipway: &Path, folder: &Path, address: SocketAddr) -> anyhow
     Part::start(slipway, folder, "registry", &["docker-registry", "serve", &config.display().to_string()])
 }
 
+#[allow(dead_code, reason = "used by tests and benches, which include this file")]
 /// A Prometheus on a free port that scrapes slipway's metrics twice a second.
 pub fn prometheus(slipway: &Path, folder: &Path, scrape: SocketAddr) -> anyhow::Result<(Part, SocketAddr)> {
+    prometheus_of(slipway, folder, &[(scrape, "/metrics")])
+}
+
+/// A Prometheus on a free port that scrapes these pages, by address and path, twice a second.
+pub fn prometheus_of(
+    slipway: &Path,
+    folder: &Path,
+    pages: &[(SocketAddr, &str)],
+) -> anyhow::Result<(Part, SocketAddr)> {
     let address = free_address()?;
     let config = folder.join("prometheus.yaml");
-    let text = format!(
-        "global: {{scrape_interval: 500ms, scrape_timeout: 400ms}}\nscrape_configs:\n\
-         - job_name: slipway\n  static_configs: [{{targets: [\"{scrape}\"]}}]\n"
-    );
+    let mut text = "global: {scrape_interval: 500ms, scrape_timeout: 400ms}\nscrape_configs:\n".to_owned();
+    for (address, path) in pages {
+        text += &format!(
+            "- job_name: \"{address}\"\n  metrics_path: {path}\n  static_configs: [{{targets: [\"{address}\"]}}]\n"
+        );
+    }
     fs::write(&config, text)?;
     let command = [
         "prometheus".to_owned(),

@@ -50,6 +50,7 @@ pub struct World {
     /// Alerts that reached the sink.
     pub alerts: mpsc::UnboundedReceiver<Value>,
     program: Program,
+    gateway: Gateway,
     _prometheus: Part,
     _git: GitServer,
 }
@@ -57,7 +58,20 @@ pub struct World {
 impl World {
     /// Starts all parts in `folder` and slipway over them; the first image is in the registry and named in Git.
     /// `more` files, by path and content, are in the repository beside the application.
+    #[allow(dead_code, reason = "used by tests and benches, which include this file")]
     pub async fn start(
+        folder: &Path,
+        binary: &Path,
+        program: Program,
+        first: Release,
+        more: Vec<(String, String)>,
+    ) -> anyhow::Result<Self> {
+        Self::start_behind(OWN_GATEWAY, folder, binary, program, first, more).await
+    }
+
+    /// The same with another program as the gateway, by the name that `slipway run --gateway` knows.
+    pub async fn start_behind(
+        gateway: &'static str,
         folder: &Path,
         binary: &Path,
         program: Program,
@@ -67,7 +81,13 @@ impl World {
         parts::require_tools()?;
         let (mut registry, registry_address) = parts::registry(binary, folder)?;
         let listen = parts::free_address()?;
-        let (mut prometheus, metrics_server) = parts::prometheus(binary, folder, listen)?;
+        let admin = parts::free_address()?;
+        let pages = match gateway {
+            OWN_GATEWAY => vec![(listen, "/metrics")],
+            "envoy" => vec![(listen, "/metrics"), (admin, "/stats/prometheus")],
+            _ => vec![(listen, "/metrics"), (admin, "/metrics")],
+        };
+        let (mut prometheus, metrics_server) = parts::prometheus_of(binary, folder, &pages)?;
         let git = GitServer::start(&folder.join("git"), Some(LOGIN)).await?;
         let repository = git.create_repository("app")?;
         let (sink, alerts) = sink::listen().await?;
@@ -90,7 +110,8 @@ impl World {
         fs::create_dir_all(folder.join("manifests"))?;
         fs::write(folder.join("manifests/platform.yaml"), manifests::platform(&addresses))?;
         parts::listening(&mut prometheus, metrics_server).await?;
-        let slipway = run(binary, folder, listen, metrics_server)?;
+        let gateway = Gateway { name: gateway, admin };
+        let slipway = run(binary, folder, listen, metrics_server, gateway)?;
         let store = attach(folder).await?;
         Ok(Self {
             folder: folder.to_owned(),
@@ -98,6 +119,7 @@ impl World {
             slipway,
             listen,
             metrics_server,
+            gateway,
             registry,
             addresses,
             store,
@@ -111,7 +133,7 @@ impl World {
     #[allow(dead_code, reason = "used by tests and benches, which include this file")]
     /// Starts slipway again over the same folder, after it was killed.
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        self.slipway = run(&self.binary, &self.folder, self.listen, self.metrics_server)?;
+        self.slipway = run(&self.binary, &self.folder, self.listen, self.metrics_server, self.gateway)?;
         Ok(())
     }
 
@@ -231,12 +253,31 @@ impl World {
     }
 }
 
+/// The gateway that slipway itself is.
+const OWN_GATEWAY: &str = "slipway";
+
+/// Who serves the traffic.
+#[derive(Clone, Copy, Debug)]
+struct Gateway {
+    /// As `slipway run --gateway` knows it.
+    name: &'static str,
+    /// Its own pages, if it is not slipway.
+    admin: SocketAddr,
+}
+
 /// Starts `slipway run` over the folder's manifests and state.
-fn run(binary: &Path, folder: &Path, listen: SocketAddr, metrics_server: SocketAddr) -> anyhow::Result<Part> {
+fn run(
+    binary: &Path,
+    folder: &Path,
+    listen: SocketAddr,
+    metrics_server: SocketAddr,
+    gateway: Gateway,
+) -> anyhow::Result<Part> {
     let program = binary.display().to_string();
     let manifests = folder.join("manifests").display().to_string();
     let state = folder.join("state.db").display().to_string();
     let (listen, metrics_server) = (listen.to_string(), format!("http://{metrics_server}"));
+    let admin = gateway.admin.to_string();
     let command = [
         program.as_str(),
         "run",
@@ -252,6 +293,10 @@ fn run(binary: &Path, folder: &Path, listen: SocketAddr, metrics_server: SocketA
         "127.0.0.1:0",
         "--min-analysis-interval",
         "2s",
+        "--gateway",
+        gateway.name,
+        "--gateway-admin",
+        &admin,
     ];
     Part::start(binary, folder, "slipway", &command)
 }

@@ -6,6 +6,7 @@
 mod builtin;
 mod error;
 mod gateway;
+mod haproxy;
 mod local;
 pub mod provider;
 mod templates;

@@ -1,7 +1,11 @@
 //! The shell: Deployments become processes, Gateways and HTTPRoutes a proxy, Services the endpoints between them.
 
 mod deployment;
+mod envoy;
+mod haproxy;
 mod network;
+mod plane;
+mod program;
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,9 +15,14 @@ use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use reconcile::{Context, Controller, ObjectRef, Shutdown};
 
+pub use self::plane::{Beside, Choice};
 use self::{
     deployment::Deployments,
+    envoy::Envoy,
+    haproxy::HaProxy,
     network::{Gateways, Network, Routes, Services},
+    plane::Plane,
+    program::Program,
 };
 use crate::{
     Result,
@@ -35,6 +44,8 @@ pub struct Options {
     pub address: IpAddr,
     /// Command line in front of that of each pod, which becomes it by [`crate::guard::become_command`].
     pub guard: Vec<String>,
+    /// Who serves Gateways and HTTPRoutes.
+    pub gateway: Choice,
 }
 
 impl Options {
@@ -42,7 +53,7 @@ impl Options {
     pub fn new(folder: PathBuf) -> Self {
         // By this name the program is found even when its file has been replaced.
         let guard = vec!["/proc/self/exe".to_owned(), "pod-process".to_owned()];
-        Self { folder, address: IpAddr::from([127, 0, 0, 1]), guard }
+        Self { folder, address: IpAddr::from([127, 0, 0, 1]), guard, gateway: Choice::Builtin }
     }
 }
 
@@ -53,12 +64,25 @@ pub fn controllers(context: &Context, options: Options, shutdown: &Shutdown) -> 
     let server = Server::new(options.address, Clusters::default());
     let page = server.clone();
     context.metrics.add_page(move || page.exposition());
-    let supervisor = Supervisor::open(context.clone(), options.folder, options.guard, refresh.clone())?;
-    let network = Network::new(context.store.clone(), server.clone(), supervisor.clone(), refresh);
+    let supervisor = Supervisor::open(context.clone(), options.folder.clone(), options.guard.clone(), refresh.clone())?;
+    let program = |beside: &Beside| Program {
+        file: beside.program.clone(),
+        admin: beside.admin,
+        folder: supervisor.folder().join("gateway"),
+        address: options.address,
+        supervisor: supervisor.clone(),
+    };
+    let plane = match &options.gateway {
+        Choice::Builtin => Plane::Builtin(server.clone()),
+        Choice::HaProxy(beside) => Plane::HaProxy(HaProxy::new(program(beside))),
+        Choice::Envoy(beside) => Plane::Envoy(Envoy::new(program(beside), context.http.clone())),
+    };
+    let network =
+        Network::new(context.store.clone(), plane.clone(), server.clusters().clone(), supervisor.clone(), refresh);
     let deployments = Deployments::new(context.clone(), supervisor.clone());
 
     let serving = network.clone().run(shutdown.clone());
-    let ending = end(shutdown.clone(), server, supervisor);
+    let ending = end(shutdown.clone(), plane, supervisor);
     let deployments = Controller::new(context.clone(), deployments).run(shutdown.clone());
     let services = Controller::new(context.clone(), Services(network.clone())).run(shutdown.clone());
     let gateways = Controller::new(context.clone(), Gateways(network.clone()))
@@ -72,9 +96,9 @@ pub fn controllers(context: &Context, options: Options, shutdown: &Shutdown) -> 
 }
 
 /// Waits for the end; then finishes requests, then ends processes.
-async fn end(shutdown: Shutdown, server: Server, supervisor: Supervisor) {
+async fn end(shutdown: Shutdown, plane: Plane, supervisor: Supervisor) {
     shutdown.cancelled().await;
-    server.shut_down(DRAIN).await;
+    plane.shut_down(DRAIN).await;
     supervisor.shut_down(END).await;
 }
 

@@ -13,7 +13,7 @@ pub mod rollout;
 pub mod selector;
 pub mod supervisor;
 
-pub use controller::{Options, controllers};
+pub use controller::{Beside, Choice, Options, controllers};
 
 use std::{io, path::Path};
 

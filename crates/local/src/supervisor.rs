@@ -12,7 +12,7 @@ pub mod spawner;
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -20,10 +20,10 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use reconcile::{Context, clock};
-use tokio::sync::Notify;
+use tokio::{process::Child, sync::Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{address::Addresses, leftovers::Mark, refresh::Refresh, spawner::Spawner};
+use self::{address::Addresses, leftovers::Mark, process::Launch, refresh::Refresh, spawner::Spawner};
 use crate::{
     Result, container::Identity, gateway::upstream::Load, image::Images, pods::View, rollout::Problem, selector::Labels,
 };
@@ -127,6 +127,23 @@ impl Supervisor {
             refresh,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Where images and logs are kept.
+    pub fn folder(&self) -> &Path {
+        &self.inner.folder
+    }
+
+    /// Starts a program of this machine beside the pods, with its output in a log of its name. It ends with us as they do.
+    pub async fn start_program(&self, name: &str, program: &Path, arguments: Vec<String>) -> std::io::Result<Child> {
+        let logs = self.inner.folder.join("logs");
+        std::fs::create_dir_all(&logs)?;
+        let (reader, output) = std::io::pipe()?;
+        tokio::spawn(log::copy(reader, logs.join(format!("{name}.log"))));
+        let mark = self.inner.mark.of(name);
+        let (program, folder) = (program.to_owned(), self.inner.folder.clone());
+        let launch = Launch { program, arguments, environment: BTreeMap::new(), mark, folder, output };
+        self.inner.spawner.spawn(launch).await
     }
 
     /// The pods there are, those that stop too.

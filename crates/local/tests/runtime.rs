@@ -7,6 +7,8 @@
 
 #[path = "runtime/app.rs"]
 mod app;
+#[path = "runtime/programs.rs"]
+mod programs;
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "runtime/world.rs"]
@@ -22,7 +24,7 @@ use world::{World, condition, deployment, http_status};
 /// A test by the claim it makes.
 type Test = (&'static str, fn() -> LocalBoxFuture<'static, ()>);
 
-const TESTS: [Test; 8] = [
+const TESTS: [Test; 10] = [
     ("a_deployment_is_served_through_the_gateway", || Box::pin(a_deployment_is_served_through_the_gateway())),
     ("a_rolling_update_loses_no_request", || Box::pin(a_rolling_update_loses_no_request())),
     ("a_request_under_way_ends_before_its_pod", || Box::pin(a_request_under_way_ends_before_its_pod())),
@@ -31,6 +33,12 @@ const TESTS: [Test; 8] = [
     ("pods_end_with_their_deployment", || Box::pin(pods_end_with_their_deployment())),
     ("what_is_not_supported_is_named", || Box::pin(what_is_not_supported_is_named())),
     ("no_process_outlives_slipway", || Box::pin(no_process_outlives_slipway())),
+    ("haproxy_fails_no_request_while_weights_change", || {
+        Box::pin(programs::no_request_fails_while_weights_change(programs::haproxy(), 10))
+    }),
+    ("envoy_fails_no_request_while_weights_change", || {
+        Box::pin(programs::no_request_fails_while_weights_change(programs::envoy(), 80))
+    }),
 ];
 
 fn main() {

@@ -2,7 +2,7 @@
 //!
 //! Source: reference progressive-delivery.md, C.3.
 
-use super::{Model, gateway::Implementation, local};
+use super::{Model, gateway::Implementation, haproxy, local};
 
 /// Whose series the builtin queries read.
 ///
@@ -39,8 +39,10 @@ pub enum Observer {
     Http,
     /// The proxies of an implementation of the Gateway API.
     Gateway(Implementation),
-    /// Slipway's own gateway.
+    /// Slipway's own gateway, and Envoy in its place.
     Local,
+    /// HAProxy in the place of Slipway's own gateway.
+    HaProxy,
 }
 
 impl Observer {
@@ -112,6 +114,7 @@ impl Observer {
             }
             Self::Gateway(implementation) => return implementation.success_rate(model),
             Self::Local => return local::success_rate(model),
+            Self::HaProxy => return haproxy::success_rate(model),
         };
         ratio(series, &format!("{all}, {good}"), &all, interval)
     }
@@ -153,6 +156,7 @@ impl Observer {
             }
             Self::Gateway(implementation) => implementation.duration(model),
             Self::Local => local::duration(model),
+            Self::HaProxy => haproxy::duration(model),
         }
     }
 

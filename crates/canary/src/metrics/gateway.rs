@@ -26,17 +26,21 @@ pub enum GatewayMetrics {
 impl FromStr for GatewayMetrics {
     type Err = String;
 
-    /// `detect`, `application`, `slipway`, or the name of an implementation.
+    /// `detect`, `application`, `slipway`, `haproxy`, or the name of an implementation.
     fn from_str(text: &str) -> Result<Self, String> {
         let observer = match text {
             "detect" => return Ok(Self::Detect),
             "application" => Observer::Http,
             "slipway" => Observer::Local,
+            "haproxy" => Observer::HaProxy,
             name => match NAMES.iter().find(|(known, ..)| *known == name) {
                 Some((.., implementation)) => Observer::Gateway(*implementation),
                 None => {
                     let names: Vec<_> = NAMES.iter().map(|(name, ..)| *name).collect();
-                    return Err(format!("one of detect, application, slipway, {} is expected", names.join(", ")));
+                    return Err(format!(
+                        "one of detect, application, slipway, haproxy, {} is expected",
+                        names.join(", ")
+                    ));
                 }
             },
         };

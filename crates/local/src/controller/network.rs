@@ -12,11 +12,12 @@ use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use reconcile::{Done, Failure, Reconciler, Shutdown, Store, Style, clock};
 
+use super::plane::Plane;
 use crate::{
     endpoints::{self, Ready},
     gateway::{
-        Server,
         compile::{self, Compiled, Objects},
+        metrics::Clusters,
         proxy::server::Outcomes,
         status,
         upstream::{Endpoint, Upstream, Upstreams},
@@ -33,7 +34,9 @@ pub struct Network(Arc<Inner>);
 
 struct Inner {
     store: Store,
-    server: Server,
+    plane: Plane,
+    /// The counts of all backends.
+    clusters: Clusters,
     supervisor: Supervisor,
     refresh: Arc<Refresh>,
     latest: Mutex<(Arc<Compiled>, Outcomes)>,
@@ -41,8 +44,8 @@ struct Inner {
 
 impl Network {
     /// Nothing is served before `run`.
-    pub fn new(store: Store, server: Server, supervisor: Supervisor, refresh: Arc<Refresh>) -> Self {
-        Self(Arc::new(Inner { store, server, supervisor, refresh, latest: Mutex::default() }))
+    pub fn new(store: Store, plane: Plane, clusters: Clusters, supervisor: Supervisor, refresh: Arc<Refresh>) -> Self {
+        Self(Arc::new(Inner { store, plane, clusters, supervisor, refresh, latest: Mutex::default() }))
     }
 
     /// Makes new routes whenever somebody asks. Pods that drain while slipway ends need it to the last.
@@ -54,25 +57,29 @@ impl Network {
             };
             match self.make().await {
                 Ok(()) => self.0.refresh.serve(number),
-                Err(error) => {
-                    tracing::warn!(%error, "routes cannot be made; those that are served stay");
+                Err(problem) => {
+                    tracing::warn!(%problem, "routes cannot be made; those that are served stay");
                     clock::sleep(RETRY).await;
                 }
             }
         }
     }
 
-    async fn make(&self) -> reconcile::Result<()> {
+    async fn make(&self) -> Result<(), String> {
         let inner = &self.0;
-        let gateways: Vec<Gateway> = inner.store.list(None).await?;
-        let routes: Vec<HttpRoute> = inner.store.list(None).await?;
-        let services: Vec<Service> = inner.store.list(None).await?;
+        let (gateways, routes, services) = self.objects().await.map_err(|error| error.to_string())?;
         let ports = endpoints::service_ports(&services);
         let objects = Objects { gateways: &gateways, routes: &routes, services: &ports };
-        let compiled = compile::compile(&objects, &inner.server.table());
-        let outcomes = inner.server.serve(compiled.table.clone(), self.upstreams(&services)).await;
+        let mut compiled = compile::compile(&objects, &inner.plane.table());
+        inner.plane.refuse(&mut compiled);
+        let outcomes = inner.plane.serve(&compiled.table, self.upstreams(&services)).await?;
         *inner.latest.lock().unwrap_or_else(PoisonError::into_inner) = (Arc::new(compiled), outcomes);
         Ok(())
+    }
+
+    async fn objects(&self) -> reconcile::Result<(Vec<Gateway>, Vec<HttpRoute>, Vec<Service>)> {
+        let store = &self.0.store;
+        Ok((store.list(None).await?, store.list(None).await?, store.list(None).await?))
     }
 
     /// The endpoints of all Services among the pods that are ready.
@@ -92,7 +99,7 @@ impl Network {
         let found = endpoints::endpoints(services, &ready);
         let upstreams = found.into_iter().map(|(service, endpoints)| {
             let endpoints = endpoints.into_iter().map(|(address, load)| Endpoint::new(address, load)).collect();
-            let upstream = Upstream::new(endpoints, self.0.server.clusters().of(&service));
+            let upstream = Upstream::new(endpoints, self.0.clusters.of(&service));
             (service, Arc::new(upstream))
         });
         upstreams.collect::<HashMap<_, _>>()

@@ -38,12 +38,18 @@ fn options(folder: &Path) -> Options {
 
 impl World {
     pub async fn start() -> Self {
+        Self::start_behind(local::Choice::Builtin).await
+    }
+
+    /// A machine whose gateway is another program.
+    pub async fn start_behind(gateway: local::Choice) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("manifests")).unwrap();
         let context = context(&folder.path().join("state.db"), vec![]).await;
         let shutdown = Shutdown::new();
         let mut tasks = JoinSet::new();
-        for controller in controllers(&context, options(folder.path()), &shutdown).unwrap() {
+        let options = Options { gateway, ..options(folder.path()) };
+        for controller in controllers(&context, options, &shutdown).unwrap() {
             tasks.spawn(controller);
         }
         Self { folder, context, registry: Registry::start(), shutdown, _tasks: tasks }

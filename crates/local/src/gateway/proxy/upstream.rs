@@ -93,6 +93,11 @@ impl Upstream {
         Self { endpoints, turn: AtomicUsize::new(0), cluster }
     }
 
+    /// Addresses of all endpoints.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.endpoints.iter().map(|endpoint| endpoint.address).collect()
+    }
+
     /// The endpoint whose turn it is, leaving out those that were tried before.
     pub fn pick(&self, tried: &[SocketAddr]) -> Option<&Endpoint> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
