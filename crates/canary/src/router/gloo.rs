@@ -100,6 +100,8 @@ fn upstream(
     object
 }
 
+/// Differs: in an A/B test a second route sends everybody else to the primary; the original has none, and Gloo answers
+/// them with 404.
 fn table(given: &Given<'_>, weights: Weights) -> Result<Value, Error> {
     let reference = route_table(given);
     let live = given.find(&reference).map_or(&[] as &[Value], |live| list_at(live, "/spec/routes"));

@@ -30,12 +30,11 @@ fn routes(given: &Given<'_>, weights: Weights) -> Result<Change, Error> {
     annotations.retain(|key, _| !key.starts_with(&prefix));
     annotations.extend(UNMANAGED.map(|(key, value)| (key.to_owned(), value.to_owned())));
     annotations.insert(prefix.clone(), "true".into());
-    let tests = tests(given.canary);
-    let is_tested = !tests.is_empty();
-    if is_tested && weights.canary > 0 {
-        annotations.extend(tests.into_iter().map(|(kind, value)| (format!("{prefix}-{kind}"), value)));
+    if weights.canary > 0 {
+        let tests = tests(given.canary).into_iter();
+        annotations.extend(tests.map(|(kind, value)| (format!("{prefix}-{kind}"), value)));
     }
-    let share = if is_tested { 0 } else { weights.canary };
+    let share = if is_test(given.canary) { 0 } else { weights.canary };
     annotations.insert(format!("{prefix}-weight"), share.to_string());
     Ok(Change { apply: vec![ingress::copy(given, ingress, &annotations, spec)?], cookies: None })
 }
@@ -48,12 +47,17 @@ fn weights(given: &Given<'_>) -> Result<Weights, Error> {
         let key = format!("{}/canary-{kind}", given.options.ingress_annotations_prefix);
         live.pointer("/metadata/annotations")?.get(&key)?.as_str()
     };
-    let share = if !tests(given.canary).is_empty() {
+    let share = if is_test(given.canary) {
         if annotation("by-header").or_else(|| annotation("by-cookie")).is_some() { 100 } else { 0 }
     } else {
         share(annotation("weight").unwrap_or("0")).map_err(|problem| unreadable(&copy, problem))?
     };
     Ok(Weights { primary: 100 - share, canary: share, mirrored: false })
+}
+
+/// Whether requests are told apart by what they are, and never by weight.
+fn is_test(canary: &Canary) -> bool {
+    !canary.analysis().matches.is_empty()
 }
 
 /// A weight as an annotation has it.

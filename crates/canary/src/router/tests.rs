@@ -274,6 +274,38 @@ fn weights_count_once_every_parent_accepted_the_present_generation() {
 }
 
 #[test]
+fn weights_wait_for_parents_that_resolve_and_program_routes() {
+    let canary = podinfo(json!({"service": {"gatewayRefs": [{"name": "gw"}, {"name": "gw", "sectionName": "tls"}]}}));
+    let mut route = routed(&canary, TWENTY, None);
+    route["metadata"]["generation"] = json!(2);
+    let condition = |kind: &str, status: &str, generation: i64| json!({"type": kind, "status": status, "observedGeneration": generation});
+    let mut says = |first: &[Value], second: &[Value]| {
+        let parent = |section: Option<&str>, conditions: &[Value]| {
+            let mut parent = json!({"parentRef": {"name": "gw"}, "conditions": conditions});
+            if let Some(section) = section {
+                parent["parentRef"]["sectionName"] = json!(section);
+            }
+            parent
+        };
+        let mut parents = vec![parent(None, first)];
+        parents.extend((!second.is_empty()).then(|| parent(Some("tls"), second)));
+        route["status"] = json!({ "parents": parents });
+        weights(&canary, &Options::default(), &[route.clone()]).map_err(|error| error.to_string())
+    };
+    let accepted = condition("Accepted", "True", 2);
+    let with = |kind: &str, status: &str, generation: i64| vec![accepted.clone(), condition(kind, status, generation)];
+    let fine = [accepted.clone(), condition("ResolvedRefs", "True", 2), condition("Programmed", "True", 2)];
+    assert_eq!(says(&fine, &fine), Ok(TWENTY));
+    for (kind, act) in [("ResolvedRefs", "not resolved"), ("Programmed", "not programmed")] {
+        assert!(says(&fine, &with(kind, "False", 2)).unwrap_err().contains(act), "{kind}");
+        assert!(says(&fine, &with(kind, "True", 1)).unwrap_err().contains("not yet observed"), "{kind}");
+    }
+    // A condition that nobody promised to give is nobody's business, and a parent that says nothing is waited for.
+    assert_eq!(says(&fine, &with("PartiallyInvalid", "True", 1)), Ok(TWENTY));
+    assert!(says(&fine, &[]).unwrap_err().contains("not yet observed by its parent gw"));
+}
+
+#[test]
 fn matches_that_gateway_api_cannot_express_are_errors() {
     for wrong in [
         json!({"headers": {"x": {"prefix": "a"}}}),
@@ -331,10 +363,13 @@ fn istio_mirrors_the_share_that_the_analysis_names() {
 }
 
 #[test]
-fn istio_routes_tcp_by_port() {
+fn istio_routes_tcp_by_the_ports_that_the_service_matches() {
     let spec = &virtual_service(json!({"service": {"appProtocol": "TCP"}}), TWENTY)["spec"];
-    assert_eq!(spec["tcp"][0]["match"], json!([{"port": 80}]));
-    assert_eq!((&spec["tcp"][0]["route"][1]["weight"], spec.get("http")), (&json!(20), None));
+    assert_eq!((spec["tcp"][0].get("match"), spec.get("http")), (None, None));
+    assert_eq!(spec["tcp"][0]["route"][1]["weight"], json!(20));
+    let service = json!({"appProtocol": "tcp", "match": [{"port": 9000}, {"uri": {"prefix": "/"}}, {"port": 9001}]});
+    let spec = &virtual_service(json!({ "service": service }), TWENTY)["spec"];
+    assert_eq!(spec["tcp"][0]["match"], json!([{"port": 9000}, {"port": 9001}]));
 }
 
 #[test]
@@ -347,6 +382,20 @@ fn an_istio_test_asks_for_its_headers_on_the_paths_of_the_service() {
         (&rules[1]["match"], rules[1]["route"].as_array().unwrap().len()),
         (&json!([{"uri": {"prefix": "/a"}}]), 1)
     );
+}
+
+#[test]
+fn an_istio_test_keeps_what_the_service_asks_for_and_the_test_does_not() {
+    let service = json!({"match": [{"headers": {"tenant": {"exact": "a"}}, "sourceLabels": {"zone": "b"}}]});
+    let of = |tested: Value| {
+        let spec = json!({"service": service, "analysis": {"iterations": 2, "match": [tested]}});
+        virtual_service(spec, TWENTY)["spec"]["http"][0]["match"][0].clone()
+    };
+    assert_eq!(
+        of(json!({"sourceLabels": {"app": "c"}})),
+        json!({"headers": {"tenant": {"exact": "a"}}, "sourceLabels": {"app": "c"}})
+    );
+    assert_eq!(of(json!({"queryParams": {"v": {"exact": "2"}}}))["queryParams"], json!({"v": {"exact": "2"}}));
 }
 
 fn ingress() -> Value {
@@ -366,6 +415,11 @@ fn nginx_tests_by_cookie_or_header() {
         (Some("always"), Some("x-user"), Some("a.*"))
     );
     assert_eq!((of(""), of("-weight")), (Some("true"), Some("0")));
+    // A test that ingress-nginx knows nothing of lets nobody through, instead of everybody.
+    let mut unknown = spec.clone();
+    unknown["analysis"]["match"] = json!([{"queryParams": {"v": {"exact": "2"}}}]);
+    let change = routes(&podinfo(unknown), &Options::default(), TWENTY, &[ingress()], 1).unwrap();
+    assert_eq!(change.apply[0]["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"], "0");
     let mut other = ingress();
     other["spec"]["rules"][1]["http"]["paths"][0]["backend"]["service"]["name"] = json!("other");
     let error = routes(&podinfo(spec), &Options::default(), TWENTY, &[other], 1).unwrap_err();

@@ -19,10 +19,14 @@ fn host(destination: &Value) -> Option<&str> {
     destination["destination"]["host"].as_str()?.split('.').next()
 }
 
-/// The rule of a TCP service: connections by weight.
+/// The rule of a TCP service: connections by weight. Of `service.match` only the ports can tell connections apart.
 pub fn tcp(given: &Given<'_>, weights: Weights, base: Option<&Value>) -> Value {
-    let route = destinations(given, base, &[weights.primary, weights.canary]);
-    let rule = json!({"match": [{"port": given.canary.spec.service.port}], "route": route});
+    let mut rule = json!({"route": destinations(given, base, &[weights.primary, weights.canary])});
+    let ports = given.canary.spec.service.matches.iter().filter_map(|request| request.port.filter(|&port| port > 0));
+    let matches: Vec<Value> = ports.map(|port| json!({ "port": port })).collect();
+    if !matches.is_empty() {
+        rule["match"] = json!(matches);
+    }
     ownership::merged(base, &rule)
 }
 
@@ -37,7 +41,8 @@ pub fn http(given: &Given<'_>, weights: Weights, cookies: Option<&Cookies>, base
     if !tested.is_empty() {
         let mut ab = rule(given, base, &merge(&tested, &service), &route);
         mirror(canary, weights, &mut ab);
-        let mut rest = rule(given, base, &service, &destinations(given, base, &[100]));
+        // The only destination of a rule gets all of it, whatever its weight.
+        let mut rest = rule(given, base, &service, &destinations(given, base, &[weights.primary]));
         name(base, &mut rest);
         return vec![ab, rest];
     }
@@ -182,7 +187,9 @@ fn without_cookie(destination: &Value) -> Value {
     destination
 }
 
-/// Each match of the test with each of the service: headers, query and caller are those of the test.
+/// Each match of the test with each of the service: headers, query and caller are those of the test where it has them.
+///
+/// Differs: the original leaves out the test's query, and so tests all requests where a query alone should tell.
 fn merge(tested: &[Value], service: &[Value]) -> Vec<Value> {
     if service.is_empty() {
         return tested.to_vec();
@@ -192,7 +199,6 @@ fn merge(tested: &[Value], service: &[Value]) -> Vec<Value> {
         .map(|(tested, service)| {
             let mut merged = service.clone();
             if let Some(members) = merged.as_object_mut() {
-                members.retain(|member, _| !["headers", "sourceLabels"].contains(&member.as_str()));
                 for member in ["headers", "sourceLabels", "queryParams"] {
                     if let Some(given) = tested.get(member) {
                         members.insert(member.into(), given.clone());
