@@ -6,6 +6,7 @@ pub mod child;
 pub mod cluster;
 pub mod install;
 pub mod look;
+pub mod notifier;
 pub mod notify;
 pub mod run;
 pub mod scanner;

@@ -80,6 +80,8 @@ pub struct Config {
     pub cluster_name: String,
     /// Receiver of the events of Canaries.
     pub event_webhook: Option<String>,
+    /// Receiver of the alerts of Canaries.
+    pub notifier: Option<canary::controller::Notifier>,
     /// `ingressClassName` of routing objects.
     pub ingress_class: String,
     /// Prefix of ingress-nginx's annotations.
@@ -147,6 +149,7 @@ impl Config {
             workloads: args.workloads.options(),
             cluster_name: args.cluster_name,
             event_webhook: args.event_webhook.filter(|url| !url.is_empty()),
+            notifier: args.chat.notifier(),
             ingress_class: args.ingress_class,
             ingress_annotations_prefix: args.ingress_annotations_prefix,
             gateway: crate::gateway::choice(args.gateway, args.gateway_program, args.gateway_admin)?,

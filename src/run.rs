@@ -179,6 +179,7 @@ fn canary_options(config: &Config) -> canary::controller::Options {
             (GatewayMetrics::Detect, local::Choice::HaProxy(_)) => GatewayMetrics::Of(Observer::HaProxy),
             (given, _) => given,
         },
+        notifier: config.notifier.clone(),
         ingress_class: config.ingress_class.clone(),
         ingress_annotations_prefix: config.ingress_annotations_prefix.clone(),
         min_analysis_interval: config.min_analysis_interval,

@@ -95,6 +95,9 @@ pub struct Run {
     /// URL that receives the events of Canaries without an event hook of their own.
     #[arg(long, value_name = "URL", env = "EVENT_WEBHOOK_URL")]
     pub event_webhook: Option<String>,
+    /// The chat for alerts of Canaries that name none.
+    #[command(flatten)]
+    pub chat: super::notifier::Chat,
     /// `ingressClassName` of the routing objects that have one.
     #[arg(long, value_name = "CLASS", default_value = "")]
     pub ingress_class: String,

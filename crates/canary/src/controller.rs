@@ -25,6 +25,7 @@ use k8s_openapi::api::{
 };
 use reconcile::{Announce, Context, Controller, Done, Failure, Reconciler, Shutdown, Style};
 
+pub use self::tell::Notifier;
 use self::{numbers::Numbers, providers::Providers};
 use crate::{
     events::SOURCE,
@@ -60,6 +61,8 @@ pub struct Options {
     pub cluster: String,
     /// Receives the events of Canaries without an event hook of their own (`--event-webhook`).
     pub event_webhook: Option<String>,
+    /// Receives the alerts of Canaries without alerts of their own (`--slack-url`, `--msteams-url`).
+    pub notifier: Option<Notifier>,
     /// Canaries worked on at the same time.
     pub concurrency: u16,
 }
@@ -79,6 +82,7 @@ impl Default for Options {
             no_cross_namespace_refs: false,
             cluster: String::new(),
             event_webhook: None,
+            notifier: None,
             concurrency: 16,
         }
     }

@@ -282,4 +282,4 @@ fn without_secrets(mut text: String, secret: Option<&Credentials>) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -282,6 +282,35 @@ async fn a_deleted_canary_gives_the_workload_back() {
     world.finish().await;
 }
 
+#[tokio::test]
+async fn alerts_of_a_canary_that_names_none_go_to_the_controllers_own_chat() {
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = heads.clone();
+    let chat = providers::tests::proxy::Proxy::start(None, "", move |head, _| {
+        seen.lock().expect("heads").push(head.to_lowercase());
+        providers::tests::proxy::Action::Answer("200 OK", "ok".into())
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = Directory::open(&folder.path().join("state.db"), Vec::new()).await.expect("a store");
+    let store = Store::Directory(directory);
+    let events = Events::new(store.clone(), "test");
+    let context = Context { store, http: Http::new("test"), events, metrics: Metrics::default() };
+    let address = format!("{}/services/T1", chat.address);
+    let provider = api::flagger::AlertProviderSpec { kind: "slack".into(), address, ..Default::default() };
+    let notifier = Some(Notifier { provider, token: "xoxb-1".into() });
+    let rollouts = Rollouts::new(context, Options { notifier, ..Options::default() });
+    let alert = crate::alerts::waiting_for_rollout();
+    for (alerts, count) in
+        [(json!([]), 1), (json!([{"name": "a", "providerRef": {"name": "absent"}}]), 1), (json!([]), 2)]
+    {
+        let canary = crate::cases::canary(&json!({"spec": {"analysis": {"alerts": alerts}}}));
+        rollouts.alert(&canary, &alert).await;
+        assert_eq!(heads.lock().expect("heads").len(), count);
+    }
+    let head = heads.lock().expect("heads")[0].clone();
+    assert!(head.starts_with("post /services/t1") && head.contains("authorization: bearer xoxb-1"), "{head}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revision_worse_than_the_primary_fails_and_is_tried_again_on_request() {
     let prometheus = Prometheus::start();

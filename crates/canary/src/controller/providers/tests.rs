@@ -1,6 +1,6 @@
 //! Providers over real HTTP: a real Prometheus, behind a small proxy where it needs TLS, a login, or faults.
 
-mod proxy;
+pub(in crate::controller) mod proxy;
 
 use std::{fmt::Write as _, sync::atomic::Ordering};
 

@@ -16,7 +16,7 @@ use rustls::{
 };
 
 /// What happens to a request.
-pub(super) enum Action {
+pub(in crate::controller) enum Action {
     /// The server behind answers.
     Forward,
     /// Status line and body of the answer.
@@ -30,7 +30,7 @@ pub(super) enum Action {
 type Rule = Arc<dyn Fn(&str, usize) -> Action + Send + Sync>;
 
 /// The proxy, for as long as the process runs.
-pub(super) struct Proxy {
+pub(in crate::controller) struct Proxy {
     pub address: String,
     /// Requests so far.
     pub count: Arc<AtomicUsize>,
@@ -38,7 +38,7 @@ pub(super) struct Proxy {
 
 impl Proxy {
     /// `rule` sees the head of each request and how many came before it.
-    pub(super) fn start(
+    pub(in crate::controller) fn start(
         tls: Option<Arc<ServerConfig>>,
         server: &str,
         rule: impl Fn(&str, usize) -> Action + Send + Sync + 'static,
@@ -96,7 +96,7 @@ fn serve(mut stream: impl Read + Write, server: &str, rule: &Rule, count: &Atomi
 }
 
 /// A private authority in PEM, and a server that it vouches for as `localhost`.
-pub(super) fn certificate() -> (String, Arc<ServerConfig>) {
+pub(in crate::controller) fn certificate() -> (String, Arc<ServerConfig>) {
     let folder = tempfile::tempdir().expect("a folder");
     let openssl = |arguments: &str| {
         let run = Command::new("openssl").args(arguments.split(' ')).current_dir(folder.path()).output();
