@@ -1,6 +1,7 @@
 //! The one test binary: what holds for the whole of slipway. Crates test their own parts beside their code.
 
 mod architecture;
+mod ask;
 mod cases;
 mod cli;
 mod cluster;

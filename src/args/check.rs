@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use canary::metrics::GatewayMetrics;
+
 use super::Output;
 
 /// `slipway check FILES…`
@@ -16,6 +18,18 @@ pub struct Check {
     /// State file of a running slipway; each policy is tried on the tags that it keeps.
     #[arg(long, value_name = "FILE", env = "SLIPWAY_STATE")]
     pub state: Option<PathBuf>,
+    /// Ask the metrics services of MetricTemplates and Canaries, and say which do not answer or have no data.
+    #[arg(long)]
+    pub ask: bool,
+    /// Prometheus that is asked for metrics without a template, unless the Canary names one.
+    #[arg(long, value_name = "URL", env = "SLIPWAY_METRICS_SERVER")]
+    pub metrics_server: Option<String>,
+    /// Router of Canaries that name no provider themselves.
+    #[arg(long, value_name = "NAME", default_value = "istio")]
+    pub mesh_provider: String,
+    /// Whose builtin metrics are asked where a Gateway serves, as for `slipway run`.
+    #[arg(long, value_name = "NAME", default_value = "application", env = "SLIPWAY_GATEWAY_METRICS")]
+    pub gateway_metrics: GatewayMetrics,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,

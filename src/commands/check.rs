@@ -4,6 +4,7 @@
 
 mod fields;
 mod image;
+mod metrics;
 
 use std::path::{Path, PathBuf};
 
@@ -117,6 +118,15 @@ pub fn run(args: &Arguments) -> anyhow::Result<Exit> {
     let all: Vec<_> = files.iter().flat_map(|file| &file.documents).map(|document| document.object.clone()).collect();
     let given = args.tags.as_deref().map(|path| super::choose::tags(&super::read(path)?)).transpose()?;
     let store = args.state.as_deref().map(Directory::attach).transpose()?.map(Store::Directory);
+    if args.ask {
+        let documents: Vec<_> =
+            files.iter().flat_map(|file| file.documents.iter().map(move |document| (file, document))).collect();
+        for (index, complaint) in super::wait_for(metrics::ask(args, store.clone(), &all))? {
+            let (file, document) = documents[index];
+            let id = ObjectReference::of(&document.object).unwrap_or_default();
+            findings.push(place(file, document, id, complaint));
+        }
+    }
     for file in &files {
         for document in &file.documents {
             let Some(id) = ObjectReference::of(&document.object).filter(|id| GROUPS.contains(&id.group())) else {
@@ -128,8 +138,8 @@ pub fn run(args: &Arguments) -> anyhow::Result<Exit> {
                 (None, None) => None,
             };
             let subject = Subject { object: &document.object, id, all: &all, tags };
-            findings
-                .extend(complaints(&subject).into_iter().map(|complaint| place(file, document, &subject, complaint)));
+            let place = |complaint| place(file, document, subject.id.clone(), complaint);
+            findings.extend(complaints(&subject).into_iter().map(place));
         }
     }
     findings.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
@@ -205,9 +215,9 @@ fn walk(folder: &Path, files: &mut Vec<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn place(file: &Manifests, document: &Document, subject: &Subject<'_>, complaint: Complaint) -> Finding {
+fn place(file: &Manifests, document: &Document, id: ObjectReference, complaint: Complaint) -> Finding {
     let keys: Vec<&str> = complaint.field.split(['.', '[']).filter(|key| !key.is_empty()).collect();
-    let ObjectReference { kind, namespace, name, .. } = subject.id.clone();
+    let ObjectReference { kind, namespace, name, .. } = id;
     Finding {
         file: file.path.clone(),
         line: line_of(&file.text, document.line, &keys),

@@ -1,5 +1,6 @@
 //! The shell of the canary stage: answers the machine's questions from the store, performs its decisions.
 
+mod ask;
 mod compare;
 mod finalize;
 mod history;
@@ -25,7 +26,7 @@ use k8s_openapi::api::{
 };
 use reconcile::{Announce, Context, Controller, Done, Failure, Reconciler, Shutdown, Style};
 
-pub use self::tell::Notifier;
+pub use self::{ask::Asker, tell::Notifier};
 use self::{numbers::Numbers, providers::Providers};
 use crate::{
     events::SOURCE,
