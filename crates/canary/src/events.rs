@@ -1,6 +1,6 @@
 //! What a rollout says about itself: the texts of Kubernetes events. Source: reference progressive-delivery.md, A.10.
 
-use api::flagger::Canary;
+use api::flagger::{Canary, Phase};
 
 /// Reason of every event.
 pub const REASON: &str = "Synced";
@@ -33,17 +33,24 @@ pub struct Event {
     pub kind: Kind,
     /// For people.
     pub text: String,
+    /// The phase that it announces, if it does; the status may show it only later.
+    pub phase: Option<Phase>,
 }
 
 impl Event {
     /// All is well.
     pub fn normal(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Normal, text: text.into() }
+        Self { kind: Kind::Normal, text: text.into(), phase: None }
     }
 
     /// Somebody should look.
     pub fn warning(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Warning, text: text.into() }
+        Self { kind: Kind::Warning, text: text.into(), phase: None }
+    }
+
+    /// The same, as the announcement of a phase.
+    fn of(self, phase: Phase) -> Self {
+        Self { phase: Some(phase), ..self }
     }
 }
 
@@ -109,13 +116,13 @@ impl Names {
     }
 
     pub fn initialized(&self) -> Event {
-        Event::normal(format!("Initialization done! {}", self.canary))
+        Event::normal(format!("Initialization done! {}", self.canary)).of(Phase::Initialized)
     }
 
     // A run begins.
 
     pub fn new_revision(&self) -> Event {
-        Event::normal(format!("New revision detected! Scaling up {}", self.target))
+        Event::normal(format!("New revision detected! Scaling up {}", self.target)).of(Phase::Progressing)
     }
 
     pub fn restarting(&self) -> Event {
@@ -213,11 +220,12 @@ impl Names {
     }
 
     pub fn promoted(&self) -> Event {
-        Event::normal(format!("Promotion completed! Scaling down {}", self.target))
+        Event::normal(format!("Promotion completed! Scaling down {}", self.target)).of(Phase::Succeeded)
     }
 
     pub fn promoted_unjudged(&self) -> Event {
         Event::normal(format!("Promotion completed! Canary analysis was skipped for {}", self.target))
+            .of(Phase::Succeeded)
     }
 
     pub fn promotion_failed(&self, problem: &str) -> Event {
@@ -233,7 +241,7 @@ impl Names {
     }
 
     pub fn failed(&self) -> Event {
-        Event::warning(format!("Canary failed! Scaling down {}", self.canary))
+        Event::warning(format!("Canary failed! Scaling down {}", self.canary)).of(Phase::Failed)
     }
 
     pub fn terminating(&self) -> Event {

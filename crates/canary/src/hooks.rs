@@ -34,7 +34,7 @@ pub fn event_payload(canary: &Canary, hook: &Hook, event: &Event, now: Timestamp
         ("timestamp".to_owned(), now.as_millisecond().to_string()),
     ]));
     let hook = Hook { metadata: Some(metadata), ..hook.clone() };
-    payload(canary, &status, &hook, status.phase)
+    payload(canary, &status, &hook, event.phase.unwrap_or(status.phase))
 }
 
 /// Identifies the revision a hook is asked about.

@@ -226,7 +226,7 @@ impl Rehearsal {
     /// Keeps an event, and sends it to the event hooks.
     fn record(&mut self, event: Event) {
         let analysis = self.state.canary.analysis().into_owned();
-        let phase = self.state.canary.status().phase;
+        let phase = event.phase.unwrap_or(self.state.canary.status().phase);
         for hook in analysis.hooks(HookType::Event) {
             self.calls.push(Call { name: hook.name.clone(), kind: hook.kind.as_str(), phase });
         }

@@ -115,6 +115,9 @@ impl<'t> State<'t> {
             }
             Value::Nil => Ok(Value::Nil),
             Value::Struct(value) => self.member(value, name, node, arguments),
+            Value::Map(map) if !map.has_text_keys() => {
+                self.fail(&format!("can't evaluate field {name} in type {}", map.type_name))
+            }
             Value::Map(_) if arguments > 0 => self.fail(&format!("{name} is not a method but has arguments")),
             Value::Map(map) => match (map.get_text(name), self.options.missing_key) {
                 (Some(value), _) => Ok(value),
@@ -255,7 +258,8 @@ impl<'t> State<'t> {
             | (Kind::Int, Value::Int(_))
             | (Kind::Float, Value::Float(_))
             | (Kind::List, Value::List(_) | Value::Nil)
-            | (Kind::Map, Value::Map(_) | Value::Nil) => Ok(value),
+            | (Kind::Map, Value::Nil) => Ok(value),
+            (Kind::Map, Value::Map(map)) if map.type_name == kind.name() => Ok(value),
             (kind, Value::Nil) => self.fail(&format!("invalid value; expected {}", kind.name())),
             (kind, other) => {
                 self.fail(&format!("wrong type for value; expected {}; got {}", kind.name(), other.type_name()))

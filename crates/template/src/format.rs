@@ -33,9 +33,13 @@ pub(crate) fn sprintln(values: &[Value]) -> String {
 
 /// The text that `html`, `js` and `urlquery` work on.
 pub(crate) fn arguments(values: &[Value]) -> String {
+    let told = |value: &Value| match value {
+        Value::Nil => print::action(value).into(),
+        value => value.clone(),
+    };
     match values {
         [Value::String(text)] => text.to_string(),
-        values => sprint(values),
+        values => sprint(&values.iter().map(told).collect::<Vec<_>>()),
     }
 }
 
@@ -166,10 +170,9 @@ fn put(out: &mut String, verb: char, spec: Spec, value: &Value, depth: usize) {
     }
     match (verb, value) {
         ('T', value) => pad(out, spec, value.type_name()),
-        ('v', value) if depth == 0 || !matches!(value, Value::Int(_) | Value::Float(_) | Value::String(_)) => {
-            verb_v(out, spec, value)
-        }
-        (verb, Value::Nil) if verb != 'v' => out.push_str(&format!("%!{verb}(<nil>)")),
+        ('v', value) if depth == 0 => verb_v(out, spec, value),
+        (_, Value::Nil) if depth > 0 => out.push_str("<nil>"),
+        (verb, Value::Nil) => out.push_str(&format!("%!{verb}(<nil>)")),
         ('t' | 'v', Value::Bool(value)) => pad(out, spec, if *value { "true" } else { "false" }),
         (_, Value::Int(whole)) => number::whole(out, verb, spec, *whole),
         (_, Value::Float(float)) => number::float(out, verb, spec, *float),
@@ -199,11 +202,15 @@ fn put(out: &mut String, verb: char, spec: Spec, value: &Value, depth: usize) {
             out.push('{');
             for (index, field) in inner.fields.iter().enumerate() {
                 out.push_str(if index == 0 { "" } else { " " });
+                if verb == 'v' && spec.plus {
+                    out.push_str(field.name);
+                    out.push(':');
+                }
                 put(out, verb, spec, &field.value, depth + 1);
             }
             out.push('}');
         }
-        (verb, other) => bad_verb(out, verb, other),
+        (verb, other) => bad_verb(out, verb, spec, other),
     }
 }
 
@@ -224,8 +231,11 @@ fn verb_v(out: &mut String, spec: Spec, value: &Value) {
     }
 }
 
-fn bad_verb(out: &mut String, verb: char, value: &Value) {
-    out.push_str(&format!("%!{verb}({}={})", value.type_name(), print::text(value)));
+/// A verb that does not suit the operand; width and precision hold for its plain form all the same.
+fn bad_verb(out: &mut String, verb: char, spec: Spec, value: &Value) {
+    out.push_str(&format!("%!{verb}({}=", value.type_name()));
+    put(out, 'v', spec, value, 1);
+    out.push(')');
 }
 
 fn string(out: &mut String, verb: char, spec: Spec, text: &str) {
@@ -252,7 +262,7 @@ fn string(out: &mut String, verb: char, spec: Spec, text: &str) {
             let joined = digits.join(separator);
             pad(out, spec, &if verb == 'X' { joined.to_uppercase() } else { joined });
         }
-        verb => bad_verb(out, verb, &Value::from(text)),
+        verb => bad_verb(out, verb, spec, &Value::from(text)),
     }
 }
 

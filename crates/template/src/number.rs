@@ -47,7 +47,8 @@ pub(crate) fn parse(text: &str) -> Option<Value> {
     if !lower.contains('.') && !has_exponent {
         return whole(&plain).map(Value::Int);
     }
-    if is_hex { hex_float(&lower) } else { plain.parse().ok() }.map(Value::Float)
+    let float = if is_hex { hex_float(&lower) } else { plain.parse().ok() };
+    float.filter(|float| float.is_finite()).map(Value::Float)
 }
 
 /// A whole number with Go's base prefixes.

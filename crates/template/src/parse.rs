@@ -28,9 +28,7 @@ pub(crate) fn parse(name: &str, text: &str, functions: &Functions) -> Result<BTr
         definitions: BTreeMap::new(),
     };
     let block = parser.top()?;
-    if !is_blank(&block) || !parser.definitions.contains_key(name) {
-        parser.definitions.insert(name.to_owned(), block);
-    }
+    parser.define(name, block)?;
     Ok(parser.definitions)
 }
 

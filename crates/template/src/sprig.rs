@@ -10,6 +10,8 @@ mod defaults;
 mod dicts;
 mod digest;
 mod encoding;
+mod identifiers;
+mod json;
 mod lists;
 mod math;
 mod paths;
@@ -25,6 +27,8 @@ pub(crate) const TABLES: &[&[Entry]] = &[
     defaults::TABLE,
     dicts::TABLE,
     encoding::TABLE,
+    identifiers::TABLE,
+    json::TABLE,
     lists::TABLE,
     math::TABLE,
     paths::TABLE,
@@ -51,6 +55,8 @@ fn text(value: &Value) -> String {
 fn int(value: &Value) -> i64 {
     match value {
         Value::Int(value) => *value,
+        // As Go's processor has it: what does not fit becomes the least integer.
+        Value::Float(value) if !(-9.3e18..9.2e18).contains(value) => i64::MIN,
         #[expect(clippy::cast_possible_truncation, reason = "a cast to an integer cuts the fraction")]
         Value::Float(value) => *value as i64,
         Value::Bool(value) => i64::from(*value),

@@ -319,3 +319,39 @@ proptest::proptest! {
         let _ = try_render(&text, &data());
     }
 }
+
+/// Found by comparing 6,500 made-up templates with Go 1.26 and Sprig 3.3.
+#[test]
+fn edges_are_those_of_go_and_sprig() {
+    check(&[
+        (
+            "{{ printf \"%5v|%-5v|%+v\" (list 1 \"a\") (list nil true) (dict \"k\" 1) }}",
+            "[    1     a]|[<nil> true ]|map[k:1]",
+        ),
+        ("{{ printf \"%4d\" (list 1 nil) }}", "[   1 <nil>]"),
+        ("{{ printf \"%5t\" \"x\" }}", "%!t(string=    x)"),
+        ("{{ html nil }} {{ urlquery nil }}", "&lt;no value&gt; %3Cno+value%3E"),
+        ("{{ cat \" a\" \"b \" }}|", " a b |"),
+        ("{{ splitn \"\" 2 \"abc\" }}", "map[_0:a _1:bc]"),
+        ("{{ len (regexSplit \"a*\" \"é\" -1) }} {{ regexSplit \",\" \"a,b,c\" 2 }}", "1 [a b,c]"),
+        ("{{ chunk -1 (list 1 2) }}", "[]"),
+        ("{{ mulf -3 0 }} {{ addf 0.1 0.2 }} {{ int 1e21 }}", "0 0.3 -9223372036854775808"),
+        ("{{ substr 1 9 \"abc\" }}{{ substr -1 2 \"abc\" }}", "bcab"),
+        ("{{ typeOf (fromJson \"5\") }} {{ fromJson \"[12345678]\" }}", "float64 [1.2345678e+07]"),
+        (
+            "{{ toJson 0.000001 }} {{ toJson 1e21 }} {{ toJson 2.0 }} {{ toPrettyJson (dict \"a\" (list)) }}",
+            "0.000001 1e+21 2 {\n  \"a\": []\n}",
+        ),
+    ]);
+    for (text, cause) in [
+        ("{{ substr 2 1 \"abc\" }}", "runtime error: slice bounds out of range [2:1]"),
+        ("{{ substr -1 9 \"abc\" }}", "runtime error: slice bounds out of range [:9] with length 3"),
+        ("{{ divf 1 0 }}", "decimal division by 0"),
+        ("{{ round 1 2 .name }}", "wrong type for value; expected float64; got string"),
+        ("{{ 1e400 }}", "illegal number syntax: \"1e400\""),
+        ("{{ define \"t\" }}a{{ end }}b", "template: multiple definition of template \"t\""),
+    ] {
+        let error = try_render(text, &data()).unwrap_err().to_string();
+        assert!(error.contains(cause), "{text}: {error}");
+    }
+}

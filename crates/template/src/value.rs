@@ -114,6 +114,11 @@ impl Map {
         self.locked(|entries| entries.clone())
     }
 
+    /// Whether its Go type has texts as keys, so that they can be asked for as fields.
+    pub(crate) fn has_text_keys(&self) -> bool {
+        self.type_name.starts_with("map[string]")
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.locked(|entries| entries.len())

@@ -1,7 +1,10 @@
 //! The commit message: a Go template over what changed. Pure.
 //! Source: reference image-automation.md section 7.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use api::image::ImageUpdateAutomation;
 use kube::ResourceExt as _;
@@ -72,11 +75,13 @@ fn method(give: impl Fn() -> Result<Value, String> + Send + Sync + 'static) -> M
 
 /// What the template sees as its dot.
 fn data(namespace: &str, name: &str, values: &BTreeMap<String, String>, changes: &[Change]) -> Value {
+    let path = format!("{namespace}/{name}");
+    let printed = text(&path);
     let automation = Struct {
         type_name: "types.NamespacedName",
         fields: vec![field("Namespace", text(namespace)), field("Name", text(name))],
-        display: Some(format!("{namespace}/{name}")),
-        ..Struct::default()
+        methods: vec![("String", method(move || Ok(printed.clone())))],
+        display: Some(path),
     };
     let values = values.iter().map(|(key, value)| (text(key), text(value)));
     Value::Struct(Arc::new(Struct {
@@ -103,12 +108,16 @@ fn changed(changes: &[Change]) -> Value {
     let by_file = files.iter().map(|(file, changes)| (text(file), by_object(changes)));
     let by_file = Map::new("map[string]update.ObjectChanges", Value::Nil, by_file);
     let ordered: Vec<&Change> = files.values().flatten().copied().collect();
-    let (objects, flat) = (by_object(&ordered), list(&ordered));
+    // The same value set by the same setter is told once, wherever it stands.
+    let mut seen = HashSet::new();
+    let mut distinct = ordered.clone();
+    distinct.retain(|&change| seen.insert((&change.old, &change.new, &change.setter)));
+    let (objects, flat) = (by_object(&ordered), list(&distinct));
     let removed = format!(
         "{REMOVED} '.Changed.ImageResult' field. Please use '.Changed.FileChanges' or '.Changed.Objects' instead. {HELP}"
     );
     Value::Struct(Arc::new(Struct {
-        type_name: "update.ResultV2",
+        type_name: "update.Result",
         fields: vec![field("FileChanges", Value::Map(by_file))],
         methods: vec![
             ("Changes", method(move || Ok(flat.clone()))),
@@ -202,6 +211,37 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_change_in_two_places_is_listed_once_and_fields_are_those_of_flux() {
+        let change = |file: &str, name: &str| {
+            json!({"file": file, "apiVersion": "v1", "kind": "Pod", "namespace": "", "name": name,
+                "setter": "ns:p", "old": "a:1", "new": "a:2"})
+        };
+        let changes = json!([change("a.yaml", "x"), change("b.yaml", "y")]);
+        let changes: Vec<Change> = serde_json::from_value(changes).unwrap();
+        for (template, expected) in [
+            ("{{ len .Changed.Changes }} {{ len .Changed.Objects }}", "1 2"),
+            ("{{ .AutomationObject.String }}", "ns/n"),
+            ("{{ toJson .AutomationObject }}", "{\"Namespace\":\"ns\",\"Name\":\"n\"}"),
+            ("{{ printf \"%T\" .Changed }}", "update.Result"),
+        ] {
+            assert_eq!(render(&automation(Some(&json!(template)), &Json::Null), &changes).unwrap(), expected);
+        }
+        for (template, cause) in [
+            (
+                "{{ hasKey .Values \"x\" }}",
+                "wrong type for value; expected map[string]interface {}; got map[string]string",
+            ),
+            (
+                "{{ with .Changed.Objects }}{{ .Setter }}{{ end }}",
+                "can't evaluate field Setter in type update.ObjectChanges",
+            ),
+        ] {
+            let error = render(&automation(Some(&json!(template)), &Json::Null), &changes).unwrap_err().to_string();
+            assert!(error.ends_with(cause), "{error}");
         }
     }
 

@@ -320,7 +320,12 @@ impl State {
 
     fn put(&mut self, object: Value) {
         let Some(id) = ObjectReference::of(&object) else { return };
-        match self.find_mut(&id.kind, &id.name) {
+        // Some routes have no namespace.
+        let is_same = |known: &ObjectReference| {
+            (&known.kind, &known.namespace, &known.name) == (&id.kind, &id.namespace, &id.name)
+        };
+        let mut live = self.objects.iter_mut();
+        match live.find(|object| ObjectReference::of(object).as_ref().is_some_and(is_same)) {
             Some(existing) => *existing = object,
             None => self.objects.push(object),
         }

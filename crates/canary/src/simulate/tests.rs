@@ -136,6 +136,34 @@ fn differences(case: &Value) -> Vec<String> {
 }
 
 #[test]
+fn an_event_hook_is_told_the_phase_that_the_event_announces() {
+    let mut spec = halves();
+    spec["analysis"]["webhooks"] = json!([{"type": "event", "name": "e", "url": "http://hooks/e"}]);
+    let ticks = play(
+        spec,
+        from_initialized(
+            json!([image(2), {"tick": 5}, {"metrics": {"request-success-rate": 1}}, image(3), {"tick": 6}]),
+        ),
+    );
+    let told = ticks.iter().flat_map(|tick| tick.events.iter().zip(&tick.webhook_calls));
+    let mut phases = told.filter_map(|(event, call)| {
+        let known = ["Initialization done", "Scaling up", "Promotion completed", "Canary failed"];
+        known.iter().any(|part| event.contains(part)).then_some(call.phase)
+    });
+    use Phase::{Failed, Initialized, Progressing, Succeeded};
+    assert!(phases.by_ref().eq([Initialized, Progressing, Succeeded, Progressing, Failed]));
+}
+
+#[test]
+fn a_route_without_a_namespace_is_moved() {
+    let ticks = play(
+        json!({"provider": "kuma", "analysis": {"stepWeight": 50, "maxWeight": 50}}),
+        from_initialized(json!([image(2), {"tick": 2}])),
+    );
+    assert_eq!(states(&ticks).last(), Some(&(Phase::Progressing, 50, 0)));
+}
+
+#[test]
 fn rollouts_go_as_flagger_lets_them_go() {
     let mut wrong = Vec::new();
     for line in cases::text("canary/state_machine.jsonl").lines() {

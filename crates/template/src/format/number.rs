@@ -14,7 +14,7 @@ pub(super) fn whole(out: &mut String, verb: char, spec: Spec, value: i64) {
         'x' => (format!("{size:x}"), if spec.sharp { "0x" } else { "" }),
         'X' => (format!("{size:X}"), if spec.sharp { "0X" } else { "" }),
         'c' | 'q' | 'U' => return character(out, verb, spec, value),
-        verb => return bad_verb(out, verb, &Value::Int(value)),
+        verb => return bad_verb(out, verb, spec, &Value::Int(value)),
     };
     let sign = match () {
         () if value < 0 => "-",
@@ -52,7 +52,7 @@ pub(super) fn float(out: &mut String, verb: char, spec: Spec, value: f64) {
             None => print::float(size),
             Some(precision) => shortest(size, precision.max(1)),
         },
-        verb => return bad_verb(out, verb, &Value::Float(value)),
+        verb => return bad_verb(out, verb, spec, &Value::Float(value)),
     };
     let digits = if matches!(verb, 'E' | 'G') { digits.to_uppercase() } else { digits };
     let sign = match () {

@@ -12,6 +12,7 @@ pub(super) const TABLE: &[Entry] = &[
         let (separator, whole) = (text(&args[0]), text(&args[2]));
         let parts = match usize::try_from(int(&args[1])) {
             Ok(0) => Vec::new(),
+            Ok(limit) if separator.is_empty() => characters(&whole, limit),
             Ok(limit) => whole.splitn(limit, &separator).map(str::to_owned).collect(),
             Err(_) => split(&separator, &whole),
         };
@@ -62,9 +63,12 @@ pub(super) const TABLE: &[Entry] = &[
         Ok(Value::list(all))
     }),
     ("chunk", "ia", |args| {
-        let size = usize::try_from(int(&args[0])).ok().filter(|size| *size > 0);
-        let size = size.ok_or_else(|| "cannot chunk into pieces of less than one".to_owned())?;
-        let chunks = items(&args[1], "chunk")?.chunks(size);
+        let items = items(&args[1], "chunk")?;
+        let Ok(size) = usize::try_from(int(&args[0])) else { return Ok(Value::list(Vec::new())) };
+        if size == 0 {
+            return Err("cannot chunk into pieces of less than one".to_owned());
+        }
+        let chunks = items.chunks(size);
         Ok(Value::list(chunks.map(|chunk| Value::list(chunk.to_vec())).collect()))
     }),
     ("until", "i", |args| {
@@ -90,6 +94,21 @@ fn split(separator: &str, whole: &str) -> Vec<String> {
         return whole.chars().map(String::from).collect();
     }
     whole.split(separator).map(str::to_owned).collect()
+}
+
+/// The characters of a text, the last ones together where there are more than the limit.
+fn characters(whole: &str, limit: usize) -> Vec<String> {
+    let mut rest = whole;
+    let mut found = Vec::new();
+    while let Some(first) = rest.chars().next().filter(|_| found.len() + 1 < limit) {
+        let (head, tail) = rest.split_at(first.len_utf8());
+        found.push(head.to_owned());
+        rest = tail;
+    }
+    if !rest.is_empty() {
+        found.push(rest.to_owned());
+    }
+    found
 }
 
 /// What `split` gives: a dict of `_0`, `_1`, …

@@ -14,7 +14,10 @@ pub(super) const TABLE: &[Entry] = &[
     ("addf", "a*", |args| Ok(exact(args.iter().map(float).sum()))),
     ("subf", "aa*", |args| Ok(exact(args[1..].iter().map(float).fold(float(&args[0]), |a, b| exact_number(a - b))))),
     ("mulf", "aa*", |args| Ok(exact(args.iter().map(float).product()))),
-    ("divf", "aa*", |args| Ok(exact(args[1..].iter().map(float).fold(float(&args[0]), |a, b| a / b)))),
+    ("divf", "aa*", |args| match args[1..].iter().any(|divisor| float(divisor) == 0.0) {
+        true => Err("decimal division by 0".to_owned()),
+        false => Ok(exact(args[1..].iter().map(float).fold(float(&args[0]), |a, b| a / b))),
+    }),
     ("max", "aa*", |args| Ok(args.iter().map(int).max().unwrap_or(0).into())),
     ("biggest", "aa*", |args| Ok(args.iter().map(int).max().unwrap_or(0).into())),
     ("min", "aa*", |args| Ok(args.iter().map(int).min().unwrap_or(0).into())),
@@ -22,8 +25,8 @@ pub(super) const TABLE: &[Entry] = &[
     ("minf", "aa*", |args| Ok(args.iter().map(float).fold(f64::INFINITY, f64::min).into())),
     ("ceil", "a", |args| Ok(float(&args[0]).ceil().into())),
     ("floor", "a", |args| Ok(float(&args[0]).floor().into())),
-    ("round", "aia*", |args| {
-        let places = i32::try_from(int(&args[1])).unwrap_or(0).clamp(-300, 300);
+    ("round", "aif*", |args| {
+        let places = i32::try_from(int(&args[1])).unwrap_or(0);
         let border = args.get(2).map_or(0.5, float);
         let scaled = float(&args[0]) * 10f64.powi(places);
         let fraction = exact_number(scaled.fract().abs());
@@ -45,5 +48,6 @@ fn exact(value: f64) -> Value {
 
 /// Sprig computes with decimals: 0.1 + 0.2 is 0.3. Fifteen digits give the same.
 fn exact_number(value: f64) -> f64 {
-    format!("{value:.14e}").parse().unwrap_or(value)
+    // A decimal has no negative zero.
+    format!("{value:.14e}").parse().unwrap_or(value) + 0.0
 }

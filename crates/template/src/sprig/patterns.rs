@@ -86,10 +86,32 @@ fn replace_literally(args: &[Value]) -> Result<Value, String> {
 
 fn split(args: &[Value]) -> Result<Value, String> {
     let (regex, whole) = (compile(&args[0])?, text(&args[1]));
-    Ok(match usize::try_from(int(&args[2])) {
-        Ok(limit) => Value::strings(regex.splitn(&whole, limit)),
-        Err(_) => Value::strings(regex.split(&whole)),
-    })
+    let limit = usize::try_from(int(&args[2])).unwrap_or(usize::MAX);
+    Ok(Value::strings(pieces(&regex, &whole, limit)))
+}
+
+/// What stands between the matches. An empty match at either end of the text divides nothing.
+/// Source: Go `regexp`, `Regexp.Split`.
+fn pieces<'t>(regex: &Regex, whole: &'t str, limit: usize) -> Vec<&'t str> {
+    let mut found = Vec::new();
+    if limit == 0 {
+        return found;
+    }
+    let (mut begin, mut end) = (0, 0);
+    for matched in regex.find_iter(whole) {
+        if found.len() + 1 >= limit {
+            break;
+        }
+        end = matched.start();
+        if matched.end() > 0 {
+            found.push(&whole[begin..end]);
+        }
+        begin = matched.end();
+    }
+    if end != whole.len() || whole.is_empty() {
+        found.push(&whole[begin..]);
+    }
+    found
 }
 
 fn quote_meta(text: &str) -> String {

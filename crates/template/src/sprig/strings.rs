@@ -34,7 +34,7 @@ pub(super) const TABLE: &[Entry] = &[
     }),
     ("nospace", "s", |args| Ok(text(&args[0]).split_whitespace().collect::<String>().into())),
     ("trunc", "is", |args| Ok(truncate(super::int(&args[0]), &text(&args[1])).into())),
-    ("substr", "iis", |args| Ok(substring(super::int(&args[0]), super::int(&args[1]), &text(&args[2])).into())),
+    ("substr", "iis", |args| Ok(substring(super::int(&args[0]), super::int(&args[1]), &text(&args[2]))?.into())),
     ("abbrev", "is", |args| Ok(abbreviate(0, super::int(&args[0]), &text(&args[1])).into())),
     ("abbrevboth", "iis", |args| {
         let (left, right) = (super::int(&args[0]), super::int(&args[1]));
@@ -45,7 +45,7 @@ pub(super) const TABLE: &[Entry] = &[
     ("squote", "a*", |args| Ok(quoted(args, |text| format!("'{text}'")).into())),
     ("cat", "a*", |args| {
         let pieces: Vec<String> = present(args).map(text).collect();
-        Ok(pieces.join(" ").trim().into())
+        Ok(pieces.join(" ").into())
     }),
     ("indent", "is", |args| Ok(indent(args, "")?.into())),
     ("nindent", "is", |args| Ok(indent(args, "\n")?.into())),
@@ -86,12 +86,22 @@ fn truncate(limit: i64, whole: &str) -> String {
     }
 }
 
-fn substring(start: i64, end: i64, whole: &str) -> String {
-    let end = usize::try_from(end).ok().filter(|end| *end <= whole.len());
-    match usize::try_from(start) {
-        Err(_) => part(whole, 0, end.unwrap_or(0)),
-        Ok(start) => part(whole, start, end.unwrap_or(whole.len())),
+/// Sprig's `substr`: without a start the end counts as it is, and one behind the text stands for the text's end.
+fn substring(start: i64, end: i64, whole: &str) -> Result<String, String> {
+    const OUT_OF_RANGE: &str = "runtime error: slice bounds out of range";
+    let length = whole.len();
+    let Ok(from) = usize::try_from(start) else {
+        return match usize::try_from(end) {
+            Ok(to) if to <= length => Ok(part(whole, 0, to)),
+            Ok(to) => Err(format!("{OUT_OF_RANGE} [:{to}] with length {length}")),
+            Err(_) => Err(format!("{OUT_OF_RANGE} [:{end}]")),
+        };
+    };
+    let to = usize::try_from(end).map_or(length, |end| end.min(length));
+    if from > to {
+        return Err(format!("{OUT_OF_RANGE} [{from}:{to}]"));
     }
+    Ok(part(whole, from, to))
 }
 
 /// At most `width` bytes beginning at about `offset`, with three dots where something is missing.

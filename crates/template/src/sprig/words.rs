@@ -11,9 +11,6 @@ pub(super) const TABLE: &[Entry] = &[
         Ok(text.split_whitespace().filter_map(|word| word.chars().next()).collect::<String>().into())
     }),
     ("swapcase", "s", |args| Ok(swap(&text(&args[0])).into())),
-    ("snakecase", "s", |args| Ok(words(&text(&args[0])).join("_").into())),
-    ("kebabcase", "s", |args| Ok(words(&text(&args[0])).join("-").into())),
-    ("camelcase", "s", |args| Ok(pascal(&text(&args[0])).into())),
     ("wrap", "is", |args| Ok(wrap(&text(&args[1]), int(&args[0]), "\n", false).into())),
     ("wrapWith", "iss", |args| {
         super::bounded(text(&args[2]).len().saturating_mul(text(&args[1]).len() + 1))?;
@@ -59,37 +56,6 @@ fn swap(text: &str) -> String {
             if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() }
         })
         .collect()
-}
-
-/// The words of an identifier, in lower case: `HTTPServer2x` has `http`, `server`, `2x`.
-fn words(text: &str) -> Vec<String> {
-    let chars: Vec<char> = text.chars().collect();
-    let mut found = vec![String::new()];
-    for (at, &c) in chars.iter().enumerate() {
-        if !c.is_alphanumeric() {
-            found.push(String::new());
-            continue;
-        }
-        let previous = at.checked_sub(1).map(|at| chars[at]).filter(|c| c.is_alphanumeric());
-        let next_is_lower = chars.get(at + 1).is_some_and(|c| c.is_lowercase());
-        let begins = previous.is_some_and(|previous| {
-            (c.is_uppercase() && (!previous.is_uppercase() || next_is_lower))
-                || (c.is_numeric() && !previous.is_numeric())
-        });
-        if begins {
-            found.push(String::new());
-        }
-        if let Some(word) = found.last_mut() {
-            word.extend(c.to_lowercase());
-        }
-    }
-    found.retain(|word| !word.is_empty());
-    found
-}
-
-fn pascal(text: &str) -> String {
-    let pieces = text.split(|c: char| !c.is_alphanumeric()).filter(|piece| !piece.is_empty());
-    pieces.map(|piece| starts(piece, |c| c.to_uppercase().collect())).collect()
 }
 
 /// Breaks lines at spaces; words longer than a line are broken only if asked.
