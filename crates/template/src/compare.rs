@@ -2,7 +2,6 @@
 
 use crate::{Value, print};
 
-const INCOMPATIBLE: &str = "incompatible types for comparison";
 const NO_ORDER: &str = "invalid type for comparison";
 
 /// Whether the first equals any of the others.
@@ -16,7 +15,7 @@ pub(crate) fn equal(first: &Value, others: &[Value]) -> Result<bool, String> {
             (_, Value::Nil) => false,
             (Value::List(_) | Value::Map(_), _) | (_, Value::List(_) | Value::Map(_)) => {
                 if rank(first) != rank(other) {
-                    return Err(INCOMPATIBLE.to_owned());
+                    return Err(incompatible(first, other));
                 }
                 let (left, right) = (print::text(first), print::text(other));
                 return Err(format!(
@@ -25,7 +24,7 @@ pub(crate) fn equal(first: &Value, others: &[Value]) -> Result<bool, String> {
                     other.type_name()
                 ));
             }
-            _ if rank(first) != rank(other) => return Err(INCOMPATIBLE.to_owned()),
+            _ if rank(first) != rank(other) => return Err(incompatible(first, other)),
             (Value::Float(left), Value::Float(right)) => left == right,
             _ => first.same(other),
         };
@@ -45,7 +44,7 @@ pub(crate) fn less(first: &Value, second: &Value) -> Result<bool, String> {
         (
             Value::Int(_) | Value::Float(_) | Value::String(_) | Value::Bool(_),
             Value::Int(_) | Value::Float(_) | Value::String(_) | Value::Bool(_),
-        ) if rank(first) != rank(second) => Err(INCOMPATIBLE.to_owned()),
+        ) if rank(first) != rank(second) => Err(incompatible(first, second)),
         _ => Err(NO_ORDER.to_owned()),
     }
 }
@@ -57,4 +56,8 @@ pub(crate) fn less_or_equal(first: &Value, second: &Value) -> Result<bool, Strin
 
 fn rank(value: &Value) -> &'static str {
     value.kind_name()
+}
+
+fn incompatible(first: &Value, second: &Value) -> String {
+    format!("incompatible types for comparison: {} and {}", first.type_name(), second.type_name())
 }

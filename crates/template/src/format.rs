@@ -169,7 +169,7 @@ fn put(out: &mut String, verb: char, spec: Spec, value: &Value, depth: usize) {
         return out.push_str("...");
     }
     match (verb, value) {
-        ('T', value) => pad(out, spec, value.type_name()),
+        ('T', value) => string(out, 's', spec, value.type_name()),
         ('v', value) if depth == 0 => verb_v(out, spec, value),
         (_, Value::Nil) if depth > 0 => out.push_str("<nil>"),
         (verb, Value::Nil) => out.push_str(&format!("%!{verb}(<nil>)")),

@@ -190,7 +190,7 @@ pub(crate) fn length(value: &Value) -> Result<Value, String> {
         Value::String(text) => text.len(),
         Value::List(list) => list.items.len(),
         Value::Map(map) => map.len(),
-        Value::Nil => return Err("len of nil pointer".to_owned()),
+        Value::Nil => return Err("reflect: call of reflect.Value.Type on zero Value".to_owned()),
         other => return Err(format!("len of type {}", other.type_name())),
     };
     Ok(Value::Int(i64::try_from(count).unwrap_or(i64::MAX)))

@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Char,
     String,
     RawString,
+    /// Another printable ASCII character, which has no place in a template.
+    Mark,
     End,
 }
 
@@ -178,6 +180,7 @@ impl<'t> Lexer<'t> {
                 self.parens -= 1;
             }
             first if is_word(first) => return self.name(Kind::Identifier, 0),
+            mark if mark.is_ascii_graphic() => self.take(Kind::Mark, 1),
             other => {
                 let what = format!("unrecognized character in action: {}", unicode(other));
                 return self.fail(&what);

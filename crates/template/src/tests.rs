@@ -260,7 +260,7 @@ fn errors_are_worded_like_gos() {
         ("{{ nil }}", "error: template: t:1:3: executing \"t\" at <nil>: nil is not a command"),
         (
             "{{ eq 1 \"a\" }}",
-            "error: template: t:1:3: executing \"t\" at <eq 1 \"a\">: error calling eq: incompatible types for comparison",
+            "error: template: t:1:3: executing \"t\" at <eq 1 \"a\">: error calling eq: incompatible types for comparison: int and string",
         ),
         ("{{ 1 | 2 }}", "error: template: t:1: non executable command in pipeline stage 2"),
         ("{{ .name 1 }}", "error: template: t:1:3: executing \"t\" at <.name>: name is not a method but has arguments"),
@@ -335,6 +335,8 @@ fn edges_are_those_of_go_and_sprig() {
         ("{{ splitn \"\" 2 \"abc\" }}", "map[_0:a _1:bc]"),
         ("{{ len (regexSplit \"a*\" \"é\" -1) }} {{ regexSplit \",\" \"a,b,c\" 2 }}", "1 [a b,c]"),
         ("{{ chunk -1 (list 1 2) }}", "[]"),
+        ("{{ merge (dict \"a\" 1) (dict \"b\" nil) }}", "map[a:1]"),
+        ("{{ printf \"%.3T\" 1.5 }}", "flo"),
         ("{{ mulf -3 0 }} {{ addf 0.1 0.2 }} {{ int 1e21 }}", "0 0.3 -9223372036854775808"),
         ("{{ substr 1 9 \"abc\" }}{{ substr -1 2 \"abc\" }}", "bcab"),
         ("{{ typeOf (fromJson \"5\") }} {{ fromJson \"[12345678]\" }}", "float64 [1.2345678e+07]"),
@@ -348,6 +350,10 @@ fn edges_are_those_of_go_and_sprig() {
         ("{{ substr -1 9 \"abc\" }}", "runtime error: slice bounds out of range [:9] with length 3"),
         ("{{ divf 1 0 }}", "decimal division by 0"),
         ("{{ round 1 2 .name }}", "wrong type for value; expected float64; got string"),
+        ("{{ lt \"a\" 1 }}", "incompatible types for comparison: string and int"),
+        ("{{ first \"a\" }}", "Cannot find first on type string"),
+        ("{{ concat (list) 1 }}", "Cannot concat type int as list"),
+        ("{{{ .name }}}", "unexpected \"{\" in command"),
         ("{{ 1e400 }}", "illegal number syntax: \"1e400\""),
         ("{{ define \"t\" }}a{{ end }}b", "template: multiple definition of template \"t\""),
     ] {

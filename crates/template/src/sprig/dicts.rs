@@ -73,6 +73,7 @@ fn merge_into(into: &Map, from: &Map, overwrite: bool, depth: usize) {
             (Some(Value::Map(inner)), Value::Map(more)) => merge_into(&inner, more, overwrite, depth + 1),
             (Some(known), _) if super::defaults::is_empty(&known) => into.insert(key, value),
             (Some(_), value) if !overwrite || super::defaults::is_empty(value) => {}
+            (None, Value::Nil) => {}
             _ => into.insert(key, value),
         }
     }

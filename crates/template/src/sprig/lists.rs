@@ -24,21 +24,23 @@ pub(super) const TABLE: &[Entry] = &[
         sorted.sort();
         Ok(Value::strings(sorted))
     }),
-    ("first", "a", |args| Ok(items(&args[0], "first")?.first().cloned().unwrap_or_default())),
-    ("last", "a", |args| Ok(items(&args[0], "last")?.last().cloned().unwrap_or_default())),
-    ("rest", "a", |args| Ok(Value::list(items(&args[0], "rest")?.iter().skip(1).cloned().collect()))),
+    ("first", "a", |args| Ok(items(&args[0], "find first on")?.first().cloned().unwrap_or_default())),
+    ("last", "a", |args| Ok(items(&args[0], "find last on")?.last().cloned().unwrap_or_default())),
+    ("rest", "a", |args| Ok(Value::list(items(&args[0], "find rest on")?.iter().skip(1).cloned().collect()))),
     ("initial", "a", |args| {
-        let items = items(&args[0], "initial")?;
+        let items = items(&args[0], "find initial on")?;
         Ok(Value::list(items[..items.len().saturating_sub(1)].to_vec()))
     }),
-    ("append", "aa", |args| with(&args[0], "push", |items| items.push(args[1].clone()))),
-    ("push", "aa", |args| with(&args[0], "push", |items| items.push(args[1].clone()))),
-    ("prepend", "aa", |args| with(&args[0], "prepend", |items| items.insert(0, args[1].clone()))),
-    ("reverse", "a", |args| with(&args[0], "reverse", |items| items.reverse())),
-    ("compact", "a", |args| with(&args[0], "compact", |items| items.retain(|item| !super::defaults::is_empty(item)))),
+    ("append", "aa", |args| with(&args[0], "push on", |items| items.push(args[1].clone()))),
+    ("push", "aa", |args| with(&args[0], "push on", |items| items.push(args[1].clone()))),
+    ("prepend", "aa", |args| with(&args[0], "prepend on", |items| items.insert(0, args[1].clone()))),
+    ("reverse", "a", |args| with(&args[0], "find reverse on", |items| items.reverse())),
+    ("compact", "a", |args| {
+        with(&args[0], "compact on", |items| items.retain(|item| !super::defaults::is_empty(item)))
+    }),
     ("uniq", "a", |args| {
         let mut kept: Vec<Value> = Vec::new();
-        for item in items(&args[0], "find uniq")? {
+        for item in items(&args[0], "find uniq on")? {
             if !kept.iter().any(|known| known.same(item)) {
                 kept.push(item.clone());
             }
@@ -46,17 +48,17 @@ pub(super) const TABLE: &[Entry] = &[
         Ok(Value::list(kept))
     }),
     ("without", "aa*", |args| {
-        with(&args[0], "find without", |items| items.retain(|item| !args[1..].iter().any(|out| out.same(item))))
+        with(&args[0], "find without on", |items| items.retain(|item| !args[1..].iter().any(|out| out.same(item))))
     }),
     ("has", "aa", |args| match &args[1] {
         Value::Nil => Ok(false.into()),
-        haystack => Ok(items(haystack, "find has")?.iter().any(|item| item.same(&args[0])).into()),
+        haystack => Ok(items(haystack, "find has on")?.iter().any(|item| item.same(&args[0])).into()),
     }),
     ("slice", "aa*", slice),
     ("concat", "a*", |args| {
         let mut all = Vec::new();
         for list in args {
-            let more = items(list, "concat")?;
+            let more = items(list, "concat").map_err(|error| error + " as list")?;
             bounded((all.len() + more.len()) * 16)?;
             all.extend_from_slice(more);
         }
@@ -140,7 +142,7 @@ pub(crate) const MUST: [(&str, &str); 15] = [
 fn items<'v>(value: &'v Value, act: &str) -> Result<&'v [Value], String> {
     match value {
         Value::List(List { items, .. }) => Ok(items),
-        other => Err(format!("Cannot {act} on type {}", other.kind_name())),
+        other => Err(format!("Cannot {act} type {}", other.kind_name())),
     }
 }
 
@@ -163,7 +165,7 @@ fn slice(args: &[Value]) -> Result<Value, String> {
         |at: usize, default: usize| args.get(at).map_or(Some(default), |value| usize::try_from(int(value)).ok());
     match (bound(1, 0), bound(2, length)) {
         (Some(from), Some(to)) if from <= to && to <= length => Ok(Value::list(list.items[from..to].to_vec())),
-        _ => Err("reflect: slice index out of bounds".to_owned()),
+        _ => Err("reflect.Value.Slice: slice index out of bounds".to_owned()),
     }
 }
 
