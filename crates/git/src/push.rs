@@ -161,8 +161,7 @@ impl Push<'_> {
         body.extend_from_slice(b"PACK\0\0\0\x02");
         body.extend_from_slice(&count.to_be_bytes());
         for id in &self.new.objects {
-            let kind = self.store.kind(&objects, *id)?;
-            let content = self.store.read(&objects, *id, kind)?;
+            let (kind, content) = self.store.read_any(&objects, *id)?;
             append_head(body, kind, content.len());
             let mut packed = flate2::write::ZlibEncoder::new(&mut *body, flate2::Compression::fast());
             let written = packed.write_all(&content).and_then(|()| packed.finish().map(drop));

@@ -55,9 +55,11 @@ impl Store {
         Ok(store)
     }
 
-    /// Access to the objects.
+    /// Access to the objects. One that is not found is not looked for again: what is fetched is told by [`Self::refresh`].
     pub fn objects(&self) -> Objects {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner).to_cache_arc()
+        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner).to_cache_arc();
+        objects.refresh_never();
+        objects
     }
 
     /// Whether the object is here.
@@ -143,10 +145,17 @@ impl Store {
 
     /// The content of an object, which must be of the given kind.
     pub fn read(&self, objects: &Objects, id: Id, kind: Kind) -> Result<Vec<u8>, Error> {
-        let mut buffer = Vec::new();
-        match objects.find(&id.object_id(), &mut buffer).map(|data| data.kind) {
-            Ok(found) if found == kind => Ok(buffer),
-            Ok(found) => Err(self.damaged(id, format!("expected a {kind}, found a {found}"))),
+        match self.read_any(objects, id)? {
+            (found, content) if found == kind => Ok(content),
+            (found, _) => Err(self.damaged(id, format!("expected a {kind}, found a {found}"))),
+        }
+    }
+
+    /// The kind and the content of an object.
+    pub fn read_any(&self, objects: &Objects, id: Id) -> Result<(Kind, Vec<u8>), Error> {
+        let mut content = Vec::new();
+        match objects.find(&id.object_id(), &mut content).map(|data| data.kind) {
+            Ok(kind) => Ok((kind, content)),
             Err(error) => Err(self.damaged(id, causes(&error))),
         }
     }

@@ -51,7 +51,7 @@ struct Inner {
     seen: AtomicI64,
     folders: Mutex<Folders>,
     /// Held as long as the store lives; its lock is the leader election of one machine.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 /// The store of one machine. Clones share it.
@@ -83,7 +83,7 @@ impl Directory {
         let seen = database.call_now(|connection| objects::latest_version(connection))?;
         let (bus, _) = broadcast::channel(BUS_CAPACITY);
         let folders = Mutex::new(Folders::new(manifests));
-        Ok(Self(Arc::new(Inner { database, bus, seen: AtomicI64::new(seen), folders, _lock: lock })))
+        Ok(Self(Arc::new(Inner { database, bus, seen: AtomicI64::new(seen), folders, lock })))
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -157,7 +157,8 @@ impl Directory {
         f: impl FnOnce(&mut objects::Writes<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let inner = self.0.clone();
-        self.0
+        let written = self
+            .0
             .database
             .call(move |connection| {
                 let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -172,8 +173,25 @@ impl Directory {
                 }
                 Ok(outcome)
             })
-            .await
+            .await?;
+        if self.0.lock.is_none() {
+            knock(self.0.database.path());
+        }
+        Ok(written)
     }
+}
+
+/// The file beside the state file that whoever runs the controllers holds locked.
+fn lock_path(state: &Path) -> PathBuf {
+    let mut name = state.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+/// Lets the process that holds the lock know that another one wrote; it watches for the lock file being closed by a writer.
+fn knock(state: &Path) {
+    // Without it the write is noticed too, only later.
+    let _ = File::options().write(true).open(lock_path(state));
 }
 
 /// Takes the lock beside the state file, which the system gives back however the process ends.
@@ -183,8 +201,7 @@ fn lock(state: &Path) -> Result<File> {
         std::fs::create_dir_all(parent).map_err(failed)?;
     }
     private(state).map_err(failed)?;
-    let path = PathBuf::from(format!("{}.lock", state.display()));
-    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+    let file = File::options().create(true).truncate(false).write(true).open(lock_path(state)).map_err(failed)?;
     for _ in 0..LOCK_TRIES {
         match file.try_lock() {
             Ok(()) => return Ok(file),

@@ -87,6 +87,9 @@ struct Open {
     key: String,
 }
 
+/// How deep the fields lie that say which object a document holds.
+const IDENTITY_DEPTH: usize = 2;
+
 /// Reads a file.
 pub(super) fn scan(text: &str) -> Result<Scan, Problem> {
     let mut scan = Scan::default();
@@ -130,11 +133,15 @@ pub(super) fn scan(text: &str) -> Result<Scan, Problem> {
 
 /// The role of the next node; the innermost collection moves on.
 fn enter(open: &mut [Open], value: &str) -> Role {
+    let depth = open.len();
     let Some(inner) = open.last_mut() else { return Role::Value };
     let role = match (inner.is_mapping, inner.key_next) {
         (false, _) => Role::Item,
         (true, true) => {
-            inner.key = value.to_owned();
+            // Only the keys that say which object it is are asked for later.
+            if depth <= IDENTITY_DEPTH {
+                value.clone_into(&mut inner.key);
+            }
             Role::Key
         }
         (true, false) => Role::Value,
@@ -151,12 +158,17 @@ impl Scan {
         if scalar.role == Role::Value
             && let Some(identity) = self.identities.last_mut()
         {
-            let path: Vec<&str> = open.iter().map(|open| open.key.as_str()).collect();
-            let field = match path.as_slice() {
-                ["apiVersion"] => Some(&mut identity.api_version),
-                ["kind"] => Some(&mut identity.kind),
-                ["metadata", "name"] => Some(&mut identity.name),
-                ["metadata", "namespace"] => Some(&mut identity.namespace),
+            let field = match open {
+                [top] => match top.key.as_str() {
+                    "apiVersion" => Some(&mut identity.api_version),
+                    "kind" => Some(&mut identity.kind),
+                    _ => None,
+                },
+                [top, inner] if top.key == "metadata" => match inner.key.as_str() {
+                    "name" => Some(&mut identity.name),
+                    "namespace" => Some(&mut identity.namespace),
+                    _ => None,
+                },
                 _ => None,
             };
             if let Some(field) = field

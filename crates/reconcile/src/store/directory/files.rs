@@ -233,7 +233,7 @@ impl Directory {
     pub async fn follow_files(&self) {
         let roots = self.0.folders.lock().unwrap_or_else(PoisonError::into_inner).roots.clone();
         let roots = roots.iter().map(PathBuf::as_path);
-        let mut notices = Notices::of(roots, RecursiveMode::Recursive, |_| true, (SETTLE, RESCAN));
+        let mut notices = Notices::of(roots, RecursiveMode::Recursive, (SETTLE, RESCAN));
         loop {
             notices.next().await;
             if let Err(error) = self.rescan().await {

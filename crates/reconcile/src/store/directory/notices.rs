@@ -19,26 +19,24 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    /// Watches folders, with what is below them or not, for writes to the paths that are `wanted`.
+    /// Watches files, or folders with what is below them or not.
     pub fn of<'a>(
-        folders: impl IntoIterator<Item = &'a Path>,
+        paths: impl IntoIterator<Item = &'a Path>,
         mode: RecursiveMode,
-        wanted: impl Fn(&Path) -> bool + Send + 'static,
         (settle, at_latest): (Duration, Duration),
     ) -> Self {
         let (sender, written) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            let is_one = |event: Event| is_write(event.kind) && event.paths.iter().any(|path| wanted(path));
-            if event.map_or(true, is_one) {
+            if event.map_or(true, |event| is_write(event.kind)) {
                 let _ = sender.try_send(());
             }
         });
         let watcher = watcher.and_then(|mut watcher| {
-            folders.into_iter().try_for_each(|folder| watcher.watch(folder, mode))?;
+            paths.into_iter().try_for_each(|path| watcher.watch(path, mode))?;
             Ok(watcher)
         });
         if let Err(error) = &watcher {
-            tracing::warn!(%error, every = ?at_latest, "folders cannot be watched; they are looked at again and again");
+            tracing::warn!(%error, every = ?at_latest, "changes of files are not told of; they are looked at again and again");
         }
         Self { written, settle, at_latest, _watcher: watcher.ok() }
     }

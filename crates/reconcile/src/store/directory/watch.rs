@@ -1,7 +1,6 @@
 //! Watches over the directory store: the objects now, then every change, from this process or another.
 
 use std::{
-    path::Path,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -13,12 +12,10 @@ use notify::RecursiveMode;
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{Change, Directory, notices::Notices, objects};
+use super::{Change, Directory, lock_path, notices::Notices, objects};
 use crate::{Object, Result, clock, controller, object};
 
-/// How long the writes of a transaction may go on before the database is asked whose it was.
-const SETTLE: Duration = Duration::from_millis(5);
-/// How often the database is asked without having been written to, as far as we were told.
+/// How often the database is asked whether another process wrote to it, if none has knocked.
 const EXTERNAL_POLL: Duration = Duration::from_secs(2);
 
 /// Lists, then follows the bus; a watcher that falls behind lists again.
@@ -88,13 +85,9 @@ impl Directory {
     /// Brings changes that other processes made to the state file (`slipway reconcile`, `suspend`, …) to the watchers,
     /// until dropped.
     pub async fn follow_other_processes(&self) {
-        // Whoever writes to the database appends to its log, which is a file beside it.
-        let path = self.0.database.path();
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut log = path.file_name().unwrap_or_default().to_owned();
-        log.push("-wal");
-        let is_log = move |path: &Path| path.file_name() == Some(&log);
-        let mut notices = Notices::of([folder], RecursiveMode::NonRecursive, is_log, (SETTLE, EXTERNAL_POLL));
+        let lock = lock_path(self.0.database.path());
+        let times = (Duration::ZERO, EXTERNAL_POLL);
+        let mut notices = Notices::of([lock.as_path()], RecursiveMode::NonRecursive, times);
         let mut known = None;
         loop {
             let looked = self
