@@ -1,12 +1,74 @@
-//! Shell patterns over short texts: `*`, `?`, and everything else for itself.
+//! Shell patterns over short texts: `*`, `?`, `[a-z]`, `[^a-z]`, and everything else for itself.
 
-/// A pattern, by character.
-pub(super) struct Glob(Vec<char>);
+/// A pattern, piece by piece.
+pub(super) struct Glob(Vec<Piece>);
+
+/// What stands at one place of a pattern.
+enum Piece {
+    /// `*`
+    Any,
+    /// `?`
+    One,
+    /// A character for itself.
+    Char(char),
+    /// `[a-z_]`: one of the ranges; with `[^` none of them.
+    Set { excludes: bool, ranges: Vec<(char, char)> },
+}
+
+impl Piece {
+    /// Whether it stands for that one character.
+    fn takes(&self, found: char) -> bool {
+        match self {
+            Self::Any => false,
+            Self::One => true,
+            Self::Char(wanted) => *wanted == found,
+            Self::Set { excludes, ranges } => {
+                ranges.iter().any(|(first, last)| (*first..=*last).contains(&found)) != *excludes
+            }
+        }
+    }
+
+    /// What stands between the brackets; a bracket that nobody closes stands for itself.
+    fn set(rest: &[char]) -> Option<(Self, usize)> {
+        let excludes = rest.first() == Some(&'^');
+        let begin = usize::from(excludes);
+        let end = rest.iter().skip(begin + 1).position(|&c| c == ']')? + begin + 1;
+        let mut members = &rest[begin..end];
+        let mut ranges = Vec::new();
+        while let [first, others @ ..] = members {
+            let (last, others) = match others {
+                ['-', last, others @ ..] => (last, others),
+                _ => (first, others),
+            };
+            ranges.push((*first, *last));
+            members = others;
+        }
+        Some((Self::Set { excludes, ranges }, end + 1))
+    }
+}
 
 impl Glob {
     /// The pattern of a text.
     pub(super) fn new(pattern: &str) -> Self {
-        Self(pattern.chars().collect())
+        let chars: Vec<char> = pattern.chars().collect();
+        let mut pieces = Vec::with_capacity(chars.len());
+        let mut rest = chars.as_slice();
+        while let [first, others @ ..] = rest {
+            rest = others;
+            pieces.push(match first {
+                '*' => Piece::Any,
+                '?' => Piece::One,
+                '[' => match Piece::set(others) {
+                    Some((set, length)) => {
+                        rest = &others[length..];
+                        set
+                    }
+                    None => Piece::Char('['),
+                },
+                other => Piece::Char(*other),
+            });
+        }
+        Self(pieces)
     }
 
     /// End of the shortest beginning that matches; 0 if none does.
@@ -36,11 +98,11 @@ impl Glob {
         let mut star: Option<(usize, usize)> = None;
         while read < text.len() {
             match self.0.get(at) {
-                Some('*') => {
+                Some(Piece::Any) => {
                     star = Some((at, read));
                     at += 1;
                 }
-                Some(&wanted) if wanted == '?' || wanted == text[read] => {
+                Some(wanted) if wanted.takes(text[read]) => {
                     at += 1;
                     read += 1;
                 }
@@ -51,7 +113,7 @@ impl Glob {
                 }
             }
         }
-        self.0[at..].iter().all(|wanted| *wanted == '*')
+        self.0[at..].iter().all(|wanted| matches!(wanted, Piece::Any))
     }
 }
 
