@@ -2,6 +2,7 @@
 //!
 //! Not a test: nothing fails here. Machines are noisy, so compare ratios, and quote command, machine and date.
 
+mod canaries;
 #[allow(dead_code, reason = "the demo's world is shared; not every part of it is measured")]
 #[path = "../src/demo.rs"]
 mod demo;
@@ -53,6 +54,9 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("events") {
             hooks::events().await?;
+        }
+        if is_wanted("canaries") {
+            canaries::ticking(1_000).await?;
         }
         if is_wanted("idle") {
             idle().await?;

@@ -139,7 +139,7 @@ async fn a_kill_in_the_middle_of_a_rollout_reaches_the_same_end() {
         if phase == "Succeeded" {
             break;
         }
-        assert_ne!(phase, "Failed");
+        assert_ne!(phase, "Failed", "{:#?}", world.events().await);
         if phase == "Progressing" {
             seen.push(world.canary_weight().await.expect("a weight"));
         }
