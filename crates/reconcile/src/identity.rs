@@ -1,9 +1,10 @@
 //! Who we are to clouds: keys and tokens that the platform gives us, for stages that ask a cloud's interface.
 //!
-//! What is asked and what the answers say is in [`aws`] and [`google`]; here is the order in which it is asked, and for how
+//! What is asked and what the answers say is in [`aws`], [`azure`] and [`google`]; here is the order in which it is asked, and for how
 //! long an answer holds.
 
 pub mod aws;
+pub mod azure;
 pub mod google;
 
 use std::{
@@ -40,7 +41,7 @@ pub struct Identities {
     http: Http,
     environment: Environment,
     aws: Arc<Mutex<Kept<aws::Keys>>>,
-    google: Arc<Mutex<Kept<String>>>,
+    tokens: Arc<Mutex<Kept<String>>>,
 }
 
 impl fmt::Debug for Identities {
@@ -57,7 +58,7 @@ impl Identities {
 
     /// The same with an environment of the caller's.
     pub fn in_environment(http: Http, environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self { http, environment: Arc::new(environment), aws: Arc::default(), google: Arc::default() }
+        Self { http, environment: Arc::new(environment), aws: Arc::default(), tokens: Arc::default() }
     }
 
     /// Amazon's keys: given ones, those of the workload's role, those of the pod's agent, those of the machine.
@@ -71,11 +72,43 @@ impl Identities {
         let ask = async {
             let request = match account_key {
                 Some(key) => google::ask(&google::Account::parse(key)?, scope, clock::now())?,
-                None => google::ask_machine()?,
+                None => return google::token(&self.google_machine().await?),
             };
             google::token(&self.ask(request).await?)
         };
-        keep(&self.google, format!("{account} {scope}"), ask).await
+        keep(&self.tokens, format!("google {account} {scope}"), ask).await
+    }
+
+    /// What Google's metadata server answers about the machine's own token.
+    pub async fn google_machine(&self) -> Result<Value, String> {
+        self.ask(google::ask_machine(self.variable("GCE_METADATA_HOST").as_deref())?).await
+    }
+
+    /// An access token of Azure's for `resource`: of the workload's identity if there is one, else of the machine's.
+    pub async fn azure(&self, resource: &str) -> Result<String, String> {
+        let ask = async { azure::token(&self.ask(self.azure_request(resource)?).await?) };
+        keep(&self.tokens, format!("azure {resource}"), ask).await
+    }
+
+    fn azure_request(&self, resource: &str) -> Result<Request, String> {
+        let client = self.variable("AZURE_CLIENT_ID");
+        let assertion = self.file("AZURE_FEDERATED_TOKEN_FILE")?;
+        match (client, self.variable("AZURE_TENANT_ID"), assertion) {
+            (Some(client), Some(tenant), Some(assertion)) => {
+                let authority = self.variable("AZURE_AUTHORITY_HOST").unwrap_or_else(|| azure::AUTHORITY.to_owned());
+                azure::ask_workload(resource, &azure::Workload { authority, tenant, client, assertion })
+            }
+            (client, ..) => {
+                let server = self.variable("AZURE_POD_IDENTITY_AUTHORITY_HOST");
+                azure::ask_machine(resource, server.as_deref(), client.as_deref())
+            }
+        }
+    }
+
+    /// Where one of Amazon's services is asked in the place of its own endpoint. Source: AWS SDKs, "Service-specific
+    /// endpoints".
+    pub fn aws_endpoint(&self, service: &str) -> Option<String> {
+        self.variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| self.variable("AWS_ENDPOINT_URL"))
     }
 
     async fn aws_keys(&self, region: &str) -> Result<aws::Keys, String> {
@@ -84,30 +117,35 @@ impl Identities {
         }
         if let (Some(role), Some(token)) = (self.variable("AWS_ROLE_ARN"), self.file("AWS_WEB_IDENTITY_TOKEN_FILE")?) {
             let region = self.variable("AWS_REGION").unwrap_or_else(|| region.to_owned());
-            return aws::role_keys(&self.ask(aws::ask_role(&region, &role, &token)?).await?);
+            let endpoint = self.aws_endpoint("STS");
+            return aws::role_keys(&self.ask(aws::ask_role(&region, &role, &token, endpoint.as_deref())?).await?);
         }
-        if let Some(address) = self.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
+        let relative = || self.variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").map(|path| aws::agent(&path));
+        if let Some(address) = self.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI").or_else(relative) {
             let token = self.file("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")?;
+            let token = token.or_else(|| self.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN"));
             return aws::machine_keys(&self.ask(aws::ask_agent(&address, token.as_deref())?).await?);
         }
-        let token = self.send(aws::ask_metadata_token()?).await?;
-        let role = self.send(aws::ask_metadata(&token, "")?).await?;
-        aws::machine_keys(&self.ask(aws::ask_metadata(&token, role.trim())?).await?)
+        let server = self.variable("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+        let server = server.as_deref();
+        let token = self.send(aws::ask_metadata_token(server)?).await?;
+        let role = self.send(aws::ask_metadata(server, &token, "")?).await?;
+        aws::machine_keys(&self.ask(aws::ask_metadata(server, &token, role.trim())?).await?)
     }
 
     fn variable(&self, name: &str) -> Option<String> {
         (self.environment)(name).filter(|value| !value.is_empty())
     }
 
-    /// The content of the file that a variable names.
-    fn file(&self, variable: &str) -> Result<Option<String>, String> {
+    /// The content of the file that a variable names, if it names one.
+    pub fn file(&self, variable: &str) -> Result<Option<String>, String> {
         let Some(path) = self.variable(variable) else { return Ok(None) };
         let content = std::fs::read_to_string(&path).map_err(|error| format!("{variable}: {path}: {error}"))?;
         Ok(Some(content.trim().to_owned()))
     }
 
-    /// Sends a request whose answer is JSON.
-    async fn ask(&self, request: Request) -> Result<Value, String> {
+    /// Sends a request to a cloud whose answer is JSON. The error repeats nothing that was sent.
+    pub async fn ask(&self, request: Request) -> Result<Value, String> {
         let host = request.uri().host().unwrap_or_default().to_owned();
         let body = self.send(request).await?;
         serde_json::from_str(&body).map_err(|_| format!("the answer of {host} is not readable JSON"))

@@ -9,7 +9,9 @@ use sha2::{Digest as _, Sha256};
 use super::{Request, form, request, text};
 
 /// Where the machine's metadata are.
-const METADATA: &str = "http://169.254.169.254/latest";
+const METADATA: &str = "http://169.254.169.254";
+/// Where the agent of a container is.
+const AGENT: &str = "http://169.254.170.2";
 
 /// Keys that sign requests. The debug form hides them.
 #[derive(Clone, PartialEq, Eq)]
@@ -83,8 +85,8 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// Asks for keys of a role that the workload's token stands for.
-pub fn ask_role(region: &str, role: &str, token: &str) -> Result<Request, String> {
+/// Asks for keys of a role that the workload's token stands for, at another endpoint than Amazon's own if one is given.
+pub fn ask_role(region: &str, role: &str, token: &str, endpoint: Option<&str>) -> Result<Request, String> {
     let body = form(&[
         ("Action", "AssumeRoleWithWebIdentity"),
         ("Version", "2011-06-15"),
@@ -92,7 +94,9 @@ pub fn ask_role(region: &str, role: &str, token: &str) -> Result<Request, String
         ("RoleSessionName", "slipway"),
         ("WebIdentityToken", token),
     ]);
-    let builder = http::Request::post(format!("https://sts.{region}.{}/", domain(region)))
+    let regional = || format!("https://sts.{region}.{}", domain(region));
+    let base = endpoint.map_or_else(regional, |url| url.trim_end_matches('/').to_owned());
+    let builder = http::Request::post(format!("{base}/"))
         .header("Content-Type", "application/x-www-form-urlencoded")
         .header("Accept", "application/json");
     request(builder, body)
@@ -102,6 +106,11 @@ pub fn ask_role(region: &str, role: &str, token: &str) -> Result<Request, String
 pub fn role_keys(answer: &Value) -> Result<Keys, String> {
     let place = "/AssumeRoleWithWebIdentityResponse/AssumeRoleWithWebIdentityResult/Credentials";
     keys(answer, place, "/SessionToken")
+}
+
+/// Address of the agent of a container, of which the environment has the path only.
+pub fn agent(path: &str) -> String {
+    format!("{AGENT}{path}")
 }
 
 /// Asks the agent beside the pod for keys.
@@ -117,15 +126,20 @@ pub fn machine_keys(answer: &Value) -> Result<Keys, String> {
 }
 
 /// Asks the metadata server for the token that its other answers need.
-pub fn ask_metadata_token() -> Result<Request, String> {
-    let builder = http::Request::put(format!("{METADATA}/api/token"));
+pub fn ask_metadata_token(server: Option<&str>) -> Result<Request, String> {
+    let builder = http::Request::put(format!("{}/latest/api/token", metadata(server)));
     request(builder.header("X-aws-ec2-metadata-token-ttl-seconds", "300"), "")
 }
 
 /// Asks the metadata server for the name of the machine's role, or for the keys of one.
-pub fn ask_metadata(token: &str, role: &str) -> Result<Request, String> {
-    let builder = http::Request::get(format!("{METADATA}/meta-data/iam/security-credentials/{role}"));
-    request(builder.header("X-aws-ec2-metadata-token", token), "")
+pub fn ask_metadata(server: Option<&str>, token: &str, role: &str) -> Result<Request, String> {
+    let path = format!("{}/latest/meta-data/iam/security-credentials/{role}", metadata(server));
+    request(http::Request::get(path).header("X-aws-ec2-metadata-token", token), "")
+}
+
+/// Address of the metadata server.
+fn metadata(server: Option<&str>) -> &str {
+    server.unwrap_or(METADATA).trim_end_matches('/')
 }
 
 /// Keys at a place in an answer.

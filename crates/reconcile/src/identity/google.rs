@@ -63,9 +63,10 @@ fn signature(pem: &str, text: &[u8]) -> Option<Vec<u8>> {
     key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256])?.sign(text).ok()
 }
 
-/// Asks the metadata server for the machine's token.
-pub fn ask_machine() -> Result<Request, String> {
-    let address = "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";
+/// Asks the metadata server, or the host given in its place, for the machine's token.
+pub fn ask_machine(host: Option<&str>) -> Result<Request, String> {
+    let host = host.unwrap_or("metadata.google.internal");
+    let address = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token");
     request(http::Request::get(address).header("Metadata-Flavor", "Google"), "")
 }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::ResourceExt as _;
 use oci::{Client, Credential, Keychain, Listed, Name, credentials::Source};
-use reconcile::{Context, Endpoint, Object, Store};
+use reconcile::{Context, Endpoint, Identities, Object, Store};
 
 use super::{
     Options,
@@ -50,8 +50,7 @@ pub(super) struct Opened {
 
 impl Registries {
     pub(super) fn new(context: Context, options: Options, numbers: &Numbers) -> Self {
-        let environment = |name: &str| std::env::var(name).ok();
-        let logins = Logins::new(context.http.clone(), Box::new(environment), options.logins);
+        let logins = Logins::new(Identities::new(context.http.clone()), options.logins);
         let traffic = Arc::new(Traffic::new(options.limits, numbers.clone()));
         Self { context, logins, traffic, listings: Listings::new(numbers.clone()), clients: Mutex::default() }
     }

@@ -11,19 +11,6 @@ const USER: &str = "00000000-0000-0000-0000-000000000000";
 /// The registry's tokens last three hours; it does not say so.
 const LASTS_SECONDS: u64 = 3 * 3600;
 
-/// Who the workload is, as Azure's webhook writes it into the environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Workload {
-    /// `AZURE_AUTHORITY_HOST`.
-    pub authority: String,
-    /// `AZURE_TENANT_ID`.
-    pub tenant: String,
-    /// `AZURE_CLIENT_ID`.
-    pub client: String,
-    /// Content of `AZURE_FEDERATED_TOKEN_FILE`.
-    pub assertion: String,
-}
-
 /// Which of Azure's clouds, as the environment file of a private one describes it; by default the public one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -55,38 +42,16 @@ impl Cloud {
     }
 
     /// What the token is for, ending in a slash.
-    fn resource(&self) -> String {
+    pub fn resource(&self) -> String {
         format!("{}/", self.resource_manager_endpoint.trim_end_matches('/'))
     }
 }
 
-/// Asks for a token of the workload's identity.
-pub fn ask_workload(cloud: &Cloud, workload: &Workload) -> Result<Request, String> {
-    let address = format!("{}/{}/oauth2/v2.0/token", workload.authority.trim_end_matches('/'), workload.tenant);
-    let body = form(&[
-        ("client_id", &workload.client),
-        ("grant_type", "client_credentials"),
-        ("scope", &format!("{}.default", cloud.resource())),
-        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
-        ("client_assertion", &workload.assertion),
-    ]);
-    post(&address, body)
-}
-
-/// Asks the metadata server for a token of the machine's identity, or of the client named.
-pub fn ask_machine(cloud: &Cloud, server: Option<&str>, client: Option<&str>) -> Result<Request, String> {
-    let resource = cloud.resource();
-    let mut fields = vec![("api-version", "2018-02-01"), ("resource", resource.as_str())];
-    fields.extend(client.map(|client| ("client_id", client)));
-    let server = server.unwrap_or("http://169.254.169.254").trim_end_matches('/');
-    let address = format!("{server}/metadata/identity/oauth2/token?{}", form(&fields));
-    request(http::Request::get(address).header("Metadata", "true"), "")
-}
-
-/// Exchanges the token in the answer at the registry.
-pub fn exchange(scheme: Scheme, host: &str, answer: &Value) -> Result<Request, String> {
-    let fields = [("grant_type", "access_token"), ("service", host), ("access_token", text(answer, "/access_token")?)];
-    post(&format!("{}://{host}/oauth2/exchange", scheme.as_str()), form(&fields))
+/// Exchanges the identity's token at the registry.
+pub fn exchange(scheme: Scheme, host: &str, token: &str) -> Result<Request, String> {
+    let fields = form(&[("grant_type", "access_token"), ("service", host), ("access_token", token)]);
+    let builder = http::Request::post(format!("{}://{host}/oauth2/exchange", scheme.as_str()));
+    request(builder.header("Content-Type", "application/x-www-form-urlencoded"), fields)
 }
 
 /// The login in the registry's answer.
@@ -94,9 +59,4 @@ pub fn login(answer: &Value) -> Result<Login, String> {
     let password = text(answer, "/refresh_token")?.to_owned();
     let credential = Credential::Basic { username: USER.into(), password };
     Ok(Login { credential, lasts_seconds: LASTS_SECONDS })
-}
-
-/// A form sent to an address.
-fn post(address: &str, body: String) -> Result<Request, String> {
-    request(http::Request::post(address).header("Content-Type", "application/x-www-form-urlencoded"), body)
 }

@@ -3,7 +3,7 @@
 use oci::Credential;
 use serde_json::Value;
 
-use super::{Login, Request, request, seconds, text};
+use super::{Login, seconds, text};
 
 /// Whether the host is one of Google's registries.
 pub fn is_registry(host: &str) -> bool {
@@ -11,13 +11,6 @@ pub fn is_registry(host: &str) -> bool {
         || host.ends_with(".gcr.io")
         || host.ends_with("-docker.pkg.dev")
         || host.ends_with("-docker.s3nsregistry.fr")
-}
-
-/// Asks the metadata server, or the host given in its place, for the account's token.
-pub fn ask(host: Option<&str>) -> Result<Request, String> {
-    let host = host.unwrap_or("metadata.google.internal");
-    let address = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token");
-    request(http::Request::get(address).header("Metadata-Flavor", "Google"), "")
 }
 
 /// The login in the metadata server's answer.

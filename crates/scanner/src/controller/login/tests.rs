@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use reconcile::Http;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -29,7 +30,7 @@ fn logins(
     });
     let environment =
         move |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-    (Logins::new(http, Box::new(environment), LoginCache::default()), asked)
+    (Logins::new(Identities::in_environment(http, environment), LoginCache::default()), asked)
 }
 
 /// An image in a registry.
@@ -121,7 +122,8 @@ async fn server(answers: &'static [(&'static str, &'static str)]) -> (String, Ar
 fn networked(address: &str, variables: &[(&str, &str)]) -> Logins {
     let replaced = |(name, value): &(&str, &str)| ((*name).to_owned(), value.replace("SERVER", address));
     let variables: HashMap<String, String> = variables.iter().map(replaced).collect();
-    Logins::new(Http::new("test"), Box::new(move |name| variables.get(name).cloned()), LoginCache::default())
+    let identities = Identities::in_environment(Http::new("test"), move |name| variables.get(name).cloned());
+    Logins::new(identities, LoginCache::default())
 }
 
 #[tokio::test]
