@@ -13,6 +13,7 @@ mod image;
 mod install;
 mod look;
 mod markers;
+mod notify;
 mod pipeline;
 mod rollouts;
 mod simulation;

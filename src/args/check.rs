@@ -15,7 +15,7 @@ pub struct Check {
     /// Tags that the policies are tried on: one per line, or a JSON list.
     #[arg(long, value_name = "FILE", conflicts_with = "state")]
     pub tags: Option<String>,
-    /// State file of a running slipway; each policy is tried on the tags that it keeps.
+    /// State file of a running slipway; policies are tried on the tags that it keeps, Alerts on the events.
     #[arg(long, value_name = "FILE", env = "SLIPWAY_STATE")]
     pub state: Option<PathBuf>,
     /// Ask the metrics services of MetricTemplates and Canaries, and say which do not answer or have no data.

@@ -5,12 +5,13 @@
 mod fields;
 mod image;
 mod metrics;
+mod notification;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use api::{image as images, manifest::Document, meta::ObjectReference};
-use reconcile::{Directory, Store};
+use reconcile::{Directory, Event, Store, store::EventFilter};
 use serde::Serialize;
 
 use super::{Exit, objects::line_of};
@@ -35,8 +36,11 @@ const CHECKS: &[Check] = &[
     Check { kind: "MetricTemplate", look: fields::check::<api::flagger::MetricTemplate> },
     Check { kind: "AlertProvider", look: fields::check::<api::flagger::AlertProvider> },
     Check { kind: "Alert", look: fields::check::<api::notification::Alert> },
+    Check { kind: "Alert", look: notification::alert },
     Check { kind: "Provider", look: fields::check::<api::notification::Provider> },
+    Check { kind: "Provider", look: notification::provider },
     Check { kind: "Receiver", look: fields::check::<api::notification::Receiver> },
+    Check { kind: "Receiver", look: notification::receiver },
 ];
 
 /// Groups whose objects are looked at: others have kinds of the same names.
@@ -89,6 +93,8 @@ pub struct Subject<'a> {
     pub all: &'a [serde_json::Value],
     /// Tags to try a policy on, if they are known.
     pub tags: Option<Vec<String>>,
+    /// Events that a running slipway keeps; none if none is asked.
+    pub events: &'a [Event],
 }
 
 /// A complaint and its place. Field names are part of the command contract.
@@ -127,6 +133,10 @@ pub fn run(args: &Arguments) -> anyhow::Result<Exit> {
             findings.push(place(file, document, id, complaint));
         }
     }
+    let events = match &store {
+        Some(store) => super::wait_for(async { Ok(store.events(&EventFilter::default()).await?) })?,
+        None => Vec::new(),
+    };
     for file in &files {
         for document in &file.documents {
             let Some(id) = ObjectReference::of(&document.object).filter(|id| GROUPS.contains(&id.group())) else {
@@ -137,7 +147,7 @@ pub fn run(args: &Arguments) -> anyhow::Result<Exit> {
                 (None, Some(store)) => super::wait_for(image::kept_tags(store, &document.object))?,
                 (None, None) => None,
             };
-            let subject = Subject { object: &document.object, id, all: &all, tags };
+            let subject = Subject { object: &document.object, id, all: &all, tags, events: &events };
             let place = |complaint| place(file, document, subject.id.clone(), complaint);
             findings.extend(complaints(&subject).into_iter().map(place));
         }

@@ -8,13 +8,16 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use notification::{
     alert, intake,
-    provider::{self, Secrets, Service, Settings, commit_status},
+    provider::{self, Secrets, Service, Settings, nats::Publication},
 };
 use reconcile::Event;
 use serde_json::{Value, json};
 
 use super::{Exit, print, print_json, receive};
 use crate::args::{Output, notify::Notify};
+
+/// Stands where a cloud's or an App's token would be: nobody is asked for one here.
+const UNASKED: &str = "TOKEN";
 
 /// What one Alert makes of the event.
 struct Told {
@@ -106,12 +109,20 @@ fn requests(objects: &[Value], alert: &Alert, provider: &Provider, event: &Event
         secret(spec.proxy_secret_ref.as_ref())?,
     );
     let secrets = Secrets { main: main.as_ref(), certificate: certificate.as_ref(), proxy: proxy.as_ref() };
-    let mut settings = Settings::read(spec, secrets)?;
-    if settings.service.has_commit_status() {
-        settings.status_context = commit_status::context(provider, alert, event)?;
+    let mut settings = Settings::read(spec, secrets)?.of(provider, Some(alert), event)?;
+    if settings.login().is_some() {
+        settings = settings.logged_in(UNASKED.into());
     }
-    let plan = provider::plan(&settings, event, None)?;
-    Ok(plan.ask.iter().chain(&plan.tell).map(request).collect())
+    let plan = provider::plan(&settings, event, None, reconcile::clock::now())?;
+    Ok(plan.ask.iter().chain(&plan.tell).map(request).chain(plan.publish.iter().map(publication)).collect())
+}
+
+/// What is published to a server that does not speak HTTP.
+fn publication(publication: &Publication) -> Value {
+    let server = publication.servers.first();
+    let url = server.map(|server| format!("nats://{}:{}/{}", server.host, server.port, publication.subject));
+    let body = serde_json::from_slice(&publication.payload).unwrap_or(Value::Null);
+    json!({"method": "PUB", "url": url, "headers": {}, "body": body})
 }
 
 /// A request as JSON; a body that is JSON is shown as such.

@@ -24,6 +24,13 @@ impl Alert {
         self
     }
 
+    /// The alert with further fields after its own.
+    #[must_use]
+    pub fn and(mut self, facts: &[(String, String)]) -> Self {
+        self.fields.extend_from_slice(facts);
+        self
+    }
+
     /// The alert with the name of the cluster before everything else, if there is one.
     pub fn in_cluster(mut self, cluster: &str) -> Self {
         if !cluster.is_empty() {

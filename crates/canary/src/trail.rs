@@ -111,6 +111,32 @@ impl std::fmt::Display for Verdict {
     }
 }
 
+impl std::fmt::Display for Check {
+    /// The value against its bounds, and the verdict: `98.5 (min 99): failed`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let number = |value: f64| format!("{value:.2}").trim_end_matches('0').trim_end_matches('.').to_owned();
+        let bound = |name: &str, value: Option<f64>| value.map(|value| format!("{name} {}", number(value)));
+        let bounds: Vec<String> = bound("min", self.min).into_iter().chain(bound("max", self.max)).collect();
+        let bounds = if bounds.is_empty() { String::new() } else { format!(" ({})", bounds.join(", ")) };
+        match self.value {
+            Some(value) => write!(f, "{}{bounds}: {}", number(value), self.verdict),
+            None => write!(f, "{}{bounds}", self.verdict),
+        }
+    }
+}
+
+impl Run {
+    /// What people are told of the run beside words: the image, and each metric as it was measured last.
+    ///
+    /// Differs: Flagger's messages name neither, which its users ask for.
+    pub fn facts(&self) -> Vec<(String, String)> {
+        let image = self.image.iter().map(|image| ("image".to_owned(), image.clone()));
+        let measured = self.ticks.iter().rev().find(|tick| !tick.checks.is_empty());
+        let checks = measured.into_iter().flat_map(|tick| &tick.checks);
+        image.chain(checks.map(|check| (check.metric.clone(), check.to_string()))).collect()
+    }
+}
+
 /// Key of a run: keys of one Canary sort by time.
 pub fn key(canary: &Canary, run: &Run) -> String {
     format!("{}{:020}", prefix(canary.namespace(), canary.name()), run.began.as_nanosecond())
@@ -128,6 +154,16 @@ pub enum Change {
     Nothing,
     /// The run as it is now; the one before, if another, stays as it was.
     Run(Run),
+}
+
+impl Change {
+    /// The facts of the run that goes on; none where there is no news.
+    pub fn facts(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Run(run) => run.facts(),
+        }
+    }
 }
 
 /// Adds a tick to the current run, or begins one. `images` are those of the target and of the primary.
@@ -238,6 +274,10 @@ mod tests {
         assert!(
             second.ticks.last().is_some_and(|tick| tick.events.iter().any(|text| text.starts_with("Canary failed!")))
         );
+        let named = |fact: &str| first.facts().into_iter().find(|(name, _)| name == fact).map(|(_, value)| value);
+        assert_eq!(named("image").as_deref(), Some("app:2"));
+        assert_eq!(named("request-success-rate").as_deref(), Some("100 (min 99): passed"));
+        assert_eq!(second.facts().last().map(|(_, value)| value.as_str()), Some("no data (min 99)"));
         let written = serde_json::to_value(second).unwrap();
         assert_eq!(serde_json::from_value::<Run>(written).unwrap(), *second);
     }

@@ -8,6 +8,7 @@ mod health;
 mod hooks;
 mod identity;
 mod poke;
+mod publish;
 mod queues;
 mod receivers;
 mod records;

@@ -29,6 +29,9 @@ pub enum Error {
     /// The Provider or one of its Secrets is not there.
     #[error("{0} not found")]
     Missing(String),
+    /// The cloud or forge that hands out the login did not.
+    #[error("login: {0}")]
+    Login(String),
     /// The service refused.
     #[error("the service answered {status}{detail}")]
     Refused {
@@ -45,6 +48,12 @@ pub enum Error {
     /// The store could not be read or written.
     #[error(transparent)]
     Store(#[from] reconcile::Error),
+}
+
+impl From<reconcile::Fault> for Error {
+    fn from(fault: reconcile::Fault) -> Self {
+        Self::Http(fault.into())
+    }
 }
 
 impl Error {
@@ -71,7 +80,7 @@ impl Error {
         match self {
             Self::Unsupported(_) | Self::Invalid(_) => false,
             Self::Refused { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
-            Self::Missing(_) | Self::Http(_) | Self::Store(_) => true,
+            Self::Missing(_) | Self::Login(_) | Self::Http(_) | Self::Store(_) => true,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! What a Provider's service is sent. One file per service: an event goes in, requests come out. Pure.
 //! Source: reference delivery.md section 3.3.
 
+pub mod address;
 pub mod alertmanager;
 pub mod azuredevops;
+pub mod azureeventhub;
 pub mod bitbucket;
 pub mod bitbucketserver;
+pub mod comment;
 pub mod commit_status;
 pub mod datadog;
 pub mod generic;
@@ -12,12 +15,15 @@ pub mod gitea;
 pub mod github;
 pub mod gitlab;
 pub mod googlechat;
+pub mod googlepubsub;
 pub mod grafana;
 pub mod incidentio;
 pub mod lark;
 pub mod matrix;
 pub mod msteams;
+pub mod nats;
 pub mod opsgenie;
+pub mod otel;
 pub mod pagerduty;
 pub mod sentry;
 pub mod settings;
@@ -30,9 +36,10 @@ pub mod zulip;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
+use jiff::Timestamp;
 use reconcile::{Event, Severity};
 
-pub use self::settings::{Secrets, Settings};
+pub use self::settings::{Origin, Secrets, Settings};
 
 use crate::{Error, alert::COMMIT_STATUS};
 
@@ -96,10 +103,24 @@ pub enum Service {
     Azuredevops,
     /// A run of workflows on GitHub.
     Githubdispatch,
+    /// A comment on a pull request of GitHub.
+    Githubpullrequestcomment,
+    /// A comment on a merge request of GitLab.
+    Gitlabmergerequestcomment,
+    /// A comment on a pull request of Gitea and Forgejo.
+    Giteapullrequestcomment,
+    /// A topic of Google Pub/Sub.
+    Googlepubsub,
+    /// An Azure event hub.
+    Azureeventhub,
+    /// A subject of NATS.
+    Nats,
+    /// Spans for a receiver of OpenTelemetry.
+    Otel,
 }
 
 /// Names as manifests spell them.
-const NAMES: [(&str, Service); 27] = [
+const NAMES: [(&str, Service); 34] = [
     ("generic", Service::Generic),
     ("generic-hmac", Service::GenericHmac),
     ("slack", Service::Slack),
@@ -127,6 +148,13 @@ const NAMES: [(&str, Service); 27] = [
     ("bitbucketserver", Service::Bitbucketserver),
     ("azuredevops", Service::Azuredevops),
     ("githubdispatch", Service::Githubdispatch),
+    ("githubpullrequestcomment", Service::Githubpullrequestcomment),
+    ("gitlabmergerequestcomment", Service::Gitlabmergerequestcomment),
+    ("giteapullrequestcomment", Service::Giteapullrequestcomment),
+    ("googlepubsub", Service::Googlepubsub),
+    ("azureeventhub", Service::Azureeventhub),
+    ("nats", Service::Nats),
+    ("otel", Service::Otel),
 ];
 
 impl Service {
@@ -144,9 +172,24 @@ impl Service {
         )
     }
 
+    /// Whether it comments on a change request.
+    pub const fn comments(self) -> bool {
+        matches!(self, Self::Githubpullrequestcomment | Self::Gitlabmergerequestcomment | Self::Giteapullrequestcomment)
+    }
+
     /// Whether the address is that of a repository.
     pub const fn is_git(self) -> bool {
-        self.has_commit_status() || matches!(self, Self::Githubdispatch)
+        self.has_commit_status() || self.comments() || matches!(self, Self::Githubdispatch)
+    }
+
+    /// Whether what is sent names the Alert.
+    pub const fn names_alert(self) -> bool {
+        self.has_commit_status() || matches!(self, Self::Otel)
+    }
+
+    /// Whether a GitHub App can be logged in with.
+    pub const fn takes_app(self) -> bool {
+        matches!(self, Self::Github | Self::Githubdispatch | Self::Githubpullrequestcomment)
     }
 
     /// Whether nothing can be sent without a token.
@@ -169,6 +212,9 @@ impl Service {
                     && event.reason != PROGRESSING
             }
             Self::Pagerduty | Self::Incidentio => !is_status && event.reason != PROGRESSING,
+            service if service.comments() => !is_status && event.metadata.contains_key(comment::CHANGE_REQUEST),
+            // A repository of charts is no source that a trace could begin with.
+            Self::Otel => !is_status && event.involved_object.reference.kind != "HelmRepository",
             _ => !is_status,
         }
     }
@@ -177,21 +223,23 @@ impl Service {
 /// What is to be done to tell a service of an event.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Asked first: the service may know it all already, see [`knows`].
-    pub ask: Option<http::Request<Bytes>>,
+    /// Asked first: the service may know some of it already, see [`rest`].
+    pub ask: Vec<http::Request<Bytes>>,
     /// Sent in order.
     pub tell: Vec<http::Request<Bytes>>,
+    /// Sent to a server that does not speak HTTP.
+    pub publish: Option<nats::Publication>,
 }
 
 impl From<http::Request<Bytes>> for Plan {
     fn from(request: http::Request<Bytes>) -> Self {
-        Self { ask: None, tell: vec![request] }
+        Self { tell: vec![request], ..Self::default() }
     }
 }
 
 /// The requests that tell the service of the event. `firing` is the last error of the same object that the service was
 /// told of, if it was not told of the recovery yet.
-pub fn plan(settings: &Settings, event: &Event, firing: Option<&Event>) -> Result<Plan, Error> {
+pub fn plan(settings: &Settings, event: &Event, firing: Option<&Event>, now: Timestamp) -> Result<Plan, Error> {
     match settings.service {
         Service::Generic | Service::GenericHmac => generic::message(settings, event).map(Plan::from),
         Service::Slack | Service::Discord | Service::Rocket => slack::message(settings, event).map(Plan::from),
@@ -217,11 +265,32 @@ pub fn plan(settings: &Settings, event: &Event, firing: Option<&Event>) -> Resul
         Service::Bitbucketserver => bitbucketserver::plan(settings, event),
         Service::Azuredevops => azuredevops::plan(settings, event),
         Service::Githubdispatch => github::dispatch(settings, event).map(Plan::from),
+        Service::Githubpullrequestcomment | Service::Gitlabmergerequestcomment | Service::Giteapullrequestcomment => {
+            comment::plan(settings, event)
+        }
+        Service::Googlepubsub => googlepubsub::message(settings, event).map(Plan::from),
+        Service::Azureeventhub => azureeventhub::message(settings, event, now).map(Plan::from),
+        Service::Nats => nats::plan(settings, event),
+        Service::Otel => otel::message(settings, event).map(Plan::from),
     }
 }
 
-/// Whether the answer to [`Plan::ask`] shows that the service knows it already; an error where it refused.
-pub fn knows(settings: &Settings, event: &Event, answer: &http::Response<Bytes>) -> Result<bool, Error> {
+/// What is left to tell after the answers to [`Plan::ask`]; an error where the service refused.
+pub fn rest(
+    settings: &Settings,
+    event: &Event,
+    answers: &[http::Response<Bytes>],
+    tell: Vec<http::Request<Bytes>>,
+) -> Result<Vec<http::Request<Bytes>>, Error> {
+    match answers {
+        [] => Ok(tell),
+        _ if settings.service.comments() => comment::rest(settings, event, answers, tell),
+        [answer, ..] => Ok(if knows(settings, event, answer)? { Vec::new() } else { tell }),
+    }
+}
+
+/// Whether the answer shows that the status stands already.
+fn knows(settings: &Settings, event: &Event, answer: &http::Response<Bytes>) -> Result<bool, Error> {
     let is_missing = answer.status() == http::StatusCode::NOT_FOUND;
     let may_be_missing = matches!(settings.service, Service::Bitbucket | Service::Bitbucketserver);
     if is_missing && may_be_missing {

@@ -6,7 +6,7 @@ use notification::{Notification, Settings};
 use reconcile::{Context, Directory, Events, Http, Metrics, Notice, Shutdown, Store, store::EventFilter};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpListener,
     sync::{Mutex, mpsc},
 };
@@ -283,9 +283,104 @@ async fn a_refusal_is_told_on_the_alert() {
 #[tokio::test]
 async fn a_type_we_cannot_speak_is_told_on_the_provider() {
     let world = World::new().await;
-    world.provider("nats", "nats://nats.example").await;
+    world.provider("carrierpigeon", "http://pigeon.example").await;
     let event = world.event("Provider").await;
-    assert_eq!((event.reason.as_str(), event.message.as_str()), ("InvalidConfig", "type nats is not supported yet"));
+    assert_eq!(
+        (event.reason.as_str(), event.message.as_str()),
+        ("InvalidConfig", "type carrierpigeon is not supported yet")
+    );
+    world.stop().await;
+}
+
+/// A NATS server on a free port of loopback; ended with the value.
+struct Nats {
+    process: std::process::Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Nats {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let process = std::process::Command::new("nats-server")
+            .args(["--addr", "127.0.0.1", "--port", "-1", "--user", "me", "--pass", "pw", "--ports_file_dir"])
+            .arg(folder.path())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("nats-server starts: apt-get install nats-server");
+        let start = reconcile::clock::instant();
+        let port = loop {
+            let file = std::fs::read_dir(folder.path()).expect("the folder").flatten().next();
+            let text = file.and_then(|file| std::fs::read_to_string(file.path()).ok()).unwrap_or_default();
+            let ports: Value = serde_json::from_str(&text).unwrap_or_default();
+            if let Some(port) = ports["nats"][0].as_str().and_then(|url| url.rsplit(':').next()?.parse().ok()) {
+                break port;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "nats-server does not say its port");
+            reconcile::clock::sleep(Duration::from_millis(10)).await;
+        };
+        Self { process, port, _folder: folder }
+    }
+
+    /// Subscribes to a subject; gives its messages.
+    async fn subscribe(&self, subject: &str) -> mpsc::UnboundedReceiver<Value> {
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.expect("the server listens");
+        let mut stream = BufReader::new(stream);
+        let words =
+            format!("CONNECT {{\"user\":\"me\",\"pass\":\"pw\",\"verbose\":false}}\r\nSUB {subject} 1\r\nPING\r\n");
+        stream.write_all(words.as_bytes()).await.expect("the words are sent");
+        let (send, messages) = mpsc::unbounded_channel();
+        let mut line = String::new();
+        while !line.starts_with("PONG") {
+            line.clear();
+            assert_ne!(stream.read_line(&mut line).await.expect("a line"), 0, "the server hung up");
+        }
+        tokio::spawn(async move {
+            let mut line = String::new();
+            while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
+                if let Ok(value) = serde_json::from_str(&line) {
+                    let _ = send.send(value);
+                }
+                line.clear();
+            }
+        });
+        messages
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_published_to_nats() {
+    let nats = Nats::start().await;
+    let mut messages = nats.subscribe("events.*").await;
+    let world = World::new().await;
+    // The first server of the list is down.
+    let address = format!("nats://127.0.0.1:1,nats://me:pw@127.0.0.1:{}", nats.port);
+    world.provider("nats", &address).await;
+    let id = api::meta::ObjectReference {
+        api_version: "notification.toolkit.fluxcd.io/v1beta3".into(),
+        kind: "Provider".into(),
+        namespace: "apps".into(),
+        name: "sink".into(),
+    };
+    let subject = json!({"spec": {"channel": "events.apps"}});
+    world.context.store.patch(&id, "user", &subject).await.expect("the Provider is changed");
+    world.tell(Notice::info("Synced", "hello")).await;
+    let heard = tokio::time::timeout(Duration::from_secs(20), messages.recv()).await.expect("a message in time");
+    assert_eq!(heard.expect("the server lives")["message"], "hello");
+
+    let wrong = json!({"spec": {"address": format!("nats://me:no@127.0.0.1:{}", nats.port)}});
+    world.context.store.patch(&id, "user", &wrong).await.expect("the Provider is changed");
+    world.tell(Notice::info("Synced", "refused")).await;
+    let event = world.event("Alert").await;
+    let expected = "to provider sink: the server refuses: Authorization Violation";
+    assert!(event.message.ends_with(expected), "{}", event.message);
     world.stop().await;
 }
 

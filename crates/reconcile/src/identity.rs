@@ -1,10 +1,11 @@
 //! Who we are to clouds: keys and tokens that the platform gives us, for stages that ask a cloud's interface.
 //!
-//! What is asked and what the answers say is in [`aws`], [`azure`] and [`google`]; here is the order in which it is asked, and for how
-//! long an answer holds.
+//! What is asked and what the answers say is in [`aws`], [`azure`], [`github`] and [`google`]; here is the order in which
+//! it is asked, and for how long an answer holds.
 
 pub mod aws;
 pub mod azure;
+pub mod github;
 pub mod google;
 
 use std::{
@@ -14,9 +15,14 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::Value;
+use rustls::{
+    SignatureScheme,
+    pki_types::{PrivateKeyDer, pem::PemObject as _},
+};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{Endpoint, Http, clock};
@@ -105,6 +111,21 @@ impl Identities {
         }
     }
 
+    /// A token of an installation of a GitHub App.
+    pub async fn github(&self, app: &github::App) -> Result<String, String> {
+        let ask = async {
+            let installation = match app.installation() {
+                Ok(id) => id.to_owned(),
+                Err(owner) => match self.ask(app.ask_installation("orgs", owner, clock::now())?).await {
+                    Ok(answer) => github::found(&answer)?,
+                    Err(_) => github::found(&self.ask(app.ask_installation("users", owner, clock::now())?).await?)?,
+                },
+            };
+            github::token(&self.ask(app.ask(&installation, clock::now())?).await?)
+        };
+        keep(&self.tokens, app.key(), ask).await
+    }
+
     /// Where one of Amazon's services is asked in the place of its own endpoint. Source: AWS SDKs, "Service-specific
     /// endpoints".
     pub fn aws_endpoint(&self, service: &str) -> Option<String> {
@@ -183,6 +204,17 @@ async fn keep<T: Clone>(
     }
     kept.insert(key, (login.clone(), now + KEPT));
     Ok(login)
+}
+
+/// Claims signed with an RSA key (RS256); none if the key cannot be read. Source: RFC 7519, RFC 7518 section 3.3.
+fn jwt(claims: &Value, pem: &str) -> Option<String> {
+    let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let header = json!({"alg": "RS256", "typ": "JWT"}).to_string();
+    let text = format!("{}.{}", encode(header.as_bytes()), encode(claims.to_string().as_bytes()));
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok()?;
+    let key = rustls::crypto::ring::sign::any_supported_type(&key).ok()?;
+    let signature = key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256])?.sign(text.as_bytes()).ok()?;
+    Some(format!("{text}.{}", encode(&signature)))
 }
 
 /// The text at a place in an answer.

@@ -33,10 +33,21 @@ impl std::fmt::Debug for Notifier {
 impl Rollouts {
     /// Records an event and sends it to the event hooks.
     pub(super) async fn tell(&self, canary: &Canary, event: &Event) -> Result<(), Failure> {
-        let notice = match event.kind {
+        self.tell_with(canary, event, &[]).await
+    }
+
+    /// The same with facts of the run.
+    pub(super) async fn tell_with(
+        &self,
+        canary: &Canary,
+        event: &Event,
+        facts: &[(String, String)],
+    ) -> Result<(), Failure> {
+        let mut notice = match event.kind {
             Kind::Normal => Notice::info(REASON, &event.text),
             Kind::Warning => Notice::error(REASON, &event.text),
         };
+        notice.metadata.extend(facts.iter().cloned());
         self.context.events.publish(&object::to_value(canary), SOURCE, &notice).await?;
         self.call_event_hooks(canary, event).await;
         Ok(())

@@ -25,6 +25,8 @@ pub(super) struct Scene {
     pub objects: Vec<Value>,
     pub now: Timestamp,
     pub random: u64,
+    /// What people are told of the run beside words.
+    pub facts: Vec<(String, String)>,
 }
 
 impl Scene {
@@ -69,6 +71,7 @@ impl Rollouts {
             }
         };
         let change = self.change(&scene, &answers, &decision).await?;
+        scene.facts = change.facts();
         self.perform(&mut scene, &decision).await?;
         self.keep(&scene.canary, change).await?;
         if decision.is_full {
@@ -98,7 +101,7 @@ impl Rollouts {
         for found in futures::future::join_all(configs.iter().map(|id| self.context.store.find(id))).await {
             objects.extend(found?);
         }
-        Ok(Scene { id, canary, objects, now: clock::now(), random: clock::random() })
+        Ok(Scene { id, canary, objects, now: clock::now(), random: clock::random(), facts: Vec::new() })
     }
 
     async fn answer(&self, scene: &mut Scene, question: Question, answers: &mut Answers) -> Result<(), Failure> {
@@ -148,8 +151,8 @@ impl Rollouts {
         for effect in &decision.effects {
             match effect {
                 Effect::WriteStatus => self.write_status(scene, decision).await?,
-                Effect::Event(event) => self.tell(&scene.canary, event).await?,
-                Effect::Alert(alert) => self.alert(&scene.canary, alert).await,
+                Effect::Event(event) => self.tell_with(&scene.canary, event, &scene.facts).await?,
+                Effect::Alert(alert) => self.alert(&scene.canary, &alert.clone().and(&scene.facts)).await,
                 Effect::PostRollout(phase) => self.post_rollout(scene, decision, *phase).await?,
                 effect => self.act(scene, effect).await?,
             }

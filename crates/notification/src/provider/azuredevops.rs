@@ -33,8 +33,9 @@ pub fn plan(settings: &Settings, event: &Event) -> Result<Plan, Error> {
         "{host}/{organisation}/{project}/_apis/git/repositories/{name}/commits/{commit}/statuses?api-version=7.1"
     );
     Ok(Plan {
-        ask: Some(request(Method::GET, &statuses, Vec::new(), &headers)?),
+        ask: vec![request(Method::GET, &statuses, Vec::new(), &headers)?],
         tell: vec![post(&statuses, body.to_string().into_bytes(), &headers)?],
+        ..Plan::default()
     })
 }
 

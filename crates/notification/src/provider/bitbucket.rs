@@ -31,8 +31,9 @@ pub fn plan(settings: &Settings, event: &Event) -> Result<Plan, Error> {
     let statuses = format!("{api}/repositories/{owner}/{name}/commit/{commit}/statuses/build");
     let headers = [("authorization", login.as_str())];
     Ok(Plan {
-        ask: Some(request(Method::GET, &format!("{statuses}/{key}"), Vec::new(), &headers)?),
+        ask: vec![request(Method::GET, &format!("{statuses}/{key}"), Vec::new(), &headers)?],
         tell: vec![post(&statuses, body.to_string().into_bytes(), &headers)?],
+        ..Plan::default()
     })
 }
 

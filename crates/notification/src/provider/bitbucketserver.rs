@@ -34,8 +34,9 @@ pub fn plan(settings: &Settings, event: &Event) -> Result<Plan, Error> {
     let headers =
         [("authorization", login.as_str()), ("x-atlassian-token", "no-check"), ("x-requested-with", "XMLHttpRequest")];
     Ok(Plan {
-        ask: Some(request(Method::GET, &format!("{builds}?key={key}"), Vec::new(), &headers)?),
+        ask: vec![request(Method::GET, &format!("{builds}?key={key}"), Vec::new(), &headers)?],
         tell: vec![post(&builds, body.to_string().into_bytes(), &headers)?],
+        ..Plan::default()
     })
 }
 

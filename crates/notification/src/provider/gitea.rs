@@ -26,11 +26,12 @@ pub fn plan(settings: &Settings, event: &Event) -> Result<Plan, Error> {
     let headers = [("authorization", token.as_str())];
     let list = format!("{host}/api/v1/repos/{owner}/{name}/commits/{commit}/statuses?limit=50");
     Ok(Plan {
-        ask: Some(request(Method::GET, &list, Vec::new(), &headers)?),
+        ask: vec![request(Method::GET, &list, Vec::new(), &headers)?],
         tell: vec![post(
             &format!("{host}/api/v1/repos/{owner}/{name}/statuses/{commit}"),
             body.to_string().into_bytes(),
             &headers,
         )?],
+        ..Plan::default()
     })
 }

@@ -25,12 +25,13 @@ pub fn plan(settings: &Settings, event: &Event) -> Result<Plan, Error> {
     let list = format!("{api}/repos/{owner}/{name}/commits/{commit}/statuses?per_page=50");
     let headers = [("authorization", bearer.as_str()), ("accept", "application/vnd.github+json")];
     Ok(Plan {
-        ask: Some(request(Method::GET, &list, Vec::new(), &headers)?),
+        ask: vec![request(Method::GET, &list, Vec::new(), &headers)?],
         tell: vec![post(
             &format!("{api}/repos/{owner}/{name}/statuses/{commit}"),
             body.to_string().into_bytes(),
             &headers,
         )?],
+        ..Plan::default()
     })
 }
 
@@ -60,7 +61,7 @@ fn bearer(settings: &Settings) -> String {
 }
 
 /// The API of github.com stands elsewhere than that of an installation of one's own.
-fn api(settings: &Settings) -> Result<(String, String, String), Error> {
+pub(super) fn api(settings: &Settings) -> Result<(String, String, String), Error> {
     let (host, owner, name) = owner_and_name(&settings.address)?;
     let api = if host == "https://github.com" { "https://api.github.com".into() } else { format!("{host}/api/v3") };
     Ok((api, owner, name))

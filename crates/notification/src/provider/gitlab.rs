@@ -26,8 +26,9 @@ pub fn plan(settings: &Settings, event: &Event) -> Result<Plan, Error> {
     let headers = [("private-token", settings.token.as_str())];
     let list = format!("{api}/repository/commits/{commit}/statuses?name={}", escape(&settings.status_context));
     Ok(Plan {
-        ask: Some(request(Method::GET, &list, Vec::new(), &headers)?),
+        ask: vec![request(Method::GET, &list, Vec::new(), &headers)?],
         tell: vec![post(&format!("{api}/statuses/{commit}"), body.to_string().into_bytes(), &headers)?],
+        ..Plan::default()
     })
 }
 

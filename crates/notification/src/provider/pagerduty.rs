@@ -38,5 +38,5 @@ pub fn plan(settings: &Settings, event: &Event) -> Result<Plan, Error> {
         });
         tell.push(post(&format!("{host}/v2/change/enqueue"), change.to_string().into_bytes(), &[])?);
     }
-    Ok(Plan { ask: None, tell })
+    Ok(Plan { tell, ..Plan::default() })
 }

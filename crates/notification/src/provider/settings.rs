@@ -3,21 +3,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use api::notification::ProviderSpec;
+use api::notification::{Alert, Provider, ProviderSpec};
 use k8s_openapi::api::core::v1::Secret;
-use reconcile::Endpoint;
+use kube::ResourceExt as _;
+use reconcile::{Endpoint, Event, identity::github::App};
 
-use super::Service;
+use super::{Service, address, azureeventhub, commit_status};
 use crate::Error;
 
-/// Longest address that is taken.
-const MAX_ADDRESS_BYTES: usize = 2048;
 /// Most bytes of an answer that are read: enough for a service to say what is wrong, and for a page of commit statuses.
 const ANSWER_LIMIT_BYTES: usize = 256 << 10;
-/// Where PagerDuty takes events.
-const PAGERDUTY: &str = "https://events.pagerduty.com";
-/// Where bots of Telegram are spoken to.
-const TELEGRAM: &str = "https://api.telegram.org";
 
 /// A Provider as it is used.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,12 +29,42 @@ pub struct Settings {
     pub password: String,
     /// Token or signing key; may be empty.
     pub token: String,
+    /// The GitHub App that logs in where no token is given.
+    pub app: Option<App>,
+    /// The token that a cloud gave for this message; empty where none is needed.
+    pub access: String,
     /// Further headers.
     pub headers: BTreeMap<String, String>,
     /// What commit statuses are filed under, for Git services.
     pub status_context: String,
+    /// The objects that the message comes from.
+    pub origin: Origin,
     /// Limit, TLS and proxy.
     pub endpoint: Endpoint,
+}
+
+/// The objects that a message comes from, as far as its service is told of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// UID of the Provider.
+    pub provider_uid: String,
+    /// Namespace and name of the Alert, with a slash between.
+    pub alert: String,
+    /// UID of the Alert.
+    pub alert_uid: String,
+    /// UID of the source that the event's object is made from; empty where none is known.
+    pub source_uid: String,
+}
+
+/// A login that has to be asked for before anything is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login<'a> {
+    /// Google's, for the account whose key is given, else our own.
+    Google(Option<&'a str>),
+    /// Azure's, for our own identity.
+    Azure,
+    /// That of an installation of an App.
+    App(&'a App),
 }
 
 /// The Secrets that a Provider names, those that it does.
@@ -59,18 +84,24 @@ impl Settings {
         let service = Service::of(&spec.kind)?;
         let text = |key: &str| entry(secrets.main, key);
         let or = |key: &str, own: &str| text(key).map(|found| found.unwrap_or_else(|| own.to_owned()));
-        let address = address(service, or("address", &spec.address)?)?;
+        let address = address::of(service, or("address", &spec.address)?)?;
         let (token, username, password) = (or("token", "")?, or("username", &spec.username)?, or("password", "")?);
         let has_login = !token.is_empty() || (!username.is_empty() && !password.is_empty());
+        let app = if service.takes_app() && token.is_empty() { app(&text)? } else { None };
         let is_complete = match service {
             Service::Bitbucketserver => has_login,
+            _ if app.is_some() => true,
             service => !service.needs_token() || !token.is_empty(),
         };
         if !is_complete {
             return Err(Error::Invalid(format!("type {} needs the key token in its Secret", spec.kind)));
         }
-        let needs_channel =
-            matches!(service, Service::Pagerduty | Service::Telegram | Service::Matrix | Service::Zulip);
+        let needs_channel = match service {
+            Service::Pagerduty | Service::Telegram | Service::Matrix | Service::Zulip => true,
+            Service::Googlepubsub | Service::Nats => true,
+            Service::Azureeventhub => !azureeventhub::is_connection(&address),
+            _ => false,
+        };
         if needs_channel && spec.channel.is_empty() {
             return Err(Error::Invalid(format!("type {} needs spec.channel", spec.kind)));
         }
@@ -90,33 +121,57 @@ impl Settings {
             username,
             password,
             token,
+            app,
+            access: String::new(),
             headers: text("headers")?.map_or_else(|| Ok(BTreeMap::new()), |yaml| headers(&yaml))?,
             status_context: String::new(),
+            origin: Origin::default(),
             endpoint,
         })
     }
+
+    /// With what comes of the objects around the event. `alert` is needed where [`Service::names_alert`] says so.
+    pub fn of(mut self, provider: &Provider, alert: Option<&Alert>, event: &Event) -> Result<Self, Error> {
+        self.origin.provider_uid = provider.uid().unwrap_or_default();
+        let Some(alert) = alert else { return Ok(self) };
+        self.origin.alert = format!("{}/{}", alert.namespace().unwrap_or_default(), alert.name_any());
+        self.origin.alert_uid = alert.uid().unwrap_or_default();
+        if self.service.has_commit_status() {
+            self.status_context = commit_status::context(provider, alert, event)?;
+        }
+        Ok(self)
+    }
+
+    /// The login that has to be asked for first, if one has to.
+    pub fn login(&self) -> Option<Login<'_>> {
+        let key = Some(self.token.as_str()).filter(|token| !token.is_empty());
+        match self.service {
+            Service::Googlepubsub => Some(Login::Google(key)),
+            Service::Azureeventhub if key.is_none() && !azureeventhub::is_connection(&self.address) => {
+                Some(Login::Azure)
+            }
+            _ => self.app.as_ref().map(Login::App),
+        }
+    }
+
+    /// With the answer to [`Settings::login`].
+    #[must_use]
+    pub fn logged_in(mut self, token: String) -> Self {
+        match self.app {
+            Some(_) => self.token = token,
+            None => self.access = token,
+        }
+        self
+    }
 }
 
-/// The address, checked.
-///
-/// Differs: a `pagerduty` Provider without one means PagerDuty's own; Flux refuses it and the event is lost.
-fn address(service: Service, given: String) -> Result<String, Error> {
-    let address = match (service, given.as_str()) {
-        (Service::Pagerduty, "") => PAGERDUTY.to_owned(),
-        // Bots have one address; another one is for tests and for proxies.
-        (Service::Telegram, "") => TELEGRAM.to_owned(),
-        _ => given,
-    };
-    let parsed = url::Url::parse(&address).ok().filter(url::Url::has_host);
-    let is_known = parsed.is_some_and(|url| {
-        matches!(url.scheme(), "http" | "https") || (service.is_git() && matches!(url.scheme(), "ssh" | "git"))
-    });
-    // `git@host:owner/repository`, as Git's own tools write it.
-    let is_short = service.is_git() && !address.contains("://") && address.contains('@') && address.contains(':');
-    if address.len() > MAX_ADDRESS_BYTES || !(is_known || is_short) {
-        return Err(Error::Invalid("the address is not an http or https URL of at most 2048 bytes".into()));
+/// The GitHub App in a Secret.
+fn app(text: &impl Fn(&str) -> Result<Option<String>, Error>) -> Result<Option<App>, Error> {
+    let mut found = BTreeMap::new();
+    for key in App::KEYS {
+        found.extend(text(key)?.map(|value| (key, value)));
     }
-    Ok(address)
+    App::read(&found).map_err(Error::Invalid)
 }
 
 /// A text of a Secret, without the line break that a file ends with.

@@ -1,5 +1,8 @@
 //! Tables for the requests of each service.
 
+mod comments;
+mod queues;
+
 use api::notification::ProviderSpec;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use serde_json::{Value, json};
@@ -8,9 +11,13 @@ use super::*;
 
 /// The one request that tells.
 fn message(settings: &Settings, event: &Event) -> Result<http::Request<Bytes>, Error> {
-    plan(settings, event, None).map(|plan| plan.tell.into_iter().next().unwrap())
+    plan(settings, event, None, now()).map(|plan| plan.tell.into_iter().next().unwrap())
 }
 use crate::alert::tests::event;
+
+fn now() -> Timestamp {
+    "2026-01-02T03:05:00Z".parse().unwrap()
+}
 
 fn secret(entries: &[(&str, &str)]) -> Secret {
     let data = entries.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec()))).collect();
@@ -130,7 +137,7 @@ fn errors_name_what_is_wrong_and_no_secret() {
     let main = |entries: &[(&str, &str)], kind: &str| {
         read(kind, Secrets { main: Some(&secret(entries)), ..Secrets::default() })
     };
-    assert_eq!(main(&[], "nats"), "type nats is not supported yet");
+    assert_eq!(main(&[], "carrierpigeon"), "type carrierpigeon is not supported yet");
     assert_eq!(
         main(&[("address", "ftp://hidden/x")], "generic"),
         "the address is not an http or https URL of at most 2048 bytes"
@@ -395,26 +402,30 @@ fn the_others_are_told_in_their_own_way() {
 #[test]
 fn a_status_that_stands_is_not_set_again() {
     let settings = full("github", "https://github.com/o/r", "");
-    let ask = plan(&settings, &failure(), None).unwrap().ask.unwrap();
+    let ask = plan(&settings, &failure(), None, now()).unwrap().ask.remove(0);
     assert_eq!(ask.uri().to_string(), "https://api.github.com/repos/o/r/commits/0123456789abcdef/statuses?per_page=50");
     let answer = |status: u16, body: Value| {
         http::Response::builder().status(status).body(Bytes::from(body.to_string())).unwrap()
     };
     let status =
         |context: &str, state: &str| json!({"context": context, "state": state, "description": "health check failed"});
-    let knows = |list: Value| knows(&settings, &failure(), &answer(200, list)).unwrap();
+    let known = |settings: &Settings, answer: http::Response<Bytes>| {
+        let told = vec![http::Request::new(Bytes::new())];
+        rest(settings, &failure(), &[answer], told).map(|rest| rest.is_empty())
+    };
+    let knows = |list: Value| known(&settings, answer(200, list)).unwrap();
     assert!(knows(json!([status("other", "success"), status("canary/podinfo/1234", "failure")])));
     assert!(!knows(json!([status("canary/podinfo/1234", "success"), status("canary/podinfo/1234", "failure")])));
     assert!(!knows(json!([])));
-    assert!(super::knows(&settings, &failure(), &answer(401, json!({}))).is_err());
+    assert!(known(&settings, answer(401, json!({}))).is_err());
     let server = full("bitbucketserver", "https://bb.example/scm/P/r.git", "");
-    assert!(!super::knows(&server, &failure(), &answer(404, json!({}))).unwrap());
+    assert!(!known(&server, answer(404, json!({}))).unwrap());
 }
 
 #[test]
 fn a_recovery_ends_the_alert_of_the_last_error() {
     let settings = full("alertmanager", "https://am.example/api/v2/alerts/", "");
-    let plan = plan(&settings, &event(), Some(&failure())).unwrap();
+    let plan = plan(&settings, &event(), Some(&failure()), now()).unwrap();
     let body = body(&plan.tell[0]);
     assert_eq!((&body[0]["status"], &body[1]["status"]), (&json!("firing"), &json!("resolved")));
     assert_eq!(

@@ -1,15 +1,10 @@
 //! Google: access tokens of a service account whose key we have, or of the machine's own account.
 
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use rustls::{
-    SignatureScheme,
-    pki_types::{PrivateKeyDer, pem::PemObject as _},
-};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Request, form, request, text};
+use super::{Request, form, jwt, request, text};
 
 /// How long an assertion is good for, in seconds; the longest that Google takes.
 const LASTS: i64 = 3600;
@@ -43,24 +38,13 @@ fn usual_token_uri() -> String {
 /// Asks for a token in exchange for a signed assertion. Source: RFC 7523; Google's "OAuth 2.0 for server to server".
 pub fn ask(account: &Account, scope: &str, now: Timestamp) -> Result<Request, String> {
     let issued = now.as_second();
-    let header = json!({"alg": "RS256", "typ": "JWT"});
     let claims = json!({
         "iss": account.client_email, "scope": scope, "aud": account.token_uri, "iat": issued, "exp": issued + LASTS,
     });
-    let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
-    let text = format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.to_string().as_bytes()));
-    let signature = signature(&account.private_key, text.as_bytes()).ok_or("the service account's key cannot sign")?;
-    let assertion = format!("{text}.{}", encode(&signature));
+    let assertion = jwt(&claims, &account.private_key).ok_or("the service account's key cannot sign")?;
     let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
     let builder = http::Request::post(&account.token_uri).header("Content-Type", "application/x-www-form-urlencoded");
     request(builder, form(&[grant, ("assertion", &assertion)]))
-}
-
-/// RSA with SHA-256, the padding of PKCS #1.
-fn signature(pem: &str, text: &[u8]) -> Option<Vec<u8>> {
-    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok()?;
-    let key = rustls::crypto::ring::sign::any_supported_type(&key).ok()?;
-    key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256])?.sign(text).ok()
 }
 
 /// Asks the metadata server, or the host given in its place, for the machine's token.

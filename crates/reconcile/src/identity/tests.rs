@@ -81,3 +81,31 @@ async fn an_account_signs_for_its_token() {
     let (identities, _) = identities(&[("tokens/t", "{\"access_token\": \"A\"}")], &[]);
     assert_eq!(identities.google(Some(key.to_string().as_bytes()), "scope").await.expect("a token"), "A");
 }
+
+#[tokio::test]
+async fn an_app_is_exchanged_for_a_token_of_its_installation() {
+    let output = Command::new("openssl").args(["genrsa", "2048"]).output().expect("apt-get install openssl");
+    let pem = String::from_utf8(output.stdout).expect("text");
+    let app = |key: &str, value: &str| {
+        let data = [("githubAppID", "7"), ("githubAppPrivateKey", pem.as_str()), (key, value)];
+        github::App::read(&data.into_iter().map(|(key, value)| (key, value.to_owned())).collect())
+    };
+    let (identities, asked) = identities(
+        &[
+            ("api.github.com/users/me/installation", "{\"id\": 42}"),
+            ("api.github.com/app/installations/42/access_tokens", "{\"token\": \"ghs\"}"),
+        ],
+        &[],
+    );
+    let given = app("githubAppInstallationID", "42").expect("it can be read").expect("an app");
+    assert_eq!(format!("{given:?}"), "App(7)");
+    for _ in 0..2 {
+        assert_eq!(identities.github(&given).await.as_deref(), Ok("ghs"));
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    let owned = app("githubAppInstallationOwner", "me").expect("it can be read").expect("an app");
+    assert_eq!(identities.github(&owned).await.as_deref(), Ok("ghs"));
+    assert_eq!(github::App::read(&[("githubAppBaseURL", String::new())].into()), Ok(None));
+    let error = app("githubAppBaseURL", "https://ghe.example").expect_err("no installation");
+    assert_eq!(error, "github app data lacks 'githubAppInstallationID' or 'githubAppInstallationOwner'");
+}
