@@ -19,3 +19,4 @@ mod rollouts;
 mod simulation;
 mod steer;
 mod support;
+mod updates;

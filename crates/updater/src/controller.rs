@@ -1,6 +1,7 @@
 //! The shell: ImageUpdateAutomations in, commits out.
 //! Source: reference image-automation.md sections 2 and 6.
 
+mod grouped;
 mod pull_request;
 mod push;
 mod source;
@@ -16,7 +17,7 @@ use api::{
     meta::REQUESTED_AT,
     source::GitRepository,
 };
-use git::{Id, Mirrors, SigningKey};
+use git::{Id, Mirrors, Remote, SigningKey};
 use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 use reconcile::{Announce, Context, Controller, Done, Failure, Notice, Reconciler, Shutdown, clock};
 use serde_json::json;
@@ -24,6 +25,7 @@ use serde_json::json;
 use crate::{
     batch::{Batching, Waiting},
     branches::{self, Branches},
+    groups,
     pull_request::Repository,
     refspec::Refspec,
     selector,
@@ -122,6 +124,8 @@ struct Run<'a> {
     forge: Option<Repository>,
     signing: Option<SigningKey>,
     chosen: Chosen,
+    /// The policies of the branch, with commas between, where the push branch is a template.
+    group: Option<String>,
 }
 
 impl Reconciler for Automations {
@@ -162,9 +166,7 @@ impl Automations {
         let push = git.push.as_ref();
         let branches = branches::configure(git.checkout.as_ref(), push, repository.spec.reference.as_ref())
             .map_err(source_failure)?;
-        let refspec = push.map(|push| push.refspec.as_str()).filter(|refspec| !refspec.is_empty());
-        let refspec = refspec.map(|refspec| Refspec::parse(refspec, &branches)).transpose();
-        let refspec = refspec.map_err(|problem| source_failure(&problem))?;
+        let refspec = refspec(git, &branches)?;
         let forge = Repository::read(automation.annotations(), &repository.spec.url)
             .map_err(|problem| Failure::terminal(INVALID, problem))?;
         if forge.is_some() && !branches.switches {
@@ -173,20 +175,32 @@ impl Automations {
         }
         let key = git.commit.signing_key.as_ref();
         let signing = self.keys.signing(&self.context.store, &namespace, key).await?;
-        let run = Run { automation, namespace, git, repository, branches, refspec, forge, signing, chosen };
+        let run =
+            Run { automation, namespace, git, repository, branches, refspec, forge, signing, chosen, group: None };
         let remote = source::remote(&self.context.store, &run.repository).await?;
         let mirror = source::open(&self.mirrors, &remote).await?;
         if self.is_unchanged(&run, &mirror).await? {
             let done = Done::new("repository up-to-date").status(json!({}));
             return Ok(done.notice(Notice::trace("Succeeded", "no change since last reconciliation")));
         }
+        if groups::is_template(&run.branches.push) {
+            return self.run_grouped(&run, &mirror, &remote).await;
+        }
         let outcome = push::update(&run, mirror, &self.unmarked).await?;
-        let Some(pushed) = &outcome.pushed else { return Ok(done(&run, &outcome)) };
-        source::announce(&self.context.store, &run.repository.spec.url, &run.branches.push).await;
-        let mut done = done(&run, &outcome);
+        self.finish(&run, &remote, &outcome).await
+    }
+
+    /// Tells whom the push concerns, and keeps the pull request.
+    async fn finish(&self, run: &Run<'_>, remote: &Remote, outcome: &Outcome) -> Result<Done, Failure> {
+        let mut done = done(run, outcome);
+        let Some(pushed) = &outcome.pushed else { return Ok(done) };
+        if pushed.is_news {
+            source::announce(&self.context.store, &run.repository.spec.url, &run.branches.push).await;
+        }
         if let Some(repository) = &run.forge {
-            let forge = Forge { http: &self.context.http, mirrors: &self.mirrors, remote: &remote };
-            if let Some(url) = forge.keep(&run, repository, &pushed.message).await? {
+            let forge = Forge { http: &self.context.http, mirrors: &self.mirrors, remote };
+            let url = forge.keep(run, repository, &pushed.message).await?;
+            if let Some(url) = url.filter(|_| pushed.is_news) {
                 done = done.notice(Notice::info("Succeeded", format!("pull request {url}")));
             }
         }
@@ -277,6 +291,7 @@ fn done(run: &Run<'_>, outcome: &Outcome) -> Done {
     }
     match &outcome.pushed {
         None => status["observedSourceRevision"] = outcome.base.revision().into(),
+        Some(pushed) if !pushed.is_news => status["observedSourceRevision"] = outcome.base.revision().into(),
         Some(pushed) => {
             let commit = pushed.commit.id.to_string();
             status["lastPushCommit"] = commit.clone().into();
@@ -339,6 +354,13 @@ fn check(automation: &ImageUpdateAutomation) -> Result<&GitSpec, Failure> {
         }
     }
     Ok(git)
+}
+
+/// The second push, if the automation asks for one.
+fn refspec(git: &GitSpec, branches: &Branches) -> Result<Option<Refspec>, Failure> {
+    let text = git.push.as_ref().map(|push| push.refspec.as_str()).filter(|refspec| !refspec.is_empty());
+    let parsed = text.map(|text| Refspec::parse(text, branches)).transpose();
+    parsed.map_err(|problem| source_failure(&problem))
 }
 
 fn source_failure(problem: &str) -> Failure {

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod branches;
 pub mod controller;
+pub mod groups;
 pub mod message;
 pub mod pull_request;
 pub mod refspec;

@@ -57,7 +57,7 @@ pub fn render(automation: &ImageUpdateAutomation, changes: &[Change]) -> Result<
     })
 }
 
-fn field(name: &'static str, value: impl Into<Value>) -> Field {
+pub(crate) fn field(name: &'static str, value: impl Into<Value>) -> Field {
     Field { name, value: value.into(), embedded: false }
 }
 
@@ -65,7 +65,7 @@ fn embedded(name: &'static str, value: Value) -> Field {
     Field { name, value, embedded: true }
 }
 
-fn record(type_name: &'static str, fields: Vec<Field>) -> Value {
+pub(crate) fn record(type_name: &'static str, fields: Vec<Field>) -> Value {
     Value::Struct(Arc::new(Struct { type_name, fields, ..Struct::default() }))
 }
 
@@ -73,23 +73,32 @@ fn method(give: impl Fn() -> Result<Value, String> + Send + Sync + 'static) -> M
     Arc::new(give)
 }
 
-/// What the template sees as its dot.
-fn data(namespace: &str, name: &str, values: &BTreeMap<String, String>, changes: &[Change]) -> Value {
+/// Namespace and name, printed with a slash between.
+pub(crate) fn named(namespace: &str, name: &str) -> Value {
     let path = format!("{namespace}/{name}");
     let printed = text(&path);
-    let automation = Struct {
+    Value::Struct(Arc::new(Struct {
         type_name: "types.NamespacedName",
         fields: vec![field("Namespace", text(namespace)), field("Name", text(name))],
         methods: vec![("String", method(move || Ok(printed.clone())))],
         display: Some(path),
-    };
+    }))
+}
+
+/// `.Values`.
+pub(crate) fn values(values: &BTreeMap<String, String>) -> Value {
     let values = values.iter().map(|(key, value)| (text(key), text(value)));
+    Value::Map(Map::new("map[string]string", text(""), values))
+}
+
+/// What the template sees as its dot.
+fn data(namespace: &str, name: &str, given: &BTreeMap<String, String>, changes: &[Change]) -> Value {
     Value::Struct(Arc::new(Struct {
         type_name: "source.TemplateData",
         fields: vec![
-            field("AutomationObject", Value::Struct(Arc::new(automation))),
+            field("AutomationObject", named(namespace, name)),
             field("Changed", changed(changes)),
-            field("Values", Value::Map(Map::new("map[string]string", text(""), values))),
+            field("Values", values(given)),
         ],
         methods: vec![(
             "Updated",

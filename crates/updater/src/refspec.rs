@@ -40,7 +40,8 @@ impl Refspec {
             return Err(invalid("would delete a reference"));
         }
         if text.contains('*') {
-            return Err(invalid("has a wildcard, which is not supported"));
+            let (source, target) = expanded(source, target, branches).map_err(invalid)?;
+            return Ok(Self { text: text.to_owned(), source, target, force });
         }
         let branch = |name: &str| source == name || source.strip_prefix("refs/heads/") == Some(name);
         let source = match () {
@@ -51,6 +52,22 @@ impl Refspec {
         let target = if target.starts_with("refs/") { target.to_owned() } else { format!("refs/heads/{target}") };
         Ok(Self { text: text.to_owned(), source, target, force })
     }
+}
+
+/// What a pattern means for the branch that is pushed to, else for the one checked out.
+fn expanded(source: &str, target: &str, branches: &Branches) -> Result<(Source, String), &'static str> {
+    let (before, after) = source.split_once('*').filter(|(_, rest)| !rest.contains('*')).ok_or("is no pattern")?;
+    if target.matches('*').count() != 1 {
+        return Err("is no pattern");
+    }
+    let checkout = branches.checkout.branch.as_deref();
+    let known = [(Source::Pushed, Some(branches.push.as_str())), (Source::Checkout, checkout)];
+    let matched = known.into_iter().find_map(|(source, branch)| {
+        let reference = format!("refs/heads/{}", branch?);
+        let middle = reference.strip_prefix(before)?.strip_suffix(after)?;
+        Some((source, target.replace('*', middle)))
+    });
+    matched.ok_or("matches neither the branch checked out nor the one pushed to")
 }
 
 #[cfg(test)]
@@ -68,12 +85,16 @@ mod tests {
             ("HEAD:refs/for/main%topic=x", Source::Pushed, "refs/for/main%topic=x", Force::No),
             ("+auto:live", Source::Pushed, "refs/heads/live", Force::Yes),
             ("refs/heads/main:refs/heads/copy", Source::Checkout, "refs/heads/copy", Force::No),
+            ("refs/heads/*:refs/heads/live/*", Source::Pushed, "refs/heads/live/auto", Force::No),
+            ("+refs/heads/m*:refs/for/*/x", Source::Checkout, "refs/for/ain/x", Force::Yes),
         ];
         for (text, source, target, force) in cases {
             let expected = Refspec { text: text.into(), source, target: target.into(), force };
             assert_eq!(Refspec::parse(text, &branches), Ok(expected));
         }
-        for wrong in ["", "auto", ":refs/heads/x", "refs/heads/*:refs/heads/*", "other:x"] {
+        for wrong in
+            ["", "auto", ":refs/heads/x", "refs/heads/*:refs/heads/x", "refs/tags/*:refs/tags/*", "*:**", "other:x"]
+        {
             assert!(Refspec::parse(wrong, &branches).is_err(), "{wrong}");
         }
     }

@@ -30,7 +30,7 @@ impl Forge<'_> {
             head: run.branches.push.clone(),
             base: run.branches.checkout.branch.clone().unwrap_or_default(),
             message: message.to_owned(),
-            automation: format!("{}/{}", run.namespace, kube::ResourceExt::name_any(run.automation)),
+            automation: owner(run),
         };
         let token = self.token().await?;
         let list = self.send(repository.list(&wanted.base, &token)).await?;
@@ -86,6 +86,12 @@ impl Forge<'_> {
         }
         serde_json::from_slice(answer.body()).map_err(|error| failed(&format!("{what}: {error}")))
     }
+}
+
+/// Who knows its own pull requests again: the automation, and with a branch for each group, the group.
+fn owner(run: &Run<'_>) -> String {
+    let group = run.group.as_ref().map(|group| format!(" {group}")).unwrap_or_default();
+    format!("{}/{}{group}", run.namespace, kube::ResourceExt::name_any(run.automation))
 }
 
 fn failed(problem: &str) -> Failure {

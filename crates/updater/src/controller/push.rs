@@ -1,7 +1,7 @@
 //! One update: edit on the last known head, commit, push; when somebody was faster, fetch, edit again, push again.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -39,6 +39,8 @@ pub(super) struct Pushed {
     pub(super) message: String,
     /// Where else it went.
     pub(super) refspecs: Vec<String>,
+    /// Whether people have yet to be told.
+    pub(super) is_news: bool,
 }
 
 /// Where the work stands on.
@@ -69,7 +71,8 @@ pub(super) async fn update(
         }
         let pushed = match edited.files.is_empty() {
             true if is_half_done(run, &base.commit) => {
-                Some(Pushed { commit: base.commit.clone(), message: base.commit.message.clone(), refspecs: Vec::new() })
+                let (commit, is_news) = (base.commit.clone(), run.group.is_none());
+                Some(Pushed { message: commit.message.clone(), commit, refspecs: Vec::new(), is_news })
             }
             true => None,
             false => match commit_and_push(run, &mirror, &base, &edited).await {
@@ -91,13 +94,36 @@ pub(super) async fn update(
     Err(Failure::new("GitOperationFailed", problem))
 }
 
+/// What is due on the commit that is checked out.
+pub(super) struct Due {
+    pub(super) base: Commit,
+    /// Policies with a marker that is behind.
+    pub(super) policies: BTreeSet<String>,
+    /// Markers and files that could not be used, in words.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Looks for what is due, without changing anything.
+pub(super) async fn due(
+    run: &Run<'_>,
+    mirror: &Arc<Mirror>,
+    unmarked: &Arc<Mutex<HashSet<Id>>>,
+) -> Result<Due, Failure> {
+    let base = source::fetch(mirror, &run.branches.checkout).await.map_err(|error| failed_checkout(&error))?;
+    let edited = edit(run, mirror, &base, unmarked).await?;
+    let policies = edited.changes.iter().filter_map(|change| change.setter.split(':').nth(1).map(str::to_owned));
+    Ok(Due { base, policies: policies.collect(), warnings: edited.warnings })
+}
+
 /// Whether an earlier run pushed this commit of ours and was stopped before the refspec or the pull request.
 /// Differs: Flux never goes back to it. Source: reference image-automation.md section 6.4, step 6.
 fn is_half_done(run: &Run<'_>, head: &Commit) -> bool {
     let recorded = run.automation.status.as_ref().map(|status| status.last_push_commit.clone()).unwrap_or_default();
     let author = &run.git.commit.author;
     let ours = head.author.name == author.name && head.author.email == author.email;
-    (run.refspec.is_some() || run.forge.is_some()) && ours && head.id.to_string() != recorded
+    // The status remembers one commit, and there is a branch for each group: theirs are looked after in every run.
+    let is_unrecorded = run.group.is_some() || head.id.to_string() != recorded;
+    (run.refspec.is_some() || run.forge.is_some()) && ours && is_unrecorded
 }
 
 /// The second push, if one is asked for.
@@ -266,7 +292,7 @@ async fn commit_and_push(
     source::step("push", move || at.push(&new, &reference, expected, &options)).await.map_err(failed)?;
     let mut commit = commit.commit;
     commit.reference = format!("refs/heads/{}", run.branches.push);
-    Ok(Some(Pushed { commit, message, refspecs: Vec::new() }))
+    Ok(Some(Pushed { commit, message, refspecs: Vec::new(), is_news: true }))
 }
 
 /// Source: reference image-automation.md section 7.4.
