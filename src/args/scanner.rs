@@ -10,6 +10,9 @@ pub struct Scanner {
     /// Wait of an image policy whose repository has no tags.
     #[arg(long, default_value = "30s")]
     pub requeue_dependency: api::Duration,
+    /// How much later than its interval a repository may be scanned, in percent.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub interval_jitter_percentage: u8,
     /// Requests per second to one registry host, by all objects together; 0 for no limit.
     #[arg(long, default_value_t = 100)]
     pub registry_qps: u32,

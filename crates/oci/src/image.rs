@@ -50,6 +50,7 @@ pub fn pack(layers: &[Vec<File>], process: Process) -> io::Result<Packed> {
         os: "linux".into(),
         architecture: "amd64".into(),
         variant: None,
+        created: None,
         config: process,
         rootfs: RootFs { kind: "layers".into(), diff_ids },
     };

@@ -105,6 +105,9 @@ pub struct Config {
     /// Such as `v8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+    /// When it was built, as RFC 3339 writes times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
     /// How to run it.
     #[serde(default)]
     pub config: Process,

@@ -35,6 +35,14 @@ impl Repository {
         let Config { os, architecture, variant, .. } = serde_json::from_slice(&config).map_err(unreadable)?;
         Ok(vec![Platform { os, architecture, variant }])
     }
+
+    /// When the image was built, as its configuration says; of the first platform if there are several.
+    pub async fn created(&self, reference: &str) -> Result<Option<String>> {
+        match self.platforms(reference).await?.first() {
+            Some(platform) => Ok(self.image(reference, platform).await?.config.created),
+            None => Ok(None),
+        }
+    }
 }
 
 impl fmt::Display for Platform {

@@ -18,7 +18,7 @@ pub use number::Number;
 pub use order::Order;
 pub use pattern::Pattern;
 pub use range::Range;
-pub use rules::{Bar, Facts, Rules};
+pub use rules::{Bar, Facts, Rules, Unknown};
 pub use select::{Candidate, Policy, Selection, Verdict, select};
 pub use version::Version;
 

@@ -4,6 +4,7 @@
 //! Differs: Flux has none of them.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     fmt,
     time::Duration,
@@ -25,8 +26,10 @@ pub const NO_DOWNGRADE: &str = "slipway.dev/no-downgrade";
 pub const PLATFORMS: &str = "slipway.dev/platforms";
 /// Order by calendar version in the place of the spec's, such as `YYYY.0M.MICRO`.
 pub const CALVER: &str = "slipway.dev/calver";
+/// `newest`: of the tags that the policy accepts, the one whose image was built last.
+pub const CREATED: &str = "slipway.dev/created";
 /// All of them.
-pub const RULES: [&str; 6] = [PIN, HOLD, MINIMUM_AGE, NO_DOWNGRADE, PLATFORMS, CALVER];
+pub const RULES: [&str; 7] = [PIN, HOLD, MINIMUM_AGE, NO_DOWNGRADE, PLATFORMS, CALVER, CREATED];
 
 /// The rules of a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +39,7 @@ pub struct Rules {
     minimum_age: Option<Duration>,
     no_downgrade: bool,
     platforms: Vec<String>,
+    newest: bool,
 }
 
 /// An annotation that cannot be read.
@@ -59,6 +63,17 @@ pub struct Facts<'a> {
     pub first_seen: HashMap<&'a str, Timestamp>,
     /// Platforms of tags, as far as they were asked for.
     pub platforms: HashMap<String, Vec<String>>,
+    /// When images were built, as far as they were asked for; none where the image does not say.
+    pub created: HashMap<String, Option<Timestamp>>,
+}
+
+/// What must be known before a choice can be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// The platforms of this tag.
+    Platforms(String),
+    /// When the image of this tag was built.
+    Created(String),
 }
 
 /// Why a tag that fits may not be chosen.
@@ -74,6 +89,8 @@ pub enum Bar {
     Downgrade(String),
     /// The image lacks these platforms.
     Lacks(Vec<String>),
+    /// The image does not say when it was built.
+    Undated,
 }
 
 impl fmt::Display for Bar {
@@ -84,6 +101,7 @@ impl fmt::Display for Bar {
             Self::TooYoung(until) => write!(f, "younger than {MINIMUM_AGE} until {until}"),
             Self::Downgrade(current) => write!(f, "below {current}, which {NO_DOWNGRADE} keeps"),
             Self::Lacks(platforms) => write!(f, "the image lacks {}", platforms.join(", ")),
+            Self::Undated => write!(f, "the image does not say when it was built, which {CREATED} asks for"),
         }
     }
 }
@@ -107,6 +125,10 @@ impl Rules {
                     let age = value.trim().parse::<api::Duration>().map_err(|error| problem(error.to_string()))?;
                     rules.minimum_age = Some(age.get()).filter(|age| !age.is_zero());
                 }
+                CREATED => match value.trim() {
+                    "newest" => rules.newest = true,
+                    _ => return Err(problem(format!("{value:?} is not newest"))),
+                },
                 NO_DOWNGRADE => {
                     let parsed =
                         value.trim().parse().map_err(|_| problem(format!("{value:?} is neither true nor false")));
@@ -127,14 +149,17 @@ impl Rules {
     /// The rules that need no registry.
     #[must_use]
     pub fn offline(self) -> Self {
-        Self { platforms: Vec::new(), ..self }
+        Self { platforms: Vec::new(), newest: false, ..self }
     }
 
-    /// Bars candidates, and lets the best of the others be the choice. Returns the tag whose platforms must be known first;
-    /// with them among the facts it is called again.
-    pub fn apply(&self, policy: &Policy, selection: &mut Selection<'_>, facts: &Facts<'_>) -> Option<String> {
+    /// Bars candidates, and lets the best of the others be the choice. Returns what must be known first; with it among the
+    /// facts it is called again.
+    pub fn apply(&self, policy: &Policy, selection: &mut Selection<'_>, facts: &Facts<'_>) -> Option<Unknown> {
         if selection.error.is_some() {
             return None;
+        }
+        if let Some(undated) = self.order(policy, selection, facts) {
+            return Some(Unknown::Created(undated));
         }
         let mut unknown = None;
         let mut is_settled = false;
@@ -165,7 +190,30 @@ impl Rules {
         if selection.accepted() == 0 {
             selection.error = Some(Error::AllBarred);
         }
-        unknown
+        unknown.map(Unknown::Platforms)
+    }
+
+    /// Puts what was built last first, where that is asked for. Returns a tag of which the time must be known first.
+    fn order(&self, policy: &Policy, selection: &mut Selection<'_>, facts: &Facts<'_>) -> Option<String> {
+        if !self.newest {
+            return None;
+        }
+        let accepted = selection.accepted();
+        for candidate in &mut selection.candidates[..accepted] {
+            let value = candidate.value.as_deref().unwrap_or_default();
+            if self.bar(policy, candidate.tag, value, facts).is_some() {
+                continue;
+            }
+            match facts.created.get(candidate.tag) {
+                None => return Some(candidate.tag.to_owned()),
+                Some(None) => candidate.verdict = Verdict::Barred(Bar::Undated),
+                Some(Some(_)) => {}
+            }
+        }
+        // Built at the same moment, they keep the policy's order.
+        selection.candidates[..accepted]
+            .sort_by_key(|candidate| Reverse(facts.created.get(candidate.tag).copied().flatten()));
+        None
     }
 
     /// Why the tag may not be chosen, as far as it can be told without the registry.
@@ -301,7 +349,7 @@ mod tests {
         let mut asked = Vec::new();
         let selection = loop {
             let mut selection = policy.select(&["1.0.0", "1.1.0", "1.2.0"]);
-            let Some(tag) = rules.apply(&policy, &mut selection, &facts) else { break selection };
+            let Some(Unknown::Platforms(tag)) = rules.apply(&policy, &mut selection, &facts) else { break selection };
             let arm = if tag == "1.1.0" { "linux/arm64/v8" } else { "linux/s390x" };
             facts.platforms.insert(tag.clone(), vec!["linux/amd64".into(), arm.into()]);
             asked.push(tag);
@@ -315,10 +363,35 @@ mod tests {
     }
 
     #[test]
+    fn the_image_that_was_built_last_wins() {
+        let spec = json!({"imageRepositoryRef": {"name": "a"}, "policy": {"semver": {"range": "1.x"}}});
+        let policy = Policy::new(&serde_json::from_value(spec).expect("a spec")).expect("a policy");
+        let rules = rules(&[(CREATED, "newest"), (HOLD, "1.3.0")]).expect("rules");
+        let built =
+            HashMap::from([("1.0.0", Some(at(7))), ("1.1.0", Some(at(9))), ("1.2.0", None), ("1.4.0", Some(at(9)))]);
+        let mut facts = Facts::default();
+        let mut asked = Vec::new();
+        let selection = loop {
+            let mut selection = policy.select(&["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0", "2.0.0"]);
+            let Some(unknown) = rules.apply(&policy, &mut selection, &facts) else { break selection };
+            let Unknown::Created(tag) = unknown else { panic!("{unknown:?}") };
+            facts.created.insert(tag.clone(), built[tag.as_str()]);
+            asked.push(tag);
+        };
+        assert_eq!(asked, ["1.4.0", "1.2.0", "1.1.0", "1.0.0"], "what is barred or does not fit is not asked for");
+        let order: Vec<_> =
+            selection.candidates.iter().map(|one| (one.tag, one.verdict == Verdict::Accepted)).collect();
+        assert_eq!(order[..3], [("1.4.0", true), ("1.1.0", true), ("1.0.0", true)]);
+        let undated = selection.candidates.iter().find(|one| one.tag == "1.2.0").map(|one| one.verdict.clone());
+        assert_eq!(undated, Some(Verdict::Barred(Bar::Undated)));
+    }
+
+    #[test]
     fn annotations_that_cannot_be_read_are_named() {
         for (name, value, problem) in [
             (MINIMUM_AGE, "1y", "annotation slipway.dev/minimum-age: invalid duration"),
             (NO_DOWNGRADE, "yes", "annotation slipway.dev/no-downgrade: \"yes\" is neither true nor false"),
+            (CREATED, "latest", "annotation slipway.dev/created: \"latest\" is not newest"),
             (PLATFORMS, "linux", "annotation slipway.dev/platforms: \"linux\" is not OS/ARCHITECTURE"),
         ] {
             let error = rules(&[(name, value)]).expect_err(name).to_string();

@@ -2,6 +2,7 @@
 //!
 //! They meet in the store and in the kept tags: a scan that finds another tag set runs the policies that refer to it.
 
+mod images;
 mod listings;
 mod login;
 mod numbers;
@@ -38,6 +39,9 @@ pub struct Options {
     pub concurrency: u16,
     /// Wait of a policy whose repository has no tags.
     pub requeue_dependency: Duration,
+    /// How much later than its interval a repository may be scanned, in percent, so that those made together do not stay
+    /// together.
+    pub interval_jitter_percentage: u8,
     /// The feature gate `ObjectLevelWorkloadIdentity`.
     pub object_level_workload_identity: bool,
     /// What one registry host is asked at most, by all objects together.
@@ -52,6 +56,7 @@ impl Default for Options {
             no_cross_namespace_refs: false,
             concurrency: 4,
             requeue_dependency: Duration::from_secs(30),
+            interval_jitter_percentage: 5,
             object_level_workload_identity: false,
             limits: Limits::default(),
             logins: LoginCache::default(),

@@ -95,6 +95,15 @@ pub fn decide<E>(facts: Facts<'_>, stored_tags: Result<usize, E>, now: Timestamp
     Ok(if left < ALMOST_DUE { Decision::Scan(Reason::Interval) } else { Decision::Wait(left) })
 }
 
+/// The wait, longer by up to that percentage of it; `chance` says by how much, from nothing for 0 to all for the largest.
+///
+/// Differs: Flux's sources are looked at up to so much earlier, too; a scan before its interval would find nothing due.
+pub fn spread(wait: Duration, percentage: u8, chance: u64) -> Duration {
+    #[expect(clippy::cast_precision_loss, reason = "nobody counts a share of chance")]
+    let share = chance as f64 / u64::MAX as f64;
+    wait.saturating_add(wait.mul_f64(f64::from(percentage) / 100.0 * share))
+}
+
 /// Whether the last run failed to read the registry.
 fn scan_failed(status: &ImageRepositoryStatus) -> bool {
     conditions::find(&status.conditions, READY)
@@ -113,6 +122,15 @@ mod tests {
 
     use super::*;
     use crate::result::tests::rows;
+
+    #[test]
+    fn scans_are_spread_behind_their_interval() {
+        let minute = Duration::from_secs(60);
+        assert_eq!([0, u64::MAX].map(|chance| spread(minute, 10, chance)), [minute, Duration::from_secs(66)]);
+        assert_eq!(spread(minute, 0, u64::MAX), minute);
+        let half = spread(minute, 10, u64::MAX / 2);
+        assert!(half > Duration::from_millis(62_999) && half < Duration::from_millis(63_001), "{half:?}");
+    }
 
     fn duration(row: &Value, key: &str) -> Option<Duration> {
         row[key].as_str().map(|text| text.parse::<api::Duration>().expect("a duration").get())

@@ -31,8 +31,6 @@ use crate::{
 const FIRST_SCAN: Duration = Duration::from_millis(4_750);
 /// A choice that comes later than this after a request to scan was not brought about by it.
 const LONGEST_WAY_SECONDS: f64 = 300.0;
-/// Tags whose platforms are asked for in one run.
-const MAX_ASKED: usize = 20;
 /// Source: section 2.1.
 const WORKLOAD_IDENTITY: &str = "to use spec.serviceAccountName in the ImageRepository for provider authentication please \
     enable the ObjectLevelWorkloadIdentity feature gate in the controller";
@@ -222,15 +220,10 @@ impl Policies {
         let mut facts = Facts { now: clock::now(), current, first_seen, ..Facts::default() };
         let selection = loop {
             let mut selection = policy.select(&tags);
-            let Some(tag) = rules.apply(policy, &mut selection, &facts) else { break selection };
-            if facts.platforms.len() == MAX_ASKED {
-                let text = format!("none of the {MAX_ASKED} best tags has the platforms that are asked for");
-                return Err(Failure::new("Failure", text));
+            match rules.apply(policy, &mut selection, &facts) {
+                None => break selection,
+                Some(unknown) => self.learn(repository, unknown, &mut facts).await?,
             }
-            let platforms = self.platforms(repository, &tag).await.map_err(|error| {
-                Failure::new("Failed", format!("failed fetching platforms of {}:{tag}: {error}", repository.spec.image))
-            })?;
-            facts.platforms.insert(tag, platforms);
         };
         let barred = selection.best_barred();
         let again =
@@ -255,16 +248,6 @@ impl Policies {
         }
     }
 
-    /// Asks the registry for a tag's platforms, as `os/architecture[/variant]`.
-    async fn platforms(&self, repository: &ImageRepository, tag: &str) -> Result<Vec<String>, Error> {
-        let name = repository::name(repository).map_err(oci::Error::from)?;
-        let opened = self.registries.open(repository, &name).await?;
-        let limit = repository.spec.timeout();
-        let platforms = tokio::time::timeout(limit, opened.repository.platforms(tag)).await;
-        let platforms = platforms.map_err(|_| Error::Timeout(api::Duration(limit)))??;
-        Ok(platforms.iter().map(ToString::to_string).collect())
-    }
-
     /// The digest of the chosen tag, empty if it is not to be reflected.
     async fn digest(
         &self,
@@ -285,7 +268,7 @@ impl Policies {
     }
 
     /// Asks the registry for a tag's digest.
-    async fn look_up(&self, repository: &ImageRepository, tag: &str) -> Result<String, Error> {
+    pub(super) async fn look_up(&self, repository: &ImageRepository, tag: &str) -> Result<String, Error> {
         // Differs: `insecure` holds for digests too.
         let name = repository::name(repository).map_err(oci::Error::from)?;
         let opened = self.registries.open(repository, &name).await?;

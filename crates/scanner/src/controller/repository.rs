@@ -57,12 +57,13 @@ impl Reconciler for Repositories {
             Failure::new("AuthenticationFailed", format!("failed to configure authentication options: {error}"))
         })?;
         match self.decide(&object, &name).await? {
-            Decision::Wait(left) => Ok(rested(&object, left)),
+            Decision::Wait(left) => Ok(self.spread(rested(&object, left))),
             Decision::Scan(reason) => {
                 tracing::debug!(%reason, "scan is due");
                 let left = limit.saturating_sub(begun.elapsed());
                 let scan = tokio::time::timeout(left, self.scan(&object, &opened, reason)).await;
-                scan.unwrap_or_else(|_| Err(late())).map_err(|error| unreadable(&error))
+                let scanned = scan.unwrap_or_else(|_| Err(late())).map_err(|error| unreadable(&error))?;
+                Ok(self.spread(scanned))
             }
         }
     }
@@ -88,6 +89,12 @@ pub(super) fn name(object: &ImageRepository) -> Result<Name, oci::NameError> {
 }
 
 impl Repositories {
+    /// The next scan somewhat later.
+    fn spread(&self, done: Done) -> Done {
+        let percentage = self.options.interval_jitter_percentage;
+        Done { requeue: done.requeue.map(|wait| schedule::spread(wait, percentage, clock::random())), ..done }
+    }
+
     async fn decide(&self, object: &ImageRepository, name: &Name) -> Result<Decision, Failure> {
         let status = object.status.clone().unwrap_or_default();
         let facts = Facts {

@@ -89,6 +89,24 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// Pushes an image that says when it was built.
+    async fn push_built(&self, tag: &str, created: &str) {
+        let way = Http::new("test").streaming(Endpoint::default());
+        let client = oci::Client::new(oci::Transport::over(way, HttpError::is_transient, clock::sleep));
+        let repository = client.repository(&Name::parse(&self.image()).expect("a name"), None);
+        let mut image = pack(&[Vec::new()], Process::default()).expect("packed");
+        let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).expect("JSON");
+        let (mut config, mut manifest) = (read(&image.config), read(&image.manifest));
+        config["created"] = created.into();
+        image.config = config.to_string().into();
+        manifest["config"]["digest"] = oci::Digest::of(&image.config).as_str().into();
+        manifest["config"]["size"] = image.config.len().into();
+        image.manifest = manifest.to_string().into();
+        repository.push_image(tag, &image).await.expect("pushed");
+    }
+}
+
 impl Drop for Registry {
     fn drop(&mut self) {
         let _ = self.process.kill();
@@ -386,6 +404,26 @@ async fn the_policys_own_rules_bar_tags_and_the_next_best_is_taken() {
     }
     annotate(json!({"slipway.dev/minimum-age": "1ms"})).await;
     world.until::<ImagePolicy>("apps/app", chosen("1.3.0")).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_image_that_was_built_last_is_chosen_where_that_is_asked_for() {
+    let registry = Registry::start("");
+    registry.push_built("1.0.0", "2026-03-01T00:00:00Z").await;
+    registry.push_built("1.1.0", "2026-01-01T00:00:00Z").await;
+    let world = World::new().await;
+    world.repository(&registry.image(), json!({})).await;
+    world.policy("apps/app", "1.x").await;
+    let chosen = |tag: &'static str| move |policy: &Value| policy["status"]["latestRef"]["tag"] == tag;
+    world.until::<ImagePolicy>("apps/app", chosen("1.1.0")).await;
+    let id = object::named::<ImagePolicy>("apps", "app");
+    let newest = json!({"metadata": {"annotations": {"slipway.dev/created": "newest"}}});
+    world.store.patch(&id, "test", &newest).await.expect("patched");
+    world.until::<ImagePolicy>("apps/app", chosen("1.0.0")).await;
+    registry.push_built("1.0.1", "2026-04-01T00:00:00Z").await;
+    world.request_scan("now").await;
+    world.until::<ImagePolicy>("apps/app", chosen("1.0.1")).await;
     world.finish().await;
 }
 

@@ -51,8 +51,7 @@ fn amazons_password_is_in_the_answer() {
 
 #[test]
 fn azure_exchanges_its_token_at_the_registry() {
-    let request =
-        azure::exchange(oci::name::Scheme::Https, "team.azurecr.io", "t").expect("a request");
+    let request = azure::exchange(oci::name::Scheme::Https, "team.azurecr.io", "t").expect("a request");
     assert_eq!(request.uri(), "https://team.azurecr.io/oauth2/exchange");
     assert_eq!(request.body(), "grant_type=access_token&service=team.azurecr.io&access_token=t");
     let login = azure::login(&json!({"refresh_token": "r"})).expect("a login");
