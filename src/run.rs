@@ -1,8 +1,9 @@
 //! `slipway run`: opens the store, starts the controllers, waits for the end.
 
 mod lead;
+mod log;
 
-use std::{fs, sync::atomic::Ordering, time::Duration};
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, bail};
 use canary::metrics::{GatewayMetrics, Observer};
@@ -13,9 +14,9 @@ use tokio::task::JoinSet;
 
 use self::lead::{Guarded, Lead};
 use crate::{
-    args::run::{LogEncoding, Stage},
+    args::run::Stage,
     config::{Config, Place, cluster},
-    serve::{self, Server},
+    serve::{self, Begun, Server},
 };
 
 /// How long what is under way may take after a signal to end.
@@ -23,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(9);
 
 /// Runs until a signal to end, or until something that must run has ended.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    start_log(&config)?;
+    log::start(&config.log_level, config.log_encoding)?;
     fs::create_dir_all(&config.storage)
         .with_context(|| format!("cannot make the storage folder {}", config.storage.display()))?;
     let http = Http::new(concat!("slipway/", env!("CARGO_PKG_VERSION")));
@@ -32,16 +33,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let context = Context { events: Events::new(store.clone(), instance), store, http, metrics: Metrics::default() };
     let server = Server::bind(config.listen, context.metrics.clone()).await?;
     tracing::info!(listen = %server.address()?, "slipway starts");
-    let ready = server.ready();
+    let starting = server.starting();
 
     let shutdown = Shutdown::new();
     let mut tasks = JoinSet::new();
     for controller in controllers(&config, &context, &lead, &shutdown)? {
-        tasks.spawn(controller);
+        tasks.spawn(announced(controller, starting.one()));
     }
     let serving = tokio::spawn(server.run(shutdown.clone()));
     let followers = follow(&context.store);
-    ready.store(true, Ordering::SeqCst);
+    starting.all_known();
 
     let ended = wait(&mut tasks).await;
     if ended.as_ref().is_err_and(|error| error.is::<Lost>()) {
@@ -191,15 +192,16 @@ fn canary_options(config: &Config) -> canary::controller::Options {
     }
 }
 
-fn start_log(config: &Config) -> anyhow::Result<()> {
-    // kube-runtime opens a span of its own around ours, and kube-client calls every refusal an error; neither is for users.
-    let filter = format!("{},kube_runtime=warn,kube_client=off", config.log_level);
-    let filter =
-        tracing_subscriber::EnvFilter::try_new(filter).with_context(|| format!("--log-level {}", config.log_level))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match config.log_encoding {
-        LogEncoding::Console => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
-        LogEncoding::Json => builder.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
+/// The controller, and a word when it has begun: the caches that it needs are known from then on.
+async fn announced(controller: Guarded, begun: Begun) -> Result<(), Lost> {
+    let mut controller = controller;
+    let mut begun = Some(begun);
+    std::future::poll_fn(|context| {
+        let outcome = controller.poll_unpin(context);
+        if let Some(begun) = begun.take() {
+            begun.say();
+        }
+        outcome
+    })
+    .await
 }

@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -24,7 +24,39 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 #[derive(Clone)]
 struct Pages {
     metrics: Metrics,
-    ready: Arc<AtomicBool>,
+    starting: Starting,
+}
+
+/// Counts what has not begun yet; the count itself begins with one for who starts it all. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Starting(Arc<AtomicUsize>);
+
+/// One controller that was started and is to say when it has begun.
+#[derive(Debug)]
+pub struct Begun(Arc<AtomicUsize>);
+
+impl Starting {
+    /// One more controller is started.
+    pub fn one(&self) -> Begun {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Begun(Arc::clone(&self.0))
+    }
+
+    /// All controllers are started.
+    pub fn all_known(&self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
+    }
+}
+
+impl Begun {
+    /// It has begun.
+    pub fn say(self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// The server, bound and not yet answering.
@@ -38,7 +70,7 @@ impl Server {
     pub async fn bind(address: SocketAddr, metrics: Metrics) -> anyhow::Result<Self> {
         let listener = tokio::net::TcpListener::bind(address);
         let listener = listener.await.with_context(|| format!("cannot listen on {address}"))?;
-        Ok(Self { listener, pages: Pages { metrics, ready: Arc::default() } })
+        Ok(Self { listener, pages: Pages { metrics, starting: Starting(Arc::new(AtomicUsize::new(1))) } })
     }
 
     /// Where it listens.
@@ -46,9 +78,9 @@ impl Server {
         Ok(self.listener.local_addr()?)
     }
 
-    /// Set when the controllers work: `/readyz` answers 200 from then on.
-    pub fn ready(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.pages.ready)
+    /// What has to begin before `/readyz` answers 200; the caches must be filled then too.
+    pub fn starting(&self) -> Starting {
+        self.pages.starting.clone()
     }
 
     /// Answers until told to stop.
@@ -64,9 +96,10 @@ impl Server {
 }
 
 async fn ready(State(pages): State<Pages>) -> impl IntoResponse {
-    match pages.ready.load(Ordering::SeqCst) {
-        true => (StatusCode::OK, "ok\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "the controllers are starting\n"),
+    match (pages.starting.is_over(), pages.metrics.caches().are_filled()) {
+        (true, true) => (StatusCode::OK, "ok\n"),
+        (true, false) => (StatusCode::SERVICE_UNAVAILABLE, "the objects are being listed\n"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "the controllers are starting\n"),
     }
 }
 

@@ -201,3 +201,53 @@ fn the_pod_passes_the_restricted_standard() {
     assert_eq!(container["capabilities"]["drop"], json!(["ALL"]));
     assert!(pod["volumes"].as_array().expect("volumes").iter().all(|volume| volume.get("emptyDir").is_some()));
 }
+
+#[test]
+fn what_the_schema_refuses_is_found_before_a_server_sees_it() {
+    let canary = |analysis: &str| {
+        format!(
+            "apiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {{name: a}}\nspec:\n  targetRef: {{apiVersion: apps/v1, kind: Deployment, name: a}}\n  \
+             service: {{port: 80}}\n  analysis: {analysis}\n"
+        )
+    };
+    for (analysis, code, found) in [
+        ("{interval: 1m, threshold: 5, stepWeight: 10}", 0, ""),
+        ("{interval: 1h, threshold: 5, stepWeight: 10}", 1, "does not match ^[0-9]+(m|s)"),
+        ("{interval: 1m, threshold: 5, stepWeight: 10, iterations: 2}", 1, "exactly one of"),
+        ("{interval: 1m, threshold: 5, iterations: 2, match: [{uri: {exact: /}}]}", 0, "the API server drops it"),
+    ] {
+        let run = crate::support::slipway_with(&["check", "-", "-o", "json"], &canary(analysis));
+        assert_eq!(run.code, code, "{analysis}: {}", run.stdout);
+        assert!(run.stdout.contains(found), "{analysis}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn a_cluster_that_cannot_be_reached_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("kubeconfig");
+    let text = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n\
+                clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]\nusers: [{name: a, user: {}}]\n";
+    fs::write(&file, text).expect("the file is written");
+    let file = file.display().to_string();
+    for verb in [
+        ["check", "--pre"].as_slice(),
+        &["check", "--takeover"],
+        &["install"],
+        &["uninstall", "--yes"],
+        &["get", "canary"],
+    ] {
+        let run = slipway(&[verb, &["--kubeconfig", &file]].concat());
+        assert_eq!(run.code, 3, "{verb:?}: {}", run.stderr);
+    }
+    let run = slipway(&["check", "--pre", "--kubeconfig", "/no/such/file"]);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+}
+
+#[test]
+fn shells_can_complete_verbs() {
+    for shell in ["bash", "zsh", "fish"] {
+        let run = slipway(&["completion", shell]);
+        assert!(run.code == 0 && run.stdout.contains("reconcile") && run.stdout.contains("takeover"), "{shell}");
+    }
+}

@@ -5,6 +5,7 @@ mod ask;
 mod cases;
 mod cli;
 mod cluster;
+mod dashboard;
 #[allow(dead_code, reason = "the demo's world is shared with the binary, which also prints")]
 #[path = "../src/demo.rs"]
 mod demo;

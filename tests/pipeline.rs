@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use crate::{
+    dashboard,
     demo::{
         ci::{Clone, Program, Release},
         parts,
@@ -105,6 +106,7 @@ async fn a_good_image_is_promoted_and_a_bad_one_rolled_back_under_traffic() {
     }
     assert!(alerts.iter().any(|alert| alert["involvedObject"]["kind"] == "Canary"), "{alerts:#?}");
     assert_eq!(bumps(&world).await.len(), 2);
+    dashboard::every_query_answers(world.metrics_server).await;
 }
 
 /// A chat in Slack's form that is told of Canaries.

@@ -4,14 +4,32 @@ use std::path::PathBuf;
 
 use canary::metrics::GatewayMetrics;
 
-use super::Output;
+use super::{Output, look::Access};
+use crate::deploy::NAMESPACE;
 
-/// `slipway check FILES…`
+/// `slipway check FILES…`; without files the cluster is looked at.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  slipway check clusters/            what Flux or Flagger would refuse or ignore in these manifests
+  slipway check --pre                can this cluster hold slipway
+  slipway check                      is the slipway in this cluster well
+  slipway check --takeover           what would change in place of Flux's controllers and Flagger")]
 pub struct Check {
     /// Files of manifests, folders with `*.yaml` and `*.yml`, or `-` for standard input.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(value_name = "FILE", conflicts_with_all = ["pre", "takeover"])]
     pub files: Vec<String>,
+    /// Whether slipway could be installed into the cluster.
+    #[arg(long)]
+    pub pre: bool,
+    /// What would change if slipway took the place of Flux's controllers and Flagger.
+    #[arg(long, conflicts_with = "pre")]
+    pub takeover: bool,
+    /// Which cluster.
+    #[command(flatten)]
+    pub access: Access,
+    /// Namespace that slipway runs in.
+    #[arg(short, long, default_value = NAMESPACE)]
+    pub namespace: String,
     /// Tags that the policies are tried on: one per line, or a JSON list.
     #[arg(long, value_name = "FILE", conflicts_with = "state")]
     pub tags: Option<String>,

@@ -2,10 +2,12 @@
 //!
 //! What is looked for is a table of checks; each takes an object and what stands around it, and returns complaints.
 
+mod cluster;
 mod fields;
 mod image;
 mod metrics;
 mod notification;
+mod schema;
 
 use std::path::{Path, PathBuf};
 
@@ -119,6 +121,9 @@ struct Manifests {
 
 /// Runs the verb. An error in a manifest is the negative answer; warnings alone are none.
 pub fn run(args: &Arguments) -> anyhow::Result<Exit> {
+    if args.files.is_empty() {
+        return cluster::run(args);
+    }
     let mut findings = Vec::new();
     let files = read(&args.files, &mut findings)?;
     let all: Vec<_> = files.iter().flat_map(|file| &file.documents).map(|document| document.object.clone()).collect();
@@ -167,9 +172,10 @@ fn complaints(subject: &Subject<'_>) -> Vec<Complaint> {
     for check in CHECKS.iter().filter(|check| check.kind == subject.id.kind) {
         found.extend((check.look)(subject));
         if found.iter().any(|complaint| complaint.severity == Severity::Error) {
-            break;
+            return found;
         }
     }
+    found.extend(schema::check(subject, &found));
     found
 }
 

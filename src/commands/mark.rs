@@ -123,6 +123,16 @@ pub fn bad() -> String {
     mark("✗", "!", Paint::Red, OUT.load(Ordering::Relaxed))
 }
 
+/// Before what is looked at next, on standard output.
+pub fn look() -> String {
+    mark("►", ">", Paint::Blue, OUT.load(Ordering::Relaxed))
+}
+
+/// Before what somebody should know, on standard output.
+pub fn note() -> String {
+    mark("◎", "?", Paint::Yellow, OUT.load(Ordering::Relaxed))
+}
+
 /// Before a step, on standard error.
 pub fn step() -> String {
     mark("►", ">", Paint::Blue, ERR.load(Ordering::Relaxed))

@@ -13,9 +13,12 @@ mod schema;
 mod source;
 #[cfg(test)]
 mod tests;
+mod validate;
 
 use kube::{CustomResourceExt, Resource};
 use serde_json::{Value, json};
+
+pub use validate::{Problem, problems};
 
 use schema::Schema;
 

@@ -33,7 +33,10 @@ pub use outcome::{Announce, Done, Failure, Retry};
 pub use queue::fingerprint;
 pub(crate) use status::invalid_status;
 
-use crate::{Context, Error, Object, backoff, clock, object, telemetry::ObjectLabels};
+use crate::{
+    Context, Error, Object, backoff, clock, object,
+    telemetry::{Ending, ObjectLabels},
+};
 
 /// Told when the process ends: no new run begins, those under way are finished.
 pub type Shutdown = tokio_util::sync::CancellationToken;
@@ -97,6 +100,7 @@ impl<R: Reconciler> Controller<R> {
     pub fn new(context: Context, reconciler: R) -> Self {
         let reconciler = Arc::new(reconciler);
         let queue = queue::Queue::new(&context.store, reconciler.clone());
+        context.metrics.caches().expect_one();
         Self { context, reconciler, queue, concurrency: 4 }
     }
 
@@ -137,7 +141,13 @@ impl<R: Reconciler> Controller<R> {
         let runner =
             Arc::new(Runner { context: self.context, reconciler: self.reconciler, failures: Mutex::default() });
         let config = Config::default().concurrency(self.concurrency);
-        applier(
+        let (cache, caches) = (reader.clone(), runner.context.metrics.caches().clone());
+        let filled = async move {
+            if cache.wait_until_ready().await.is_ok() {
+                caches.one_is_filled();
+            }
+        };
+        let running = applier(
             |object: Arc<R::Kind>, runner: Arc<Runner<R>>| {
                 Box::pin(async move { Ok::<_, Infallible>(runner.run(object).await) })
             },
@@ -151,8 +161,8 @@ impl<R: Reconciler> Controller<R> {
             if let Err(error) = outcome {
                 tracing::debug!(%error, "object left the queue");
             }
-        })
-        .await;
+        });
+        futures::join!(running, filled);
     }
 }
 
@@ -172,26 +182,36 @@ impl<R: Reconciler> Runner<R> {
         let action = async {
             match self.context.store.find(&id).await? {
                 Some(value) => self.step(value).await,
-                None => Ok(Action::await_change()),
+                None => Ok(None),
             }
         }
         .instrument(span.clone())
         .await;
-        self.context.metrics.observe_reconcile(labels, start.elapsed().as_secs_f64());
-        action.unwrap_or_else(|error| {
-            span.in_scope(|| tracing::warn!(%error, "outcome could not be kept; the run is repeated"));
-            Action::requeue(self.failed(&queued))
-        })
+        self.context.metrics.observe_reconcile(&labels, start.elapsed().as_secs_f64());
+        match action {
+            Ok(Some(action)) => action,
+            Ok(None) => {
+                self.context.metrics.forget(&labels);
+                Action::await_change()
+            }
+            Err(error) => {
+                self.context.metrics.count(&labels.kind, Ending::Error);
+                span.in_scope(|| tracing::warn!(%error, "outcome could not be kept; the run is repeated"));
+                Action::requeue(self.failed(&queued))
+            }
+        }
     }
 
-    async fn step(&self, value: Value) -> Result<Action, Error> {
+    /// One run; no action follows when the object is gone.
+    async fn step(&self, value: Value) -> Result<Option<Action>, Error> {
         let object: Arc<R::Kind> = Arc::new(object::from_value(&value)?);
         if object.meta().deletion_timestamp.is_some() {
             return self.delete(object).await;
         }
         if self.reconciler.suspended(&object) {
+            self.note(&value);
             tracing::debug!("object is suspended");
-            return Ok(Action::await_change());
+            return Ok(Some(Action::await_change()));
         }
         let before = if R::STYLE == Style::Flux { self.begin(&*object, value).await? } else { value };
         let object: Arc<R::Kind> = Arc::new(object::from_value(&before)?);
@@ -200,7 +220,14 @@ impl<R: Reconciler> Runner<R> {
             Err(Failure::new("Failed", "the run broke off: this is a defect of slipway; the log tells where"))
         });
         self.keep(&object, &before, &outcome).await?;
-        Ok(self.next(&object, &outcome))
+        Ok(Some(self.next(&object, &outcome)))
+    }
+
+    /// Takes note of an object for the scraper. Kinds that write their own status bring their own numbers.
+    fn note(&self, object: &Value) {
+        if R::STYLE == Style::Flux {
+            self.context.metrics.note(object);
+        }
     }
 
     /// Puts the finalizer on, and says that work begins where the last outcome does not hold any more.
@@ -220,13 +247,13 @@ impl<R: Reconciler> Runner<R> {
         Ok(value)
     }
 
-    async fn delete(&self, object: Arc<R::Kind>) -> Result<Action, Error> {
+    async fn delete(&self, object: Arc<R::Kind>) -> Result<Option<Action>, Error> {
         if R::STYLE == Style::Flux && !object.finalizers().iter().any(|finalizer| finalizer == FLUX_FINALIZER) {
-            return Ok(Action::await_change());
+            return Ok(None);
         }
         if let Err(failure) = self.reconciler.finalize(object.clone()).await {
             tracing::warn!(reason = failure.reason, outcome = failure.message, "object cannot be finalized yet");
-            return Ok(self.next(&object, &Err(failure)));
+            return Ok(Some(self.next(&object, &Err(failure))));
         }
         if R::STYLE == Style::Flux {
             let left: Vec<_> = object.finalizers().iter().filter(|finalizer| *finalizer != FLUX_FINALIZER).collect();
@@ -237,7 +264,7 @@ impl<R: Reconciler> Runner<R> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Action::await_change())
+        Ok(None)
     }
 
     /// Writes the outcome, then tells it.
@@ -249,7 +276,7 @@ impl<R: Reconciler> Runner<R> {
         };
         if let Some(status) = written {
             match self.context.store.write_status(&id, R::CONTROLLER, &status).await {
-                Ok(_) => {}
+                Ok(stored) => self.note(&stored),
                 // Deleted meanwhile: nobody is left to tell.
                 Err(Error::NotFound(_)) => return Ok(()),
                 Err(error) => return Err(error),
@@ -258,6 +285,7 @@ impl<R: Reconciler> Runner<R> {
         for notice in status::notices(before, outcome, R::STYLE, R::ANNOUNCE) {
             self.context.events.publish(before, R::CONTROLLER, &notice).await?;
         }
+        self.context.metrics.count(&id.kind, outcome::ending(outcome));
         match outcome {
             Ok(done) => tracing::debug!(outcome = done.message, "run ended well"),
             Err(failure) => tracing::warn!(reason = failure.reason, outcome = failure.message, "run failed"),

@@ -1,17 +1,25 @@
 //! The numbers a scraper reads: one registry, filled by the loop and by the stages.
 
+mod caches;
+mod objects;
+mod process;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{family::Family, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
+use serde_json::Value;
 
+pub use caches::Caches;
 pub use prometheus_client;
 
+use objects::Objects;
+
 /// Labels of an object's series.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub struct ObjectLabels {
     /// Kind.
     pub kind: String,
@@ -19,6 +27,39 @@ pub struct ObjectLabels {
     pub name: String,
     /// Namespace.
     pub namespace: String,
+}
+
+/// How a run ended, in the words of controller-runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Well, with nothing more to do.
+    Success,
+    /// Well, with a time for the next run.
+    RequeueAfter,
+    /// Not well.
+    Error,
+}
+
+impl Ending {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::RequeueAfter => "requeue_after",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Labels of a controller's series: its kind in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ControllerLabels {
+    controller: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndingLabels {
+    controller: String,
+    result: &'static str,
 }
 
 type Durations = Family<ObjectLabels, Histogram, fn() -> Histogram>;
@@ -30,6 +71,11 @@ pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
     pages: Arc<Mutex<Vec<Page>>>,
     reconcile: Durations,
+    runs: Family<EndingLabels, Counter>,
+    errors: Family<ControllerLabels, Counter>,
+    times: Family<ControllerLabels, Histogram, fn() -> Histogram>,
+    objects: Objects,
+    caches: Caches,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -47,8 +93,36 @@ impl Default for Metrics {
             "The duration in seconds of a GitOps Toolkit resource reconciliation",
             reconcile.clone(),
         );
-        Self { registry: Arc::new(Mutex::new(registry)), pages: Arc::default(), reconcile }
+        let runs = Family::default();
+        let help = "Total number of reconciliations per controller";
+        registry.register("controller_runtime_reconcile", help, Family::clone(&runs));
+        let errors = Family::default();
+        let help = "Total number of reconciliation errors per controller";
+        registry.register("controller_runtime_reconcile_errors", help, Family::clone(&errors));
+        let times = Family::new_with_constructor(controller_histogram as fn() -> Histogram);
+        let help = "Length of time per reconciliation per controller";
+        registry.register("controller_runtime_reconcile_time_seconds", help, times.clone());
+        let registry = Arc::new(Mutex::new(registry));
+        let (objects, caches) = (Objects::default(), Caches::default());
+        let pages: [Page; 2] = [
+            Arc::new({
+                let objects = objects.clone();
+                move || objects.text()
+            }),
+            Arc::new(process::text),
+        ];
+        Self { registry, pages: Arc::new(Mutex::new(pages.into())), reconcile, runs, errors, times, objects, caches }
     }
+}
+
+/// Buckets of controller-runtime's own histogram, the coarser half of them.
+fn controller_histogram() -> Histogram {
+    Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
+}
+
+/// A label's value as the text format writes it.
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }
 
 /// Ten exponential buckets from 10 ms to 1800 s. Source: reference image-automation.md section 3.1.
@@ -69,13 +143,34 @@ impl Metrics {
     }
 
     /// Notes how long a reconcile took.
-    pub fn observe_reconcile(&self, labels: ObjectLabels, seconds: f64) {
-        self.reconcile.get_or_create(&labels).observe(seconds);
+    pub fn observe_reconcile(&self, labels: &ObjectLabels, seconds: f64) {
+        self.reconcile.get_or_create(labels).observe(seconds);
+        self.times.get_or_create(&ControllerLabels { controller: labels.kind.to_lowercase() }).observe(seconds);
+    }
+
+    /// Counts a run of an object of this kind.
+    pub fn count(&self, kind: &str, ending: Ending) {
+        let controller = kind.to_lowercase();
+        if ending == Ending::Error {
+            self.errors.get_or_create(&ControllerLabels { controller: controller.clone() }).inc();
+        }
+        self.runs.get_or_create(&EndingLabels { controller, result: ending.as_str() }).inc();
+    }
+
+    /// Takes note of an object as it is now: its condition, whether it is suspended, its revision.
+    pub fn note(&self, object: &Value) {
+        self.objects.note(object);
     }
 
     /// Forgets the series of an object that is gone.
     pub fn forget(&self, labels: &ObjectLabels) {
         self.reconcile.remove(labels);
+        self.objects.forget(labels);
+    }
+
+    /// The caches of this process.
+    pub fn caches(&self) -> &Caches {
+        &self.caches
     }
 
     /// All metrics in the OpenMetrics text format.
@@ -104,12 +199,20 @@ mod tests {
         let metrics = Metrics::default();
         let labels =
             ObjectLabels { kind: "Kustomization".into(), name: "apps".into(), namespace: "flux-system".into() };
-        metrics.observe_reconcile(labels.clone(), 0.5);
+        metrics.observe_reconcile(&labels, 0.5);
+        metrics.count("Kustomization", Ending::Error);
         let text = metrics.text();
         let count =
             "gotk_reconcile_duration_seconds_count{kind=\"Kustomization\",name=\"apps\",namespace=\"flux-system\"} 1";
         assert!(text.contains(count), "{text}");
         assert!(text.contains("le=\"0.01\"") && text.ends_with("# EOF\n"), "{text}");
+        for line in [
+            "controller_runtime_reconcile_total{controller=\"kustomization\",result=\"error\"} 1",
+            "controller_runtime_reconcile_errors_total{controller=\"kustomization\"} 1",
+            "controller_runtime_reconcile_time_seconds_count{controller=\"kustomization\"} 1",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
         metrics.forget(&labels);
         assert!(!metrics.text().contains("apps"));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{Error, Notice};
+use crate::{Error, Notice, telemetry::Ending};
 
 /// When a success becomes an event. Source: reference image-automation.md section 2.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,5 +123,14 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::new("Failed", error.to_string())
+    }
+}
+
+/// What the scraper is told of a run.
+pub(super) const fn ending(outcome: &Result<Done, Failure>) -> Ending {
+    match outcome {
+        Ok(Done { requeue: Some(_), .. }) => Ending::RequeueAfter,
+        Ok(_) => Ending::Success,
+        Err(_) => Ending::Error,
     }
 }

@@ -1,0 +1,150 @@
+//! What is known of every object, as Flux's dashboards ask for it. Kept small and written out when a scraper comes.
+//! Source: reference delivery.md section 6, image-automation.md section 3.1.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use api::meta::ObjectReference;
+use serde_json::Value;
+
+use super::{ObjectLabels, escaped};
+
+/// The statuses of a condition; `Deleted` is Flux's for an object that is gone.
+const STATUSES: [&str; 4] = ["True", "False", "Unknown", "Deleted"];
+
+/// The objects of a process. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Objects(Arc<Mutex<BTreeMap<ObjectLabels, Known>>>);
+
+/// What is told of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    api_version: String,
+    /// Type of the condition that says how it is, and its status.
+    condition: Option<(&'static str, String)>,
+    revision: Option<String>,
+    is_suspended: bool,
+}
+
+impl Objects {
+    /// Takes note of an object as it is now.
+    pub(super) fn note(&self, object: &Value) {
+        let Some(id) = ObjectReference::of(object) else { return };
+        let labels = ObjectLabels { kind: id.kind, name: id.name, namespace: id.namespace };
+        let known = Known {
+            api_version: id.api_version,
+            condition: ["Ready", "Promoted"].into_iter().find_map(|kind| condition(object, kind)),
+            revision: ["/status/artifact/revision", "/status/lastAppliedRevision", "/status/latestRef/tag"]
+                .into_iter()
+                .find_map(|pointer| object.pointer(pointer)?.as_str().map(str::to_owned)),
+            is_suspended: object.pointer("/spec/suspend").and_then(Value::as_bool).unwrap_or(false),
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(labels, known);
+    }
+
+    /// Forgets an object that is gone.
+    pub(super) fn forget(&self, labels: &ObjectLabels) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(labels);
+    }
+
+    /// The page in the Prometheus text format, without the end mark.
+    pub(super) fn text(&self) -> String {
+        let objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        family(
+            &mut text,
+            "gotk_reconcile_condition",
+            "The current condition status of a GitOps Toolkit resource reconciliation.",
+        );
+        for (labels, known) in objects.iter() {
+            let Some((kind, status)) = &known.condition else { continue };
+            for one in STATUSES {
+                let value = u8::from(one == status);
+                let _ = writeln!(
+                    text,
+                    "gotk_reconcile_condition{{{},type=\"{kind}\",status=\"{one}\"}} {value}",
+                    written(labels)
+                );
+            }
+        }
+        family(&mut text, "gotk_suspend_status", "The current suspend status of a GitOps Toolkit resource.");
+        for (labels, known) in objects.iter() {
+            let _ = writeln!(text, "gotk_suspend_status{{{}}} {}", written(labels), u8::from(known.is_suspended));
+        }
+        family(&mut text, "gotk_resource_info", "The current state of a GitOps Toolkit resource.");
+        for (labels, known) in objects.iter() {
+            let _ = writeln!(text, "gotk_resource_info{{{}}} 1", info(labels, known));
+        }
+        text
+    }
+}
+
+fn family(text: &mut String, name: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+}
+
+fn condition(object: &Value, kind: &'static str) -> Option<(&'static str, String)> {
+    let all = object.pointer("/status/conditions")?.as_array()?;
+    let found = all.iter().find(|condition| condition["type"] == kind)?;
+    Some((kind, found["status"].as_str()?.to_owned()))
+}
+
+fn written(labels: &ObjectLabels) -> String {
+    let ObjectLabels { kind, name, namespace } = labels;
+    format!("kind=\"{}\",name=\"{}\",namespace=\"{}\"", escaped(kind), escaped(name), escaped(namespace))
+}
+
+/// The labels that Flux has kube-state-metrics write.
+fn info(labels: &ObjectLabels, known: &Known) -> String {
+    let (group, version) = known.api_version.split_once('/').unwrap_or(("", &known.api_version));
+    let ready = known.condition.as_ref().map_or("Unknown", |(_, status)| status);
+    let pairs = [
+        ("customresource_group", group),
+        ("customresource_version", version),
+        ("customresource_kind", labels.kind.as_str()),
+        ("exported_namespace", labels.namespace.as_str()),
+        ("name", labels.name.as_str()),
+        ("ready", ready),
+        ("suspended", if known.is_suspended { "true" } else { "false" }),
+        ("revision", known.revision.as_deref().unwrap_or_default()),
+    ];
+    pairs.map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_is_told_until_it_is_gone() {
+        let objects = Objects::default();
+        let object = json!({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": {"name": "apps", "namespace": "flux-system"}, "spec": {"suspend": true},
+            "status": {"conditions": [{"type": "Ready", "status": "False"}], "lastAppliedRevision": "main@sha1:abc"}});
+        objects.note(&object);
+        let text = objects.text();
+        let labels = r#"kind="Kustomization",name="apps",namespace="flux-system""#;
+        assert!(
+            text.contains(&format!("gotk_reconcile_condition{{{labels},type=\"Ready\",status=\"False\"}} 1")),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("gotk_reconcile_condition{{{labels},type=\"Ready\",status=\"True\"}} 0")),
+            "{text}"
+        );
+        assert!(text.contains(&format!("gotk_suspend_status{{{labels}}} 1")), "{text}");
+        let info = r#"customresource_kind="Kustomization",exported_namespace="flux-system",name="apps",ready="False",suspended="true",revision="main@sha1:abc"} 1"#;
+        assert!(text.contains(info), "{text}");
+        objects.forget(&ObjectLabels {
+            kind: "Kustomization".into(),
+            name: "apps".into(),
+            namespace: "flux-system".into(),
+        });
+        assert!(!objects.text().contains("apps"));
+    }
+}

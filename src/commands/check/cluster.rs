@@ -1,0 +1,188 @@
+//! `slipway check` without files: whether a cluster can hold slipway, and whether the one it holds is well.
+
+mod takeover;
+
+use std::cmp::Ordering;
+
+use api::{crd, meta::ObjectReference};
+use reconcile::{Error, Store};
+use serde_json::Value;
+
+use crate::{
+    args::{check::Check, look::Access},
+    commands::{Exit, mark, print, system},
+    deploy::NAME,
+};
+
+/// Oldest Kubernetes that has what we use: server-side apply of definitions with CEL rules.
+const OLDEST: &str = "1.26.0-0";
+
+/// One line of the answer.
+enum Line {
+    /// What is looked at next.
+    Step(String),
+    /// It is well.
+    Good(String),
+    /// Nothing is wrong, but somebody should know.
+    Note(String),
+    /// It is not well.
+    Bad(String),
+}
+
+/// Runs the verb.
+pub fn run(args: &Check) -> anyhow::Result<Exit> {
+    match (args.pre, args.takeover) {
+        (true, _) => prerequisites(&args.access),
+        (_, true) => takeover::run(&args.access),
+        _ => installation(&args.access, &args.namespace),
+    }
+}
+
+fn prerequisites(access: &Access) -> anyhow::Result<Exit> {
+    crate::commands::wait_for(async {
+        let (_store, client, _records) = system::open_cluster(access).await?;
+        let mut lines = vec![Line::Step("checking prerequisites".into()), version(&client).await?];
+        if !is_bad(&lines) {
+            lines.push(Line::Good("prerequisites checks passed".into()));
+        }
+        Ok(tell(&lines))
+    })
+}
+
+fn installation(access: &Access, namespace: &str) -> anyhow::Result<Exit> {
+    crate::commands::wait_for(async {
+        let (store, client, _records) = system::open_cluster(access).await?;
+        let mut lines = vec![Line::Step("checking prerequisites".into()), version(&client).await?];
+        lines.push(Line::Step("checking controllers".into()));
+        lines.extend(controllers(&store, namespace).await?);
+        lines.push(Line::Step("checking crds".into()));
+        lines.extend(definitions(&store).await?);
+        if !is_bad(&lines) {
+            lines.push(Line::Good("all checks passed".into()));
+        }
+        Ok(tell(&lines))
+    })
+}
+
+/// Prints the lines; the answer is no if one of them is bad.
+fn tell(lines: &[Line]) -> Exit {
+    let text: String = lines
+        .iter()
+        .map(|line| match line {
+            Line::Step(text) => format!("{} {text}\n", mark::look()),
+            Line::Good(text) => format!("{} {text}\n", mark::good()),
+            Line::Note(text) => format!("{} {text}\n", mark::note()),
+            Line::Bad(text) => format!("{} {text}\n", mark::bad()),
+        })
+        .collect();
+    print(&text);
+    if is_bad(lines) { Exit::No } else { Exit::Done }
+}
+
+fn is_bad(lines: &[Line]) -> bool {
+    lines.iter().any(|line| matches!(line, Line::Bad(_)))
+}
+
+async fn version(client: &kube::Client) -> anyhow::Result<Line> {
+    let found = client.apiserver_version().await?.git_version;
+    let found = found.trim_start_matches('v');
+    Ok(match is_enough(found) {
+        true => Line::Good(format!("Kubernetes {found} >={OLDEST}")),
+        false => Line::Bad(format!("Kubernetes version v{found} does not match >={OLDEST}")),
+    })
+}
+
+/// Whether a server of this version has what we use.
+fn is_enough(version: &str) -> bool {
+    let numbers = |text: &str| -> Vec<u32> {
+        let core = text.split(['-', '+']).next().unwrap_or_default();
+        core.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+    };
+    numbers(version).cmp(&numbers(OLDEST)) != Ordering::Less
+}
+
+/// Our Deployment, and those of others that would do the same work.
+async fn controllers(store: &Store, namespace: &str) -> anyhow::Result<Vec<Line>> {
+    let deployment = |namespace: &str, name: &str| ObjectReference {
+        api_version: "apps/v1".into(),
+        kind: "Deployment".into(),
+        namespace: namespace.into(),
+        name: name.into(),
+    };
+    let mut lines = Vec::new();
+    match store.find(&deployment(namespace, NAME)).await? {
+        None => lines
+            .push(Line::Bad(format!("{NAME}: no deployment in namespace {namespace:?}; install it: slipway install"))),
+        Some(found) => lines.extend(state(&found)),
+    }
+    let all = store.list_values(&deployment("", ""), None).await?;
+    for other in takeover::controllers(&all) {
+        lines.push(Line::Note(format!(
+            "{} runs in namespace {:?} too: see what would change with slipway check --takeover",
+            other.name, other.namespace
+        )));
+    }
+    Ok(lines)
+}
+
+fn state(deployment: &Value) -> [Line; 2] {
+    let count = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    let image =
+        deployment.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).unwrap_or_default();
+    let (ready, wanted) = (count("/status/availableReplicas"), count("/spec/replicas"));
+    let image = Line::Step(image.to_owned());
+    match ready >= wanted && wanted > 0 {
+        true => [Line::Good(format!("{NAME}: deployment ready")), image],
+        false => [Line::Bad(format!("{NAME}: deployment not ready ({ready} of {wanted} pods available)")), image],
+    }
+}
+
+/// Whether the cluster serves our kinds in the version that we read.
+async fn definitions(store: &Store) -> anyhow::Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for definition in crd::definitions() {
+        let Some(id) = ObjectReference::of(&definition) else { continue };
+        let wanted = definition["spec"]["versions"][0]["name"].as_str().unwrap_or_default();
+        let found = match store.find(&id).await {
+            Err(Error::UnknownKind { .. }) => None,
+            found => found?,
+        };
+        let serves = |found: &Value| {
+            let versions = found["spec"]["versions"].as_array().into_iter().flatten();
+            versions.into_iter().any(|version| version["name"] == wanted && version["served"] == true)
+        };
+        lines.push(match found {
+            None => Line::Bad(format!("{} is missing", id.name)),
+            Some(found) if !serves(&found) => Line::Bad(format!("{} does not serve {wanted}", id.name)),
+            Some(_) => Line::Good(format!("{}/{wanted}", id.name)),
+        });
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_servers_are_told() {
+        for (version, expected) in [
+            ("1.28.0", true),
+            ("1.26.0", true),
+            ("1.24.17", false),
+            ("1.36.3+k3s1", true),
+            ("2.0.0", true),
+            ("1.9.9", false),
+        ] {
+            assert_eq!(is_enough(version), expected, "{version}");
+        }
+    }
+
+    #[test]
+    fn an_unready_deployment_is_named() {
+        let deployment = serde_json::json!({"spec": {"replicas": 2}, "status": {"availableReplicas": 1}});
+        assert!(
+            matches!(&state(&deployment)[0], Line::Bad(text) if text == "slipway: deployment not ready (1 of 2 pods available)")
+        );
+    }
+}
