@@ -137,9 +137,11 @@ fn with(mut object: Value, field: &str, value: Value) -> Value {
 
 fn namespace(name: &str) -> Value {
     let mut namespace = object("v1", "Namespace", name, None);
-    // A namespace that is shared with others must not become stricter for them.
-    let mode = if name == NAMESPACE { "enforce" } else { "warn" };
-    namespace["metadata"]["labels"][format!("pod-security.kubernetes.io/{mode}")] = "restricted".into();
+    match name {
+        NAMESPACE => namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = "restricted".into(),
+        // One that is shared with others must not become stricter for them, nor go when slipway goes.
+        _ => namespace["metadata"]["labels"] = json!({"pod-security.kubernetes.io/warn": "restricted"}),
+    }
     namespace
 }
 

@@ -8,7 +8,7 @@ use std::{fs, time::Duration};
 use anyhow::{Context as _, bail};
 use canary::metrics::{GatewayMetrics, Observer};
 use futures::FutureExt as _;
-use reconcile::{Cluster, Context, Database, Directory, Events, Http, Metrics, Shutdown, Store, leader::Lost};
+use reconcile::{Awaited, Cluster, Context, Database, Directory, Events, Http, Metrics, Shutdown, Store, leader::Lost};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -16,7 +16,7 @@ use self::lead::{Guarded, Lead};
 use crate::{
     args::run::Stage,
     config::{Config, Place, cluster},
-    serve::{self, Begun, Server},
+    serve::{self, Server},
 };
 
 /// How long what is under way may take after a signal to end.
@@ -29,20 +29,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the storage folder {}", config.storage.display()))?;
     let http = Http::new(concat!("slipway/", env!("CARGO_PKG_VERSION")));
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "slipway".into());
-    let (store, lead) = open(&config, &instance).await?;
-    let context = Context { events: Events::new(store.clone(), instance), store, http, metrics: Metrics::default() };
+    let metrics = Metrics::default();
+    let (store, lead) = open(&config, &instance, &metrics).await?;
+    let context = Context { events: Events::new(store.clone(), instance), store, http, metrics };
     let server = Server::bind(config.listen, context.metrics.clone()).await?;
     tracing::info!(listen = %server.address()?, "slipway starts");
-    let starting = server.starting();
 
     let shutdown = Shutdown::new();
     let mut tasks = JoinSet::new();
     for controller in controllers(&config, &context, &lead, &shutdown)? {
-        tasks.spawn(announced(controller, starting.one()));
+        tasks.spawn(announced(controller, context.metrics.readiness().wait_for()));
     }
     let serving = tokio::spawn(server.run(shutdown.clone()));
     let followers = follow(&context.store);
-    starting.all_known();
 
     let ended = wait(&mut tasks).await;
     if ended.as_ref().is_err_and(|error| error.is::<Lost>()) {
@@ -80,7 +79,7 @@ async fn wait(tasks: &mut JoinSet<Result<(), Lost>>) -> anyhow::Result<()> {
     }
 }
 
-async fn open(config: &Config, instance: &str) -> anyhow::Result<(Store, Lead)> {
+async fn open(config: &Config, instance: &str, metrics: &Metrics) -> anyhow::Result<(Store, Lead)> {
     match &config.place {
         Place::Standalone { state, manifests } => {
             let directory = Directory::open(state, manifests.clone()).await?;
@@ -94,7 +93,8 @@ async fn open(config: &Config, instance: &str) -> anyhow::Result<(Store, Lead)> 
                 Some(election) => Lead::elected(client.clone(), election.clone(), scope.selector.clone(), instance),
             };
             let database = Database::open(&config.storage.join("slipway.db"))?;
-            Ok((Store::Cluster(Cluster::new(client, database, scope, settings.rate)), lead))
+            let cluster = Cluster::new(client, database, scope, settings.rate).measured(metrics);
+            Ok((Store::Cluster(cluster), lead))
         }
     }
 }
@@ -192,14 +192,13 @@ fn canary_options(config: &Config) -> canary::controller::Options {
     }
 }
 
-/// The controller, and a word when it has begun: the caches that it needs are known from then on.
-async fn announced(controller: Guarded, begun: Begun) -> Result<(), Lost> {
-    let mut controller = controller;
+/// The controller, and a word once it has begun: from then on it is known which caches it has to fill.
+async fn announced(mut controller: Guarded, begun: Awaited) -> Result<(), Lost> {
     let mut begun = Some(begun);
     std::future::poll_fn(|context| {
         let outcome = controller.poll_unpin(context);
         if let Some(begun) = begun.take() {
-            begun.say();
+            begun.came();
         }
         outcome
     })

@@ -9,6 +9,7 @@ use crate::deploy::{NAMESPACE, Router};
   slipway install                                          into the cluster of the current context
   slipway install --export > slipway.yaml                  print everything, touch nothing
   slipway install --controllers image,canary --routers gatewayapi
+  slipway install -- --concurrent=10 --kube-api-qps=200    with more flags of `slipway run`
   slipway check --takeover && slipway install -n flux-system")]
 pub struct Install {
     /// Print the objects as YAML and touch nothing.
@@ -68,6 +69,9 @@ pub struct Install {
     /// How long to wait.
     #[arg(long, default_value = "5m")]
     pub timeout: api::Duration,
+    /// More flags of `slipway run`, after two dashes.
+    #[arg(last = true, value_name = "FLAG")]
+    pub more: Vec<String>,
 }
 
 /// Take slipway out of a cluster. What it made for users stays.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use clap::ValueEnum as _;
+use anyhow::bail;
+use clap::{Parser as _, ValueEnum as _};
 use reconcile::{Store, clock};
 use serde_json::Value;
 
 use super::{Exit, mark, print, system};
 use crate::{
-    args::install::Install,
+    args::{Arguments, install::Install},
     deploy::{Extra, Installation, Router},
 };
 
@@ -21,6 +22,7 @@ const LOOK: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// Runs the verb.
 pub fn run(args: &Install) -> anyhow::Result<Exit> {
+    understood(&args.more)?;
     let installation = installation(args);
     let definitions = if args.crds { installation.definitions() } else { Vec::new() };
     if args.export {
@@ -90,7 +92,17 @@ fn arguments(args: &Install) -> Vec<String> {
     arguments.extend(given("metrics-server", &args.metrics_server));
     arguments.extend(given("watch-namespace", &args.watch_namespace));
     arguments.extend(args.no_cross_namespace_refs.then(|| "--no-cross-namespace-refs".to_owned()));
+    arguments.extend(args.more.iter().cloned());
     arguments
+}
+
+/// Errs on flags that `slipway run` does not take: the pods would say so too late.
+fn understood(flags: &[String]) -> anyhow::Result<()> {
+    let words = ["slipway", "run"].into_iter().chain(flags.iter().map(String::as_str));
+    match Arguments::try_parse_from(words) {
+        Ok(_) => Ok(()),
+        Err(error) => bail!("after --: {}", error.to_string().trim_start_matches("error: ").trim_end()),
+    }
 }
 
 async fn apply(store: &Store, objects: &[Value]) -> anyhow::Result<()> {

@@ -172,7 +172,12 @@ pub async fn client(kubeconfig: &Path) -> Client {
 
 /// Installs the resource definitions and waits until they are served.
 pub async fn install(client: &Client) {
-    let definitions = manifests::definitions().into_iter().chain(gateway_definitions());
+    let definitions: Vec<Value> = manifests::definitions().into_iter().chain(gateway_definitions()).collect();
+    define(client, &definitions).await;
+}
+
+/// Applies resource definitions and waits until they are served.
+pub async fn define(client: &Client, definitions: &[Value]) {
     let kind = kube::api::ApiResource::erase::<
         k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     >(&());
@@ -181,7 +186,7 @@ pub async fn install(client: &Client) {
     for definition in definitions {
         let name = definition["metadata"]["name"].as_str().expect("a name").to_owned();
         let parameters = PatchParams::apply("kubectl").force();
-        api.patch(&name, &parameters, &Patch::Apply(&definition)).await.expect("a definition is accepted");
+        api.patch(&name, &parameters, &Patch::Apply(definition)).await.expect("a definition is accepted");
         names.push(name);
     }
     for name in names {

@@ -2,27 +2,23 @@
 //!
 //! A stage says what to do with one object ([`Reconciler`]); everything around it happens here, the same for every kind.
 
+mod line;
+mod memory;
 mod outcome;
 mod queue;
 mod status;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::HashMap,
-    convert::Infallible,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use api::meta::FLUX_FINALIZER;
-use futures::{FutureExt as _, StreamExt as _};
+use api::meta::{FLUX_FINALIZER, ObjectReference};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture};
 use kube::{
     Resource as _, ResourceExt as _,
     runtime::{
         applier,
-        controller::{Action, Config},
+        controller::{self, Action, Config},
         reflector::ObjectRef,
     },
 };
@@ -33,9 +29,11 @@ pub use outcome::{Announce, Done, Failure, Retry};
 pub use queue::fingerprint;
 pub(crate) use status::invalid_status;
 
+use self::{line::Line, memory::Memory};
 use crate::{
     Context, Error, Object, backoff, clock, object,
-    telemetry::{Ending, ObjectLabels},
+    store::merge::merge_patch,
+    telemetry::{Awaited, Ending, ObjectLabels},
 };
 
 /// Told when the process ends: no new run begins, those under way are finished.
@@ -43,6 +41,12 @@ pub type Shutdown = tokio_util::sync::CancellationToken;
 
 /// The metadata of an object of a kind.
 pub type Metadata<K> = kube::core::PartialObjectMeta<K>;
+
+/// How long a run may take before the object says that work is under way. Most end earlier, and one write does.
+const UNTOLD: Duration = Duration::from_secs(1);
+
+/// The outcome of a run, or that it broke off.
+type Unbroken = std::thread::Result<Result<Done, Failure>>;
 
 /// Who writes the conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +96,7 @@ pub struct Controller<R: Reconciler> {
     context: Context,
     reconciler: Arc<R>,
     queue: queue::Queue<R>,
+    filled: Awaited,
     concurrency: u16,
 }
 
@@ -100,8 +105,8 @@ impl<R: Reconciler> Controller<R> {
     pub fn new(context: Context, reconciler: R) -> Self {
         let reconciler = Arc::new(reconciler);
         let queue = queue::Queue::new(&context.store, reconciler.clone());
-        context.metrics.caches().expect_one();
-        Self { context, reconciler, queue, concurrency: 4 }
+        let filled = context.metrics.readiness().wait_for();
+        Self { context, reconciler, queue, filled, concurrency: 4 }
     }
 
     /// Most objects worked on at the same time; 4 unless told.
@@ -122,6 +127,19 @@ impl<R: Reconciler> Controller<R> {
         self
     }
 
+    /// The same for a kind of which many objects are there and little of each is looked at: the rest is taken away before
+    /// they are kept.
+    #[must_use]
+    pub fn watches_part<Other: Object>(
+        mut self,
+        trim: fn(&mut Other),
+        map: impl Fn(Option<&Other>, Option<&Other>, &[Arc<R::Kind>]) -> Vec<ObjectRef<R::Kind>> + Send + 'static,
+    ) -> Self {
+        let events = self.context.store.watch::<Other>().map(move |event| event.map(|event| event.modify(trim)));
+        self.queue.watch(events.boxed(), map);
+        self
+    }
+
     /// The same for a kind of which only metadata without annotations is looked at, so that its content is neither
     /// fetched nor kept.
     #[must_use]
@@ -138,13 +156,20 @@ impl<R: Reconciler> Controller<R> {
     /// Runs until told to stop, then finishes what is under way.
     pub async fn run(self, shutdown: Shutdown) {
         let (reader, stream) = self.queue.into_stream(shutdown);
-        let runner =
-            Arc::new(Runner { context: self.context, reconciler: self.reconciler, failures: Mutex::default() });
+        let line = Arc::new(Line::new(self.context.metrics.queue(&R::Kind::kind(&()), self.concurrency)));
+        let joining = line.clone();
+        let stream = stream.inspect_ok(move |id| joining.joins(id));
+        let runner = Arc::new(Runner {
+            context: self.context,
+            reconciler: self.reconciler,
+            memory: Memory::default(),
+            line: line.clone(),
+        });
         let config = Config::default().concurrency(self.concurrency);
-        let (cache, caches) = (reader.clone(), runner.context.metrics.caches().clone());
+        let (cache, awaited) = (reader.clone(), self.filled);
         let filled = async move {
             if cache.wait_until_ready().await.is_ok() {
-                caches.one_is_filled();
+                awaited.came();
             }
         };
         let running = applier(
@@ -157,10 +182,14 @@ impl<R: Reconciler> Controller<R> {
             stream,
             config,
         )
-        .for_each(|outcome| async move {
+        .for_each(|outcome| {
             if let Err(error) = outcome {
                 tracing::debug!(%error, "object left the queue");
+                if let controller::Error::ObjectNotFound(id) = error {
+                    line.gives_up(id.namespace.as_deref(), &id.name);
+                }
             }
+            std::future::ready(())
         });
         futures::join!(running, filled);
     }
@@ -169,7 +198,8 @@ impl<R: Reconciler> Controller<R> {
 struct Runner<R: Reconciler> {
     context: Context,
     reconciler: Arc<R>,
-    failures: Mutex<HashMap<ObjectRef<R::Kind>, u32>>,
+    memory: Memory<R::Kind>,
+    line: Arc<Line<R::Kind>>,
 }
 
 impl<R: Reconciler> Runner<R> {
@@ -179,8 +209,9 @@ impl<R: Reconciler> Runner<R> {
         let span = tracing::info_span!("reconcile", kind = %id.kind, namespace = %id.namespace, name = %id.name);
         let labels = ObjectLabels { kind: id.kind.clone(), name: id.name.clone(), namespace: id.namespace.clone() };
         let start = clock::instant();
+        let _working = self.line.leaves(&queued);
         let action = async {
-            match self.context.store.find(&id).await? {
+            match self.look(&queued, &id).await? {
                 Some(value) => self.step(value).await,
                 None => Ok(None),
             }
@@ -192,6 +223,7 @@ impl<R: Reconciler> Runner<R> {
             Ok(Some(action)) => action,
             Ok(None) => {
                 self.context.metrics.forget(&labels);
+                self.memory.forget(&queued);
                 Action::await_change()
             }
             Err(error) => {
@@ -199,6 +231,16 @@ impl<R: Reconciler> Runner<R> {
                 span.in_scope(|| tracing::warn!(%error, "outcome could not be kept; the run is repeated"));
                 Action::requeue(self.failed(&queued))
             }
+        }
+    }
+
+    /// The object as it is now. On a cluster the cache is asked first: it is a moment old at most, and what others change
+    /// meanwhile starts another run.
+    async fn look(&self, queued: &R::Kind, id: &ObjectReference) -> Result<Option<Value>, Error> {
+        let is_known = self.memory.begin(queued) && queued.meta().deletion_timestamp.is_none();
+        match is_known && R::STYLE == Style::Flux && !self.context.store.is_standalone() {
+            true => Ok(Some(object::to_value(queued))),
+            false => self.context.store.find(id).await,
         }
     }
 
@@ -213,14 +255,52 @@ impl<R: Reconciler> Runner<R> {
             tracing::debug!("object is suspended");
             return Ok(Some(Action::await_change()));
         }
-        let before = if R::STYLE == Style::Flux { self.begin(&*object, value).await? } else { value };
+        let (before, begun) = match R::STYLE {
+            Style::Flux => match self.claim(&*object, value).await {
+                Ok(claimed) => begun(claimed),
+                // Deleted meanwhile.
+                Err(Error::NotFound(_)) => return Ok(None),
+                Err(error) => return Err(error),
+            },
+            Style::Own => (value, None),
+        };
         let object: Arc<R::Kind> = Arc::new(object::from_value(&before)?);
-        let outcome = AssertUnwindSafe(self.reconciler.reconcile(object.clone())).catch_unwind().await;
-        let outcome = outcome.unwrap_or_else(|_| {
+        let outcome = self.telling(&object, begun).await.unwrap_or_else(|_| {
             Err(Failure::new("Failed", "the run broke off: this is a defect of slipway; the log tells where"))
         });
         self.keep(&object, &before, &outcome).await?;
         Ok(Some(self.next(&object, &outcome)))
+    }
+
+    /// The run of a stage. On the heap: it is large, and a worker's stack is small.
+    fn reconciling(&self, object: Arc<R::Kind>) -> BoxFuture<'_, Unbroken> {
+        AssertUnwindSafe(self.reconciler.reconcile(object)).catch_unwind().boxed()
+    }
+
+    /// Awaits a run. Where it takes a while, the object says meanwhile that work is under way.
+    async fn telling(&self, object: &Arc<R::Kind>, begun: Option<Value>) -> Unbroken {
+        let mut run = self.reconciling(object.clone());
+        let Some(begun) = begun else { return run.await };
+        tokio::select! {
+            biased;
+            outcome = &mut run => return outcome,
+            () = clock::sleep(UNTOLD) => {}
+        }
+        let (outcome, told) = tokio::join!(run, self.tell(object, &begun));
+        if let Err(error) = told {
+            tracing::debug!(%error, "object does not say that work is under way");
+        }
+        outcome
+    }
+
+    /// Says that work is under way, unless the reconciler itself has said more since.
+    async fn tell(&self, object: &R::Kind, begun: &Value) -> Result<(), Error> {
+        let (id, version) = (object::reference(object), object.meta().resource_version.as_deref());
+        let found = self.context.store.find(&id).await?.unwrap_or_default();
+        if object::version(&found) == version {
+            self.context.store.write_status(&id, R::CONTROLLER, begun).await?;
+        }
+        Ok(())
     }
 
     /// Takes note of an object for the scraper. Kinds that write their own status bring their own numbers.
@@ -230,21 +310,16 @@ impl<R: Reconciler> Runner<R> {
         }
     }
 
-    /// Puts the finalizer on, and says that work begins where the last outcome does not hold any more.
-    async fn begin(&self, object: &R::Kind, value: Value) -> Result<Value, Error> {
-        let id = object::reference(object);
-        let mut value = value;
-        if !object.finalizers().iter().any(|finalizer| finalizer == FLUX_FINALIZER) {
-            let finalizers: Vec<_> = object.finalizers().iter().map(String::as_str).chain([FLUX_FINALIZER]).collect();
-            // The list is replaced as a whole: somebody else's finalizer must not get lost.
-            let version = &object.meta().resource_version;
-            let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
-            value = self.context.store.patch(&id, R::CONTROLLER, &patch).await?;
+    /// Puts the finalizer on.
+    async fn claim(&self, object: &R::Kind, value: Value) -> Result<Value, Error> {
+        if object.finalizers().iter().any(|finalizer| finalizer == FLUX_FINALIZER) {
+            return Ok(value);
         }
-        if let Some(status) = status::begun(&value, clock::now()) {
-            value = self.context.store.write_status(&id, R::CONTROLLER, &status).await?;
-        }
-        Ok(value)
+        let finalizers: Vec<_> = object.finalizers().iter().map(String::as_str).chain([FLUX_FINALIZER]).collect();
+        // The list is replaced as a whole: somebody else's finalizer must not get lost.
+        let version = &object.meta().resource_version;
+        let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
+        self.context.store.patch(&object::reference(object), R::CONTROLLER, &patch).await
     }
 
     async fn delete(&self, object: Arc<R::Kind>) -> Result<Option<Action>, Error> {
@@ -276,7 +351,10 @@ impl<R: Reconciler> Runner<R> {
         };
         if let Some(status) = written {
             match self.context.store.write_status(&id, R::CONTROLLER, &status).await {
-                Ok(stored) => self.note(&stored),
+                Ok(stored) => {
+                    self.memory.wrote(object, object::version(&stored));
+                    self.note(&stored);
+                }
                 // Deleted meanwhile: nobody is left to tell.
                 Err(Error::NotFound(_)) => return Ok(()),
                 Err(error) => return Err(error),
@@ -296,7 +374,7 @@ impl<R: Reconciler> Runner<R> {
     fn next(&self, object: &R::Kind, outcome: &Result<Done, Failure>) -> Action {
         match outcome {
             Ok(done) => {
-                self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&ObjectRef::from_obj(object));
+                self.memory.succeeded(object);
                 done.requeue.map_or_else(Action::await_change, Action::requeue)
             }
             Err(Failure { retry: Retry::After(time), .. }) => Action::requeue(*time),
@@ -307,9 +385,16 @@ impl<R: Reconciler> Runner<R> {
 
     /// Counts a failure and says how long to wait.
     fn failed(&self, object: &R::Kind) -> Duration {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(ObjectRef::from_obj(object)).or_default();
-        *count = count.saturating_add(1);
-        backoff::delay(*count, clock::random())
+        self.line.is_retried();
+        backoff::delay(self.memory.failed(object), clock::random())
     }
+}
+
+/// The object as a run finds it, and the status that says that work is under way: none where the last outcome still holds.
+fn begun(mut object: Value) -> (Value, Option<Value>) {
+    let status = status::begun(&object, clock::now());
+    if let Some(status) = &status {
+        merge_patch(&mut object, &json!({ "status": status }));
+    }
+    (object, status)
 }

@@ -32,7 +32,7 @@ pub use identity::Identities;
 pub use kube::runtime::{reflector::ObjectRef, watcher};
 pub use object::Object;
 pub use store::{Cluster, Directory, Rate, Scope, Store};
-pub use telemetry::Metrics;
+pub use telemetry::{Awaited, Metrics};
 
 /// Everything a controller may touch.
 #[derive(Clone, Debug)]

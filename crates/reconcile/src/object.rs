@@ -53,6 +53,11 @@ pub fn from_value<K: Object>(value: &Value) -> Result<K> {
     })
 }
 
+/// The version of an object in JSON form.
+pub(crate) fn version(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/resourceVersion")?.as_str()
+}
+
 /// The reference that an object in JSON form carries.
 pub fn require_reference(object: &Value) -> Result<ObjectReference> {
     ObjectReference::of(object).ok_or_else(|| Error::Invalid {

@@ -1,8 +1,9 @@
 //! The numbers a scraper reads: one registry, filled by the loop and by the stages.
 
-mod caches;
 mod objects;
 mod process;
+mod queue;
+mod readiness;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,10 +14,11 @@ use prometheus_client::{
 };
 use serde_json::Value;
 
-pub use caches::Caches;
 pub use prometheus_client;
+pub use queue::{Queue, Working};
+pub use readiness::{Awaited, Readiness};
 
-use objects::Objects;
+use self::{objects::Objects, queue::Queues};
 
 /// Labels of an object's series.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -74,8 +76,9 @@ pub struct Metrics {
     runs: Family<EndingLabels, Counter>,
     errors: Family<ControllerLabels, Counter>,
     times: Family<ControllerLabels, Histogram, fn() -> Histogram>,
+    queues: Queues,
     objects: Objects,
-    caches: Caches,
+    readiness: Readiness,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -102,8 +105,9 @@ impl Default for Metrics {
         let times = Family::new_with_constructor(controller_histogram as fn() -> Histogram);
         let help = "Length of time per reconciliation per controller";
         registry.register("controller_runtime_reconcile_time_seconds", help, times.clone());
+        let queues = Queues::new(&mut registry);
         let registry = Arc::new(Mutex::new(registry));
-        let (objects, caches) = (Objects::default(), Caches::default());
+        let (objects, readiness) = (Objects::default(), Readiness::default());
         let pages: [Page; 2] = [
             Arc::new({
                 let objects = objects.clone();
@@ -111,7 +115,8 @@ impl Default for Metrics {
             }),
             Arc::new(process::text),
         ];
-        Self { registry, pages: Arc::new(Mutex::new(pages.into())), reconcile, runs, errors, times, objects, caches }
+        let pages = Arc::new(Mutex::new(pages.into()));
+        Self { registry, pages, reconcile, runs, errors, times, queues, objects, readiness }
     }
 }
 
@@ -148,6 +153,11 @@ impl Metrics {
         self.times.get_or_create(&ControllerLabels { controller: labels.kind.to_lowercase() }).observe(seconds);
     }
 
+    /// The series of the loop of this kind, which works on so many objects at once.
+    pub fn queue(&self, kind: &str, concurrency: u16) -> Queue {
+        self.queues.of(kind, concurrency)
+    }
+
     /// Counts a run of an object of this kind.
     pub fn count(&self, kind: &str, ending: Ending) {
         let controller = kind.to_lowercase();
@@ -168,9 +178,9 @@ impl Metrics {
         self.objects.forget(labels);
     }
 
-    /// The caches of this process.
-    pub fn caches(&self) -> &Caches {
-        &self.caches
+    /// What this process waits for before it is ready.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     /// All metrics in the OpenMetrics text format.

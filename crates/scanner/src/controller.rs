@@ -69,9 +69,7 @@ pub async fn controllers(context: Context, options: Options, shutdown: Shutdown)
     let tags = Tags::new(context.store.database().clone());
     let numbers = Numbers::new(&context.metrics);
     let registries = Arc::new(Registries::new(context.clone(), options, &numbers));
-    if let Err(error) = collect(&context.store, &tags).await {
-        tracing::warn!(%error, "tags of removed repositories are not collected");
-    }
+    let (store, kept) = (context.store.clone(), tags.clone());
     let repositories =
         Repositories { options, tags: tags.clone(), registries: registries.clone(), numbers: numbers.clone() };
     let policies = Policies { options, tags, registries, numbers, store: context.store.clone() };
@@ -79,6 +77,9 @@ pub async fn controllers(context: Context, options: Options, shutdown: Shutdown)
     let choosing = Controller::new(context, policies)
         .concurrency(options.concurrency.max(POLICIES_AT_ONCE))
         .watches::<ImageRepository>(affected);
+    if let Err(error) = collect(&store, &kept).await {
+        tracing::warn!(%error, "tags of removed repositories are not collected");
+    }
     tokio::join!(scanning.run(shutdown.clone()), choosing.run(shutdown));
 }
 

@@ -5,13 +5,14 @@ mod takeover;
 use std::cmp::Ordering;
 
 use api::{crd, meta::ObjectReference};
+use clap::ValueEnum as _;
 use reconcile::{Error, Store};
 use serde_json::Value;
 
 use crate::{
-    args::{check::Check, look::Access},
+    args::{check::Check, look::Access, run::Stage},
     commands::{Exit, mark, print, system},
-    deploy::NAME,
+    deploy::{self, NAME},
 };
 
 /// Oldest Kubernetes that has what we use: server-side apply of definitions with CEL rules.
@@ -54,9 +55,10 @@ fn installation(access: &Access, namespace: &str) -> anyhow::Result<Exit> {
         let (store, client, _records) = system::open_cluster(access).await?;
         let mut lines = vec![Line::Step("checking prerequisites".into()), version(&client).await?];
         lines.push(Line::Step("checking controllers".into()));
-        lines.extend(controllers(&store, namespace).await?);
+        let ours = store.find(&deployment(namespace, NAME)).await?;
+        lines.extend(controllers(&store, namespace, ours.as_ref()).await?);
         lines.push(Line::Step("checking crds".into()));
-        lines.extend(definitions(&store).await?);
+        lines.extend(definitions(&store, &stages(ours.as_ref())).await?);
         if !is_bad(&lines) {
             lines.push(Line::Good("all checks passed".into()));
         }
@@ -101,20 +103,23 @@ fn is_enough(version: &str) -> bool {
     numbers(version).cmp(&numbers(OLDEST)) != Ordering::Less
 }
 
-/// Our Deployment, and those of others that would do the same work.
-async fn controllers(store: &Store, namespace: &str) -> anyhow::Result<Vec<Line>> {
-    let deployment = |namespace: &str, name: &str| ObjectReference {
+fn deployment(namespace: &str, name: &str) -> ObjectReference {
+    ObjectReference {
         api_version: "apps/v1".into(),
         kind: "Deployment".into(),
         namespace: namespace.into(),
         name: name.into(),
-    };
-    let mut lines = Vec::new();
-    match store.find(&deployment(namespace, NAME)).await? {
-        None => lines
-            .push(Line::Bad(format!("{NAME}: no deployment in namespace {namespace:?}; install it: slipway install"))),
-        Some(found) => lines.extend(state(&found)),
     }
+}
+
+/// Our Deployment, and those of others that would do the same work.
+async fn controllers(store: &Store, namespace: &str, ours: Option<&Value>) -> anyhow::Result<Vec<Line>> {
+    let mut lines = match ours {
+        None => {
+            vec![Line::Bad(format!("{NAME}: no deployment in namespace {namespace:?}; install it: slipway install"))]
+        }
+        Some(found) => state(found).into(),
+    };
     let all = store.list_values(&deployment("", ""), None).await?;
     for other in takeover::controllers(&all) {
         lines.push(Line::Note(format!(
@@ -123,6 +128,16 @@ async fn controllers(store: &Store, namespace: &str) -> anyhow::Result<Vec<Line>
         )));
     }
     Ok(lines)
+}
+
+/// The stages that a Deployment of ours runs; all where it does not say.
+fn stages(deployment: Option<&Value>) -> Vec<Stage> {
+    let arguments = deployment.and_then(|found| found.pointer("/spec/template/spec/containers/0/args")?.as_array());
+    let named = arguments.into_iter().flatten().find_map(|argument| argument.as_str()?.strip_prefix("--controllers="));
+    match named {
+        Some(names) => names.split(',').filter_map(|name| Stage::from_str(name, true).ok()).collect(),
+        None => Stage::value_variants().to_vec(),
+    }
 }
 
 fn state(deployment: &Value) -> [Line; 2] {
@@ -137,10 +152,14 @@ fn state(deployment: &Value) -> [Line; 2] {
     }
 }
 
-/// Whether the cluster serves our kinds in the version that we read.
-async fn definitions(store: &Store) -> anyhow::Result<Vec<Line>> {
+/// Whether the cluster serves the kinds of these stages in the version that we read.
+async fn definitions(store: &Store, stages: &[Stage]) -> anyhow::Result<Vec<Line>> {
+    let groups: Vec<&str> = stages.iter().flat_map(|stage| deploy::groups(*stage)).copied().collect();
     let mut lines = Vec::new();
     for definition in crd::definitions() {
+        if !groups.iter().any(|group| definition["spec"]["group"] == *group) {
+            continue;
+        }
         let Some(id) = ObjectReference::of(&definition) else { continue };
         let wanted = definition["spec"]["versions"][0]["name"].as_str().unwrap_or_default();
         let found = match store.find(&id).await {

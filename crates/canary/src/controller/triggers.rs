@@ -7,6 +7,7 @@ use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment},
     core::v1::{ConfigMap, Secret},
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 use reconcile::{Metadata, Object, ObjectRef};
 
@@ -16,7 +17,6 @@ pub(super) fn deployment(
     after: Option<&Deployment>,
     canaries: &[Arc<Canary>],
 ) -> Vec<ObjectRef<Canary>> {
-    let spec = |one: &Deployment| one.spec.clone();
     let health = |one: &Deployment| {
         let status = one.status.clone().unwrap_or_default();
         let reasons: Vec<_> = status
@@ -32,7 +32,7 @@ pub(super) fn deployment(
         before,
         after,
         canaries,
-        Seen { spec: before.map(spec) != after.map(spec), health: before.map(health) != after.map(health) },
+        Seen { spec: generation(before) != generation(after), health: before.map(health) != after.map(health) },
     )
 }
 
@@ -42,15 +42,35 @@ pub(super) fn daemonset(
     after: Option<&DaemonSet>,
     canaries: &[Arc<Canary>],
 ) -> Vec<ObjectRef<Canary>> {
-    let spec = |one: &DaemonSet| one.spec.clone();
     let health = |one: &DaemonSet| one.status.clone();
     workload(
         "DaemonSet",
         before,
         after,
         canaries,
-        Seen { spec: before.map(spec) != after.map(spec), health: before.map(health) != after.map(health) },
+        Seen { spec: generation(before) != generation(after), health: before.map(health) != after.map(health) },
     )
+}
+
+/// Takes away what is not looked at here: a cluster has many workloads, and few of them have a Canary.
+pub(super) fn trim_deployment(one: &mut Deployment) {
+    one.spec = None;
+    trim(&mut one.metadata);
+}
+
+/// The same of a DaemonSet.
+pub(super) fn trim_daemonset(one: &mut DaemonSet) {
+    one.spec = None;
+    trim(&mut one.metadata);
+}
+
+fn trim(meta: &mut ObjectMeta) {
+    (meta.annotations, meta.labels, meta.owner_references) = (None, None, None);
+}
+
+/// Changes with the spec.
+fn generation<K: Object>(one: Option<&K>) -> Option<i64> {
+    one?.meta().generation
 }
 
 /// Canaries that track the ConfigMap.

@@ -1,6 +1,9 @@
 //! The loop over a directory store, under virtual time.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use tempfile::TempDir;

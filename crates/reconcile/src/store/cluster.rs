@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 pub use gate::Rate;
 
 use self::{events::Told, gate::Gate};
-use crate::{Database, Error, Result, object::effective_namespace, store::merge};
+use crate::{Database, Error, Metrics, Result, object::effective_namespace, store::merge};
 
 /// Objects asked for at once; longer lists come in pages.
 const PAGE: u32 = 500;
@@ -77,6 +77,14 @@ impl Cluster {
         let (kinds, told, accounts) = Default::default();
         let client = gate.client(None);
         Self { client, shared: Arc::new(Shared { gate, database, scope, kinds, told, accounts }) }
+    }
+
+    /// Has the requests to the API server counted among the metrics.
+    pub fn measured(self, metrics: &Metrics) -> Self {
+        let requests = self.shared.gate.requests();
+        let help = "Number of HTTP requests, partitioned by status code and method.";
+        metrics.register(|registry| registry.register("rest_client_requests", help, requests));
+        self
     }
 
     pub(crate) fn database(&self) -> &Database {

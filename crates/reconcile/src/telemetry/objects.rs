@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use api::meta::ObjectReference;
+use api::{conditions::READY, meta::ObjectReference};
 use serde_json::Value;
 
 use super::{ObjectLabels, escaped};
@@ -23,8 +23,8 @@ pub(super) struct Objects(Arc<Mutex<BTreeMap<ObjectLabels, Known>>>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
     api_version: String,
-    /// Type of the condition that says how it is, and its status.
-    condition: Option<(&'static str, String)>,
+    /// Status of the condition Ready.
+    ready: Option<String>,
     revision: Option<String>,
     is_suspended: bool,
 }
@@ -36,7 +36,7 @@ impl Objects {
         let labels = ObjectLabels { kind: id.kind, name: id.name, namespace: id.namespace };
         let known = Known {
             api_version: id.api_version,
-            condition: ["Ready", "Promoted"].into_iter().find_map(|kind| condition(object, kind)),
+            ready: ready(object),
             revision: ["/status/artifact/revision", "/status/lastAppliedRevision", "/status/latestRef/tag"]
                 .into_iter()
                 .find_map(|pointer| object.pointer(pointer)?.as_str().map(str::to_owned)),
@@ -60,12 +60,12 @@ impl Objects {
             "The current condition status of a GitOps Toolkit resource reconciliation.",
         );
         for (labels, known) in objects.iter() {
-            let Some((kind, status)) = &known.condition else { continue };
+            let Some(status) = &known.ready else { continue };
             for one in STATUSES {
                 let value = u8::from(one == status);
                 let _ = writeln!(
                     text,
-                    "gotk_reconcile_condition{{{},type=\"{kind}\",status=\"{one}\"}} {value}",
+                    "gotk_reconcile_condition{{{},type=\"{READY}\",status=\"{one}\"}} {value}",
                     written(labels)
                 );
             }
@@ -86,10 +86,10 @@ fn family(text: &mut String, name: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
 }
 
-fn condition(object: &Value, kind: &'static str) -> Option<(&'static str, String)> {
+fn ready(object: &Value) -> Option<String> {
     let all = object.pointer("/status/conditions")?.as_array()?;
-    let found = all.iter().find(|condition| condition["type"] == kind)?;
-    Some((kind, found["status"].as_str()?.to_owned()))
+    let found = all.iter().find(|condition| condition["type"] == READY)?;
+    Some(found["status"].as_str()?.to_owned())
 }
 
 fn written(labels: &ObjectLabels) -> String {
@@ -100,7 +100,7 @@ fn written(labels: &ObjectLabels) -> String {
 /// The labels that Flux has kube-state-metrics write.
 fn info(labels: &ObjectLabels, known: &Known) -> String {
     let (group, version) = known.api_version.split_once('/').unwrap_or(("", &known.api_version));
-    let ready = known.condition.as_ref().map_or("Unknown", |(_, status)| status);
+    let ready = known.ready.as_deref().unwrap_or("Unknown");
     let pairs = [
         ("customresource_group", group),
         ("customresource_version", version),

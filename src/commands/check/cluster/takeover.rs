@@ -1,13 +1,17 @@
 //! `slipway check --takeover`: what would change if slipway took the place of Flux's image controllers,
 //! notification-controller, source and kustomize controllers, and Flagger, in a cluster that they run now.
 
-use api::{crd, flagger::Phase, meta::ObjectReference};
+use api::{crd, meta::ObjectReference};
 use reconcile::{Error, Store};
 use serde_json::Value;
 
 use super::{Line, tell};
 use crate::{
-    args::{look::Access, run::Stage},
+    args::{
+        install::Install,
+        look::Access,
+        run::{Run, Stage},
+    },
     commands::{Exit, system},
 };
 
@@ -20,8 +24,8 @@ pub(super) struct Controller {
     arguments: Vec<String>,
 }
 
-/// Arguments that need no counterpart: ports, logs, and what leader election does is the same here.
-const OF_NO_MATTER: [&str; 16] = [
+/// Arguments that need no counterpart: ports, logs and storage are the installation's, and it elects its leader the same.
+const OF_NO_MATTER: [&str; 14] = [
     "events-addr",
     "metrics-addr",
     "health-addr",
@@ -34,23 +38,8 @@ const OF_NO_MATTER: [&str; 16] = [
     "port",
     "storage-path",
     "storage-adv-addr",
-    "concurrent",
     "threadiness",
     "control-loop-interval",
-    "selector-labels",
-];
-/// Arguments that we have under the same name, or the name that we have them under.
-const TRANSLATED: [(&str, &str); 10] = [
-    ("watch-all-namespaces", "watch-all-namespaces"),
-    ("watch-label-selector", "watch-label-selector"),
-    ("no-cross-namespace-refs", "no-cross-namespace-refs"),
-    ("kube-api-qps", "kube-api-qps"),
-    ("kube-api-burst", "kube-api-burst"),
-    ("kubeconfig-qps", "kube-api-qps"),
-    ("kubeconfig-burst", "kube-api-burst"),
-    ("mesh-provider", "mesh-provider"),
-    ("metrics-server", "metrics-server"),
-    ("namespace", "watch-namespace"),
 ];
 
 /// Runs the verb.
@@ -102,34 +91,47 @@ fn flag(argument: &str) -> (&str, Option<&str>) {
     bare.split_once('=').map_or((bare, None), |(name, value)| (name, Some(value)))
 }
 
+/// The name of a verb's flag that is also known by this one, with its default.
+fn known<A: clap::Args>(name: &str) -> Option<(String, Option<String>)> {
+    let command = A::augment_args(clap::Command::new(""));
+    let found = command.get_arguments().find(|argument| {
+        let aliases = argument.get_all_aliases().unwrap_or_default();
+        argument.get_long() == Some(name) || aliases.contains(&name)
+    })?;
+    let default = found.get_default_values().first().map(|value| value.to_string_lossy().into_owned());
+    Some((found.get_long()?.to_owned(), default))
+}
+
 /// What a controller is told, and whether we can be told the same.
 fn settings(controller: &Controller) -> Vec<Line> {
     let mut lines = vec![Line::Good(format!("{} in namespace {:?}", controller.name, controller.namespace))];
     let unknown = controller.arguments.iter().filter(|argument| {
         let (name, value) = flag(argument);
-        let known = OF_NO_MATTER.contains(&name) || TRANSLATED.iter().any(|(theirs, _)| *theirs == name);
-        !known && !matches!(value, Some("" | "false"))
+        !OF_NO_MATTER.contains(&name) && known::<Run>(name).is_none() && !matches!(value, Some("" | "false"))
     });
     lines.extend(unknown.map(|argument| Line::Bad(format!("{}: slipway has nothing for {argument}", controller.name))));
     lines
 }
 
-/// Arguments of ours that say the same.
+/// What `slipway install` has to be told to say the same: its own flags, then those that it hands on.
 fn translated(found: &[Controller]) -> Vec<String> {
-    let mut arguments = Vec::new();
+    let (mut own, mut more) = (Vec::new(), Vec::new());
     for (name, value) in found.iter().flat_map(|controller| &controller.arguments).map(|argument| flag(argument)) {
-        let ours = TRANSLATED.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| ours);
-        let Some(ours) = ours.filter(|_| !matches!(value, Some(""))) else { continue };
+        let Some((ours, default)) = known::<Run>(name).filter(|_| !OF_NO_MATTER.contains(&name)) else { continue };
+        if matches!(value, Some("" | "false")) && default.is_none() || value == default.as_deref() {
+            continue;
+        }
         let argument = value.map_or_else(|| format!("--{ours}"), |value| format!("--{ours}={value}"));
-        let is_default = matches!(
-            (*ours, value),
-            ("watch-all-namespaces", Some("true")) | ("no-cross-namespace-refs", Some("false"))
-        );
-        if !is_default && !arguments.contains(&argument) {
-            arguments.push(argument);
+        let list = if known::<Install>(&ours).is_some() { &mut own } else { &mut more };
+        if !list.contains(&argument) {
+            list.push(argument);
         }
     }
-    arguments
+    if !more.is_empty() {
+        own.push("--".to_owned());
+        own.extend(more);
+    }
+    own
 }
 
 /// Our definitions of the kinds that these controllers work on.
@@ -195,19 +197,7 @@ async fn objects(store: &Store, found: &[Controller]) -> anyhow::Result<Vec<Line
 /// What would change for one object.
 fn changes(object: &Value) -> Vec<Line> {
     let Some(id) = ObjectReference::of(object) else { return Vec::new() };
-    let mut lines: Vec<Line> =
-        crd::problems(object).into_iter().map(|problem| Line::Bad(format!("{id}: {problem}"))).collect();
-    let phase = object.pointer("/status/phase").and_then(Value::as_str);
-    let is_under_way = phase.is_some_and(|phase| {
-        let moving = [Phase::Progressing, Phase::WaitingPromotion, Phase::Promoting, Phase::Finalising];
-        moving.iter().any(|one| one.as_str() == phase)
-    });
-    if id.kind == "Canary" && is_under_way {
-        let phase = phase.unwrap_or_default();
-        lines
-            .push(Line::Bad(format!("{id}: a rollout is under way ({phase}); it would begin again: wait for its end")));
-    }
-    lines
+    crd::problems(object).into_iter().map(|problem| Line::Bad(format!("{id}: {problem}"))).collect()
 }
 
 fn summary(lines: &[Line], found: &[Controller]) -> Line {
@@ -216,8 +206,8 @@ fn summary(lines: &[Line], found: &[Controller]) -> Line {
     stages.dedup();
     let stages: Vec<String> = stages.iter().map(ToString::to_string).collect();
     let namespace = found.first().map_or("", |controller| controller.namespace.as_str());
-    let arguments = translated(found);
-    let command = format!("slipway install -n {namespace} --controllers {} {}", stages.join(","), arguments.join(" "));
+    let arguments = translated(found).join(" ");
+    let command = format!("slipway install -n {namespace} --controllers {} {arguments}", stages.join(","));
     match lines.iter().filter(|line| matches!(line, Line::Bad(_))).count() {
         0 => Line::Good(format!("nothing would change. Take over with: {}", command.trim_end())),
         count => {
@@ -239,28 +229,40 @@ mod tests {
 
     #[test]
     fn controllers_are_known_by_their_image() {
-        let flagger =
-            deployment("mesh-flagger", "ghcr.io/fluxcd/flagger:1.44.0", &["-mesh-provider=istio", "-slack-user=bot"]);
+        let arguments = ["-mesh-provider=nginx", "-slack-user=bot", "-selector-labels=app", "-log-level=debug"];
+        let flagger = deployment("mesh-flagger", "ghcr.io/fluxcd/flagger:1.44.0", &arguments);
         let other = deployment("web", "nginx:1", &[]);
         let found = controllers(&[flagger, other]);
         assert_eq!(
             found.iter().map(|one| (one.name.as_str(), one.stage)).collect::<Vec<_>>(),
             [("mesh-flagger", Stage::Canary)]
         );
-        assert_eq!(translated(&found), ["--mesh-provider=istio"]);
+        assert_eq!(translated(&found), ["--mesh-provider=nginx", "--", "--selector-labels=app"]);
         let told = settings(&found[0]);
         assert!(matches!(&told[1], Line::Bad(text) if text.ends_with("nothing for -slack-user=bot")));
         assert_eq!(told.len(), 2);
     }
 
     #[test]
-    fn a_rollout_under_way_is_told() {
-        let canary = |phase: &str| {
+    fn what_is_the_default_here_too_need_not_be_said() {
+        let arguments =
+            ["--watch-all-namespaces=true", "--concurrent=10", "--no-cross-namespace-refs", "--kubeconfig-qps=100"];
+        let image = "ghcr.io/fluxcd/image-reflector-controller:v1.2.0";
+        let found = controllers(&[deployment("image-reflector-controller", image, &arguments)]);
+        assert_eq!(translated(&found), ["--no-cross-namespace-refs", "--", "--concurrent=10", "--kube-api-qps=100"]);
+        let flags = ["-namespace=apps", "-no-cross-namespace-refs=false"];
+        let found = controllers(&[deployment("flagger", "flagger:1", &flags)]);
+        assert_eq!(translated(&found), ["--watch-namespace=apps"]);
+    }
+
+    #[test]
+    fn an_object_that_the_new_definitions_refuse_is_told() {
+        let canary = |interval: &str| {
             json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": {"name": "a", "namespace": "b"},
             "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}, "service": {"port": 80},
-                "analysis": {"interval": "1m", "threshold": 5, "stepWeight": 10}}, "status": {"phase": phase}})
+                "analysis": {"interval": interval, "threshold": 5, "stepWeight": 10}}, "status": {"phase": "Progressing"}})
         };
-        assert!(changes(&canary("Succeeded")).is_empty());
-        assert_eq!(changes(&canary("Progressing")).len(), 1);
+        assert!(changes(&canary("1m")).is_empty());
+        assert_eq!(changes(&canary("an hour")).len(), 1);
     }
 }

@@ -9,6 +9,10 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{HeaderValue, Method, Request, Response, header::RETRY_AFTER};
 use kube::{Client, client::Body};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+};
 use tokio::time::Instant;
 use tower::Service;
 
@@ -42,17 +46,33 @@ impl Default for Rate {
     }
 }
 
+/// Labels of client-go's count of requests, without the host: there is one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RequestLabels {
+    code: String,
+    method: String,
+}
+
+/// Requests by their answer; those without one have the code `<error>`, as in client-go.
+pub(super) type Requests = Family<RequestLabels, Counter>;
+
 /// The gate before a client.
 #[derive(Clone)]
 pub(super) struct Gate {
     inner: Client,
     limiter: Arc<Limiter>,
+    requests: Requests,
     user: Option<HeaderValue>,
 }
 
 impl Gate {
     pub(super) fn new(inner: Client, rate: Rate) -> Self {
-        Self { inner, limiter: Arc::new(Limiter::new(rate)), user: None }
+        Self { inner, limiter: Arc::new(Limiter::new(rate)), requests: Requests::default(), user: None }
+    }
+
+    /// What passed so far.
+    pub(super) fn requests(&self) -> Requests {
+        self.requests.clone()
     }
 
     /// A client behind this gate, acting as that user. All of a gate's clients share its rate.
@@ -73,7 +93,13 @@ impl Gate {
             if writes {
                 fence::pass().await;
             }
+            let method = request.method().to_string();
             let answer = tokio::time::timeout(ANSWER, self.inner.send(request)).await;
+            let code = match &answer {
+                Ok(Ok(response)) => response.status().as_str().to_owned(),
+                _ => "<error>".to_owned(),
+            };
+            self.requests.get_or_create(&RequestLabels { code, method }).inc();
             let answer = answer.map_err(|_| "the API server did not answer in time")?;
             match (pause(&answer, attempt), again) {
                 (Some(time), Some(again)) => {

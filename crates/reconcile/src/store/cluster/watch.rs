@@ -6,7 +6,7 @@ use api::meta::ObjectReference;
 use async_stream::stream;
 use futures::{Stream, StreamExt as _, stream::BoxStream};
 use kube::{
-    Api, Resource,
+    Api, Resource, ResourceExt as _,
     api::{ApiResource, ObjectMeta},
     core::{DynamicObject, DynamicResourceScope, PartialObjectMeta},
     runtime::{
@@ -18,6 +18,9 @@ use serde::de::DeserializeOwned;
 
 use super::{Cluster, code, value};
 use crate::{Error, Object, Result, clock, controller, object};
+
+/// Where `kubectl apply` keeps what it applied last.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 type Watched<K> = BoxStream<'static, Result<Event<K>>>;
 
@@ -83,7 +86,9 @@ impl Cluster {
     }
 
     /// The object as its type; one that does not fit gets a condition that says which field is wrong.
-    async fn decode<K: Object>(&self, kind: &ObjectReference, found: DynamicObject) -> Option<K> {
+    async fn decode<K: Object>(&self, kind: &ObjectReference, mut found: DynamicObject) -> Option<K> {
+        // kubectl's copy of what it applied is as large as the object.
+        found.annotations_mut().remove(LAST_APPLIED);
         let value = value(kind, found);
         match object::from_value(&value) {
             Ok(object) => Some(object),
