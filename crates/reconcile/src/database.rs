@@ -212,7 +212,7 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase))
 }
 
-/// Renames the file and its companions so that a new one can be begun and the old one looked at.
+/// One transaction that stores all of the records.
 fn insert(connection: &mut Connection, records: &[Record]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     let sql = "INSERT INTO records VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value";
@@ -222,6 +222,7 @@ fn insert(connection: &mut Connection, records: &[Record]) -> rusqlite::Result<(
     transaction.commit()
 }
 
+/// Renames the file and its companions so that a new one can be begun and the old one looked at.
 fn set_aside(path: &Path) -> Result<()> {
     for suffix in ["", "-wal", "-shm"] {
         let from = PathBuf::from(format!("{}{suffix}", path.display()));

@@ -132,12 +132,11 @@ impl<K: Object, T> Known<K, T> {
     }
 
     /// The list is over: what it left out is forgotten and returned.
-    fn unlisted(&mut self) -> Vec<(ObjectRef<K>, T)> {
-        let Some(listed) = self.listed.take() else { return Vec::new() };
+    fn unlisted(&mut self) -> HashMap<ObjectRef<K>, T> {
+        let Some(listed) = self.listed.take() else { return HashMap::new() };
         let (kept, gone) = mem::take(&mut self.facts).into_iter().partition(|(id, _)| listed.contains(id));
         self.facts = kept;
-        let gone: HashMap<_, _> = gone;
-        gone.into_iter().collect()
+        gone
     }
 }
 

@@ -201,13 +201,11 @@ pub(super) fn patch(writes: &mut Writes<'_>, row: &Row, patch: &Value) -> rusqli
         fields.remove("status");
     }
     let Some(live) = read(writes.transaction, row)? else { return Ok(Patched::Missing) };
-    match patch.pointer("/metadata/resourceVersion") {
-        Some(Value::Null) | None => change(writes, row, live, &patch).map(Patched::Stored),
-        version if version == live.pointer("/metadata/resourceVersion") => {
-            change(writes, row, live, &patch).map(Patched::Stored)
-        }
-        Some(_) => Ok(Patched::Conflict),
+    let wanted = patch.pointer("/metadata/resourceVersion").filter(|version| !version.is_null());
+    if wanted.is_some_and(|version| Some(version) != live.pointer("/metadata/resourceVersion")) {
+        return Ok(Patched::Conflict);
     }
+    change(writes, row, live, &patch).map(Patched::Stored)
 }
 
 fn change(writes: &mut Writes<'_>, row: &Row, live: Value, patch: &Value) -> rusqlite::Result<Value> {
