@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures::future::join_all;
-use reconcile::{Context, Directory, Events, Http, Metrics, Notice, Shutdown, Store, clock};
+use reconcile::{Context, Directory, Http, Notice, Shutdown, Store, clock};
 use ring::hmac;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -114,12 +114,7 @@ pub async fn events() -> anyhow::Result<()> {
             "spec": {"providerRef": {"name": "sink"}, "eventSources": [{"kind": "ConfigMap", "name": format!("c{number}")}], "exclusionList": ["^nothing$"]}});
         store.apply("bench", &alert).await?;
     }
-    let context = Context {
-        events: Events::new(store.clone(), "bench"),
-        store,
-        http: Http::new("bench"),
-        metrics: Metrics::default(),
-    };
+    let context = Context::new(store, Http::new("bench"), "bench");
     let shutdown = Shutdown::new();
     let controller = notification::Notification::new(context.clone(), notification::Settings::default());
     let running = tokio::spawn(controller.run(shutdown.clone()));

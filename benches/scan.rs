@@ -9,7 +9,7 @@ use api::{
     meta::REQUESTED_AT,
 };
 use futures::StreamExt as _;
-use reconcile::{Context, Directory, Events, Http, Metrics, Shutdown, Store, clock, object, watcher::Event};
+use reconcile::{Context, Directory, Http, Shutdown, Store, clock, object, watcher::Event};
 use serde_json::{Value, json};
 
 use super::{ROUNDS, SLIPWAY, demo::parts, row};
@@ -39,12 +39,7 @@ impl Scanner {
             }
         }
         let store = Store::Directory(Directory::open(&folder.path().join("state.db"), Vec::new()).await?);
-        let context = Context {
-            store: store.clone(),
-            http: Http::new("bench"),
-            events: Events::new(store.clone(), "bench"),
-            metrics: Metrics::default(),
-        };
+        let context = Context::new(store.clone(), Http::new("bench"), "bench");
         let shutdown = Shutdown::new();
         let loops = tokio::spawn(scanner::controllers(context, scanner::Options::default(), shutdown.clone()));
         Ok(Self { store, registry: address.to_string(), shutdown, loops, _part: part, _folder: folder })

@@ -8,7 +8,7 @@ use std::{fs, time::Duration};
 use anyhow::{Context as _, bail};
 use canary::metrics::{GatewayMetrics, Observer};
 use futures::FutureExt as _;
-use reconcile::{Awaited, Cluster, Context, Database, Directory, Events, Http, Metrics, Shutdown, Store, leader::Lost};
+use reconcile::{Awaited, Cluster, Context, Database, Directory, Http, Metrics, Shutdown, Store, leader::Lost};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -31,7 +31,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "slipway".into());
     let metrics = Metrics::default();
     let (store, lead) = open(&config, &instance, &metrics).await?;
-    let context = Context { events: Events::new(store.clone(), instance), store, http, metrics };
+    let context = Context { metrics, ..Context::new(store, http, instance) };
     let server = Server::bind(config.listen, context.metrics.clone()).await?;
     tracing::info!(listen = %server.address()?, "slipway starts");
 

@@ -17,7 +17,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::{get, patch, post},
 };
-use reconcile::{Context, Directory, Events, Http, Metrics, Shutdown, Store, clock};
+use reconcile::{Context, Directory, Http, Shutdown, Store, clock};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -62,12 +62,7 @@ impl World {
         run(&work, &["push", "--quiet", "origin", "HEAD:main"]);
         let store =
             Store::Directory(Directory::open(&folder.path().join("state.db"), Vec::new()).await.expect("a store"));
-        let context = Context {
-            store: store.clone(),
-            http: Http::new("test"),
-            events: Events::new(store.clone(), "test"),
-            metrics: Metrics::default(),
-        };
+        let context = Context::new(store.clone(), Http::new("test"), "test");
         let shutdown = Shutdown::new();
         let mirrors = git::Mirrors::new(folder.path().join("cache"));
         tokio::spawn(controllers(context, Options { mirrors, no_cross_namespace_refs: false }, shutdown.clone()));

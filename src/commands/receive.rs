@@ -13,7 +13,7 @@ use notification::{
     controller::{Answer, Known, MAX_BODY_BYTES},
     receiver::readiness,
 };
-use reconcile::{Context, Directory, Events, Http, Metrics, Shutdown, Store};
+use reconcile::{Context, Directory, Http, Shutdown, Store};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -134,12 +134,7 @@ async fn answer(
     for object in objects {
         store.apply("slipway", object).await?;
     }
-    let context = Context {
-        events: Events::new(store.clone(), "slipway"),
-        store,
-        http: Http::new(concat!("slipway/", env!("CARGO_PKG_VERSION"))),
-        metrics: Metrics::default(),
-    };
+    let context = Context::new(store, Http::new(concat!("slipway/", env!("CARGO_PKG_VERSION"))), "slipway");
     let settings = Settings {
         no_cross_namespace_refs: args.no_cross_namespace_refs,
         google_keys: args.google_keys.clone(),

@@ -9,7 +9,7 @@ use std::{
 
 use api::{flagger::Canary, meta::ObjectReference};
 use reconcile::{
-    Context, Directory, Events, Metrics, Shutdown, Store, clock,
+    Context, Directory, Shutdown, Store, clock,
     simulation::{self, Verdict},
 };
 use serde_json::{Value, json};
@@ -144,12 +144,7 @@ async fn open(state: &Path) -> Store {
 }
 
 fn spawn(store: &Store) {
-    let context = Context {
-        store: store.clone(),
-        http: stand_ins::network(Tags::default()),
-        events: Events::new(store.clone(), "simulation"),
-        metrics: Metrics::default(),
-    };
+    let context = Context::new(store.clone(), stand_ins::network(Tags::default()), "simulation");
     let options = canary::controller::Options {
         metrics_server: format!("http://{PROMETHEUS}"),
         min_analysis_interval: Duration::from_secs(2),

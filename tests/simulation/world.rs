@@ -10,7 +10,7 @@ use std::{
 use api::meta::ObjectReference;
 use futures::{FutureExt as _, future::BoxFuture};
 use reconcile::{
-    Context, Directory, Events, Metrics, Shutdown, Store, clock,
+    Context, Directory, Shutdown, Store, clock,
     simulation::{self, Verdict},
 };
 use serde_json::Value;
@@ -213,12 +213,7 @@ impl World {
     }
 
     fn spawn(&self, store: &Store, shutdown: &Shutdown) {
-        let context = Context {
-            store: store.clone(),
-            http: stand_ins::network(Arc::clone(&self.tags)),
-            events: Events::new(store.clone(), "simulation"),
-            metrics: Metrics::default(),
-        };
+        let context = Context::new(store.clone(), stand_ins::network(Arc::clone(&self.tags)), "simulation");
         let stages = super::stages::controllers(
             &context,
             shutdown,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use notification::{Notification, Settings};
-use reconcile::{Context, Directory, Events, Http, Metrics, Notice, Shutdown, Store, store::EventFilter};
+use reconcile::{Context, Directory, Http, Notice, Shutdown, Store, store::EventFilter};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -73,12 +73,7 @@ impl World {
     async fn start(folder: tempfile::TempDir) -> Self {
         let directory = Directory::open(&folder.path().join("state.db"), Vec::new()).await.expect("the store opens");
         let store = Store::Directory(directory);
-        let context = Context {
-            events: Events::new(store.clone(), "test"),
-            store,
-            http: Http::new("test"),
-            metrics: Metrics::default(),
-        };
+        let context = Context::new(store, Http::new("test"), "test");
         let shutdown = Shutdown::new();
         let controller = Notification::new(
             context.clone(),

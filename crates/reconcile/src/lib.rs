@@ -47,6 +47,13 @@ pub struct Context {
     pub metrics: Metrics,
 }
 
+impl Context {
+    /// Over a store that also takes the events; `instance` names the process in them. Numbers begin at nothing.
+    pub fn new(store: Store, http: Http, instance: impl Into<String>) -> Self {
+        Self { events: Events::new(store.clone(), instance), store, http, metrics: Metrics::default() }
+    }
+}
+
 /// What can go wrong between the loop and the world.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -2,6 +2,8 @@
 //!
 //! A plan belongs to a thread, as a simulated world runs on one single-threaded runtime.
 
+pub mod clouds;
+
 use std::{cell::RefCell, future::Future, rc::Rc, time::Duration};
 
 use tokio::sync::Notify;

@@ -6,7 +6,7 @@ use canary::{
     machine::Measurement,
     metrics,
 };
-use reconcile::{Context, Directory, Events, Http, Metrics, Store};
+use reconcile::{Context, Directory, Http, Store};
 use serde_json::Value;
 
 use super::Complaint;
@@ -31,7 +31,7 @@ pub async fn ask(args: &Arguments, state: Option<Store>, all: &[Value]) -> anyho
         }
     };
     let http = Http::new(concat!("slipway/", env!("CARGO_PKG_VERSION")));
-    let context = Context { events: Events::new(store.clone(), WRITER), store, http, metrics: Metrics::default() };
+    let context = Context::new(store, http, WRITER);
     let options = Options {
         metrics_server: args.metrics_server.clone().unwrap_or_default(),
         mesh_provider: args.mesh_provider.clone(),

@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command};
 
 use api::meta::{FLUX_FINALIZER, ObjectReference, REQUESTED_AT};
-use reconcile::{Directory, Event, Events, Http, Metrics, Severity, Store, store::EventFilter};
+use reconcile::{Directory, Event, Http, Severity, Store, store::EventFilter};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -29,12 +29,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         git(folder.path(), &["init", "--quiet", "--initial-branch=main", "repository"]);
         let store = Store::Directory(Directory::open(&folder.path().join("state.db"), Vec::new()).await.unwrap());
-        let context = Context {
-            store: store.clone(),
-            http: Http::new("test"),
-            events: Events::new(store.clone(), "test"),
-            metrics: Metrics::default(),
-        };
+        let context = Context::new(store.clone(), Http::new("test"), "test");
         let shutdown = Shutdown::new();
         let options = Options::new(Mirrors::new(folder.path().join("cache")));
         tokio::spawn(controllers(context, options, shutdown.clone()));

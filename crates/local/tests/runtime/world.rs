@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use local::{Options, controllers};
 use oci::{Name, image::File, manifest::Process};
-use reconcile::{Context, Directory, Events, Http, Metrics, Shutdown, Store, clock};
+use reconcile::{Context, Directory, Http, Shutdown, Store, clock};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -29,7 +29,7 @@ pub struct World {
 
 async fn context(state: &Path, manifests: Vec<PathBuf>) -> Context {
     let store = Store::Directory(Directory::open(state, manifests).await.unwrap());
-    Context { events: Events::new(store.clone(), "test"), store, http: Http::new("test"), metrics: Metrics::default() }
+    Context::new(store, Http::new("test"), "test")
 }
 
 fn options(folder: &Path) -> Options {

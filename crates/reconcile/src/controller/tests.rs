@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Directory, Events, Http, Metrics, Store,
+    Directory, Http, Store,
     simulation::{self, Verdict},
     store::EventFilter,
 };
@@ -92,12 +92,7 @@ impl World {
         let object =
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"}, "data": data});
         store.apply("user", &object).await.unwrap();
-        let context = Context {
-            store: store.clone(),
-            http: Http::new("test"),
-            events: Events::new(store.clone(), "test"),
-            metrics: Metrics::default(),
-        };
+        let context = Context::new(store.clone(), Http::new("test"), "test");
         let (runs, finalized) = (Arc::default(), Arc::default());
         let scripted = Scripted { runs: Arc::clone(&runs), script, finalized: Arc::clone(&finalized) };
         let shutdown = Shutdown::new();

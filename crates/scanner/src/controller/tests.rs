@@ -17,8 +17,7 @@ use oci::{
     manifest::Process,
 };
 use reconcile::{
-    Directory, Endpoint, Events, Http, HttpError, Metrics, Object, Store, clock, object, store::EventFilter,
-    watcher::Event,
+    Directory, Endpoint, Http, HttpError, Object, Store, clock, object, store::EventFilter, watcher::Event,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -127,12 +126,7 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let directory = Directory::open(&folder.path().join("state.db"), Vec::new()).await.expect("a store");
         let store = Store::Directory(directory);
-        let context = Context {
-            store: store.clone(),
-            http: Http::new("test"),
-            events: Events::new(store.clone(), "test"),
-            metrics: Metrics::default(),
-        };
+        let context = Context::new(store.clone(), Http::new("test"), "test");
         let shutdown = Shutdown::new();
         let options = Options { requeue_dependency: Duration::from_secs(3600), concurrency: 16, ..Options::default() };
         let loops = tokio::spawn(controllers(context, options, shutdown.clone()));

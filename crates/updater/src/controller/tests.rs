@@ -7,7 +7,7 @@ use std::{
 };
 
 use api::meta::ObjectReference;
-use reconcile::{Directory, Event, Events, Http, Metrics, Store, store::EventFilter};
+use reconcile::{Directory, Event, Http, Store, store::EventFilter};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -30,12 +30,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         git(folder.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "fleet.git"]);
         let store = Store::Directory(Directory::open(&folder.path().join("state.db"), Vec::new()).await.unwrap());
-        let context = Context {
-            store: store.clone(),
-            http: Http::new("test"),
-            events: Events::new(store.clone(), "test"),
-            metrics: Metrics::default(),
-        };
+        let context = Context::new(store.clone(), Http::new("test"), "test");
         let shutdown = Shutdown::new();
         let mirrors = Mirrors::new(folder.path().join("cache"));
         let options = Options { mirrors, no_cross_namespace_refs: false };

@@ -5,7 +5,7 @@ pub(in crate::controller) mod proxy;
 use std::{fmt::Write as _, sync::atomic::Ordering};
 
 use api::flagger::Metric;
-use reconcile::{Directory, Events, Metrics};
+use reconcile::Directory;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -31,12 +31,7 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let directory = Directory::open(&folder.path().join("state.db"), Vec::new()).await.expect("a store");
         let store = Store::Directory(directory);
-        let context = Context {
-            store: store.clone(),
-            http: Http::new("test"),
-            events: Events::new(store.clone(), "test"),
-            metrics: Metrics::default(),
-        };
+        let context = Context::new(store.clone(), Http::new("test"), "test");
         Self { store, providers: Providers::new(&context), _folder: folder }
     }
 

@@ -8,29 +8,19 @@ use std::{
     },
 };
 
-use reconcile::Http;
+use reconcile::{Http, simulation::clouds};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 
-/// A cloud that answers by host and path, in the place of the network that tests do not have.
+/// Logins in an environment of these variables, and how often the network was asked.
 fn logins(
     answers: &'static [(&'static str, &'static str)],
     variables: &'static [(&'static str, &'static str)],
 ) -> (Logins, Arc<AtomicUsize>) {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counter = asked.clone();
-    let http = Http::to_handler(move |request| {
-        counter.fetch_add(1, Ordering::SeqCst);
-        let place = format!("{}{}", request.uri().host().unwrap_or_default(), request.uri().path());
-        let answer = answers.iter().find(|(known, _)| *known == place).map_or("", |(_, answer)| answer);
-        let status = if answer.is_empty() { 404 } else { 200 };
-        async move { Ok(http::Response::builder().status(status).body(answer.into()).expect("an answer")) }
-    });
-    let environment =
-        move |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-    (Logins::new(Identities::in_environment(http, environment), LoginCache::default()), asked)
+    let (identities, asked) = clouds::identities(answers, variables);
+    (Logins::new(identities, LoginCache::default()), asked)
 }
 
 /// An image in a registry.
