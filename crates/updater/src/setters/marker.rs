@@ -38,7 +38,7 @@ pub(super) enum Reading {
 
 /// Reads a comment's text, with or without its `#`.
 pub(super) fn read(comment: &str) -> Reading {
-    let text = comment.trim_start_matches(['#', ' ', '\t']).trim_end();
+    let text = comment.trim_start_matches('#').trim();
     let meant = text.contains("$imagepolicy") || text.contains(OLD_PREFIX);
     if !meant {
         return Reading::None;

@@ -36,7 +36,7 @@ pub(super) struct Comment {
     pub(super) span: Range<usize>,
     /// Its text after the `#`.
     pub(super) text: String,
-    /// Whether something stands before it on its line.
+    /// Whether more than the dashes of list entries stands before it on its line.
     pub(super) beside: bool,
 }
 
@@ -118,7 +118,8 @@ pub(super) fn scan(text: &str) -> Result<Scan, Problem> {
                 scan.aliases.push(span);
             }
             Event::Comment(content, placement) => {
-                let beside = placement == Placement::Right;
+                let before = &text[line_start(text, span.start)..span.start];
+                let beside = placement == Placement::Right && !before.chars().all(|c| matches!(c, '-' | ' ' | '\t'));
                 scan.comments.push(Comment { span, text: content.into_owned(), beside });
             }
             Event::Scalar(value, style, ..) => {
@@ -186,8 +187,8 @@ impl Scan {
         let misplaced = |why: &str| format!("marker is ignored: {why}");
         let line = line_start(text, comment.span.start);
         let before = text[line..comment.span.start].trim();
-        if !comment.beside || before.chars().all(|c| matches!(c, '-' | ' ' | '\t')) {
-            return self.item_below(text, comment).map_err(misplaced);
+        if !comment.beside {
+            return self.item_below(text, comment, before).map_err(misplaced);
         }
         if let Some(block) = self.block_of(text, comment, before) {
             let is_blank = text[block.span.clone()].trim().is_empty();
@@ -238,18 +239,20 @@ impl Scan {
     }
 
     /// The scalar list entry that the comment stands above, or between its dash and itself.
-    fn item_below(&self, text: &str, comment: &Comment) -> Result<&Scalar, &'static str> {
+    fn item_below(&self, text: &str, comment: &Comment, before: &str) -> Result<&Scalar, &'static str> {
         const ONLY: &str = "on a line of its own it works only directly above a scalar entry of a list";
         let scalar = self.scalars[self.after(comment.span.end)..].iter().find(|scalar| !scalar.span.is_empty());
         let scalar = scalar.filter(|scalar| scalar.role == Role::Item && !scalar.is_block()).ok_or(ONLY)?;
         let between = &text[comment.span.end..scalar.span.start];
-        let dash = if comment.beside { "" } else { "-" };
-        if between.matches('\n').count() != 1 || between.trim() != dash {
+        let dash = if before.is_empty() { "-" } else { "" };
+        // The entry's anchor and tag may stand before it.
+        let words = between.split_whitespace().filter(|word| !word.starts_with(['&', '!']));
+        if between.matches('\n').count() != 1 || words.collect::<String>() != dash {
             return Err(ONLY);
         }
         let line = line_start(text, comment.span.start);
         let above = text[line_start(text, line.saturating_sub(1))..line].trim_start();
-        if !comment.beside && above.starts_with('#') {
+        if before.is_empty() && above.starts_with('#') {
             return Err("above an entry it must stand alone, with no other comment on the line before");
         }
         Ok(scalar)

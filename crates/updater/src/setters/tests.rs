@@ -82,6 +82,9 @@ fn list_entries_are_marked_beside_or_above() {
     becomes(&format!("l:\n  {M}\n  - x:1\n  - y\n"), &format!("l:\n  {M}\n  - a.io/i:2.0.0\n  - y\n"));
     becomes(&format!("- x:1 {M}\n"), &format!("- a.io/i:2.0.0 {M}\n"));
     becomes(&format!("- {M}\n  x:1\n"), &format!("- {M}\n  a.io/i:2.0.0\n"));
+    becomes(&format!("l:\n  {M}\n  - &a !!str x:1\n"), &format!("l:\n  {M}\n  - &a !!str a.io/i:2.0.0\n"));
+    let tag = "# {\"$imagepolicy\": \"ns:p:tag\"}";
+    becomes(&format!("- {M}\n  x {tag}\n"), &format!("- {M}\n  2.0.0 {tag}\n"));
     is_refused(&format!("l:\n  # note\n  {M}\n  - x:1\n"), "alone");
 }
 
@@ -99,6 +102,7 @@ fn misplaced_and_malformed_markers_are_told_with_their_line() {
     is_refused(&format!("a: &x v\nb: *x {M}\n"), "alias");
     is_refused("image: x # {\"$imagepolicy\": \"ns:unknown\"}\n", "no policy \"ns:unknown\"");
     is_refused("image: x # {\"$imagepolicy\": \"ns/p\"}\n", "names no policy");
+    is_refused(&format!("image: x # {M}\n"), "one JSON object");
     is_refused(&format!("a: [1\nimage: x {M}\n"), "cannot be read as YAML");
 }
 
