@@ -2,6 +2,7 @@
 //!
 //! Every call is one transaction; a process killed at any instant leaves the last whole one.
 
+mod disk;
 mod queue;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use self::queue::Queue;
+use self::{disk::Disk, queue::Queue};
 use crate::{Error, Fault, Result, Site, effect};
 
 const SCHEMA: &str = "
@@ -40,6 +41,7 @@ const SCHEMA_VERSION: i64 = 1;
 pub struct Database {
     connection: Arc<Mutex<Connection>>,
     queue: Arc<Queue>,
+    disk: Arc<Disk>,
     path: PathBuf,
 }
 
@@ -77,7 +79,8 @@ impl Database {
             }
             Err(error) => return Err(failure(path, error)),
         };
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), queue: Arc::default(), path: path.to_owned() })
+        let (connection, disk) = (Arc::new(Mutex::new(connection)), Arc::new(Disk::of(path)));
+        Ok(Self { connection, queue: Arc::default(), disk, path: path.to_owned() })
     }
 
     /// The database file.
@@ -91,29 +94,34 @@ impl Database {
     }
 
     /// Stores all of the records or, on an error, none; durable when it returns even if the power goes.
+    ///
+    /// The disk is waited for outside the queue: what others read and write meanwhile does not wait with it.
     pub async fn put_all(&self, records: Vec<Record>) -> Result<()> {
-        self.store(records, |connection, records| {
-            connection.execute_batch("PRAGMA synchronous = FULL")?;
-            let outcome = insert(connection, records);
-            connection.execute_batch("PRAGMA synchronous = NORMAL")?;
-            outcome
+        self.store(records, async |records| {
+            let disk = Arc::clone(&self.disk);
+            let ticket = self.call(move |connection| insert(connection, &records).map(|()| disk.written())).await?;
+            match self.disk.holds(ticket).await {
+                Some(outcome) => {
+                    outcome.map_err(|source| Error::File { path: self.path.display().to_string(), source })
+                }
+                None => Err(ended()),
+            }
         })
         .await
     }
 
     /// Stores a record of a stage that may be lost if the power goes, not if the process ends.
     pub async fn note(&self, bucket: &'static str, key: &str, value: &[u8]) -> Result<()> {
-        self.store(vec![Record::new(bucket, key, value)], insert).await
+        self.store(vec![Record::new(bucket, key, value)], async |records| {
+            self.call(move |connection| insert(connection, &records)).await
+        })
+        .await
     }
 
-    async fn store(
-        &self,
-        records: Vec<Record>,
-        how: impl FnOnce(&mut Connection, &[Record]) -> rusqlite::Result<()> + Send + 'static,
-    ) -> Result<()> {
+    async fn store(&self, records: Vec<Record>, how: impl AsyncFnOnce(Vec<Record>) -> Result<()>) -> Result<()> {
         let Some(first) = records.first() else { return Ok(()) };
         let key = first.key.clone();
-        effect(Site::Put, &key, self.call(move |connection| how(connection, &records))).await
+        effect(Site::Put, &key, how(records)).await
     }
 
     /// The record, if it is there.
@@ -171,8 +179,7 @@ impl Database {
         match self.queue.run(move || this.call_now(f)).await {
             Some(Ok(outcome)) => outcome,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down: nobody waits for the answer.
-            None => Err(Error::Fault(Fault { site: Site::Put, key: "shutdown".into() })),
+            None => Err(ended()),
         }
     }
 
@@ -188,7 +195,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // A killed process loses nothing at NORMAL; records that must survive a power cut are written at FULL.
+    // A killed process loses nothing at NORMAL; for records that must survive a power cut the disk is waited for.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", -1024)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -235,6 +242,11 @@ fn set_aside(path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The runtime is shutting down: nobody waits for the answer.
+fn ended() -> Error {
+    Error::Fault(Fault { site: Site::Put, key: "shutdown".into() })
 }
 
 fn failure(path: &Path, source: rusqlite::Error) -> Error {
