@@ -7,16 +7,29 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    pin::Pin,
     process::Stdio,
     sync::Arc,
+    task::{Context, Poll},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn};
+use http_body_util::BodyExt as _;
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Body, Frame, Incoming},
+    header,
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
-use tokio::{io::AsyncWriteExt as _, net::TcpListener, process::Command};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    process::{Child, ChildStdout, Command},
+    sync::mpsc,
+};
 
 /// Largest request taken, in bytes: a pack that somebody pushes.
 const LIMIT: usize = 256 << 20;
@@ -109,7 +122,7 @@ async fn accept(listener: TcpListener, settings: Arc<Settings>) {
     }
 }
 
-async fn answer(settings: &Settings, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(settings: &Settings, request: Request<Incoming>) -> Response<Output> {
     if !allowed(settings, &request) {
         let mut refused = plain(StatusCode::UNAUTHORIZED, "a login is needed\n");
         refused.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"git\""));
@@ -128,14 +141,14 @@ fn allowed(settings: &Settings, request: &Request<Incoming>) -> bool {
     given == Some(expected.as_str())
 }
 
-fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(text.to_owned())));
+fn plain(status: StatusCode, text: &str) -> Response<Output> {
+    let mut response = Response::new(Output::text(text));
     *response.status_mut() = status;
     response
 }
 
 /// Runs `git http-backend` on the request, as RFC 3875 says.
-async fn cgi(settings: &Settings, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+async fn cgi(settings: &Settings, request: Request<Incoming>) -> io::Result<Response<Output>> {
     let (parts, body) = request.into_parts();
     let body = http_body_util::Limited::new(body, LIMIT).collect().await.map_err(io::Error::other)?.to_bytes();
     let header = |name: header::HeaderName| {
@@ -161,25 +174,16 @@ async fn cgi(settings: &Settings, request: Request<Incoming>) -> io::Result<Resp
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .kill_on_drop(true)
         .spawn()?;
     let mut stdin = child.stdin.take().ok_or_else(|| io::Error::other("no pipe to git"))?;
     // Written beside, as a full pipe would stop both sides.
-    let feed = tokio::spawn(async move {
+    tokio::spawn(async move {
         // git may have read enough already.
         let _ = stdin.write_all(&body).await;
     });
-    let output = child.wait_with_output().await?;
-    feed.abort();
-    parse(&output.stdout)
-}
-
-/// The answer of a CGI program: header lines, an empty line, the body.
-fn parse(output: &[u8]) -> io::Result<Response<Full<Bytes>>> {
-    let malformed = || io::Error::other("git http-backend gave no answer");
-    let end = output.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(malformed)?;
-    let head = String::from_utf8_lossy(&output[..end]);
-    let mut response = Response::new(Full::new(Bytes::copy_from_slice(&output[end + 4..])));
+    let mut stdout = child.stdout.take().ok_or_else(|| io::Error::other("no pipe from git"))?;
+    let (head, begun) = head(&mut stdout).await?;
+    let mut response = Response::new(Output::of(child, stdout, begun));
     for line in head.lines() {
         let Some((name, value)) = line.split_once(':') else { continue };
         let value = value.trim();
@@ -191,4 +195,65 @@ fn parse(output: &[u8]) -> io::Result<Response<Full<Bytes>>> {
         }
     }
     Ok(response)
+}
+
+/// The header lines of a CGI program's answer, which end in an empty line, and what came of the body with them.
+async fn head(stdout: &mut ChildStdout) -> io::Result<(String, Bytes)> {
+    let mut read = Vec::new();
+    loop {
+        if let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") {
+            let body = Bytes::copy_from_slice(&read[end + 4..]);
+            return Ok((String::from_utf8_lossy(&read[..end]).into_owned(), body));
+        }
+        if stdout.read_buf(&mut read).await? == 0 {
+            return Err(io::Error::other("git http-backend gave no answer"));
+        }
+    }
+}
+
+/// A body that is sent on as it comes: a report reaches the client before the program behind it has ended.
+struct Output(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Output {
+    fn text(text: &str) -> Self {
+        let (sender, receiver) = mpsc::channel(1);
+        // There is room for one.
+        let _ = sender.try_send(Ok(Bytes::from(text.to_owned())));
+        Self(receiver)
+    }
+
+    /// What the program prints from here on.
+    fn of(mut child: Child, mut stdout: ChildStdout, begun: Bytes) -> Self {
+        let (sender, receiver) = mpsc::channel(8);
+        tokio::spawn(async move {
+            let mut next = Ok(begun);
+            loop {
+                let is_last = next.is_err();
+                if sender.send(next).await.is_err() || is_last {
+                    break;
+                }
+                let mut chunk = Vec::with_capacity(16 << 10);
+                next = match stdout.read_buf(&mut chunk).await {
+                    Ok(0) => break,
+                    Ok(_) => Ok(chunk.into()),
+                    Err(error) => Err(error),
+                };
+            }
+            drop((sender, stdout));
+            let _ = child.wait().await;
+        });
+        Self(receiver)
+    }
+}
+
+impl Body for Output {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+    }
 }

@@ -44,7 +44,7 @@ impl Service {
 }
 
 /// The bytes of an answer.
-pub(crate) type Answer = Box<dyn Read>;
+pub(crate) type Answer = Box<dyn Read + Send>;
 
 /// A server as seen from one remote.
 pub(crate) struct Connection {
@@ -158,6 +158,18 @@ impl Connection {
         }
         let answer = self.send(request, trust)?;
         self.body(answer, &kind)
+    }
+
+    /// Nothing more is wanted of an answer. Over HTTP the rest is read aside, so that the connection can be used again.
+    pub fn leave(&self, mut rest: impl Read + Send + 'static) {
+        // What could not be read was not wanted.
+        let mut read = move || drop(std::io::copy(&mut rest, &mut std::io::sink()));
+        if matches!(self.way, Way::Http(_)) {
+            // Without a thread the connection is closed, that is all.
+            let _ = std::thread::Builder::new().name("git-rest".to_owned()).spawn(read);
+        } else {
+            read();
+        }
     }
 
     /// The conversation is over for now: what only waits for its next word is ended.

@@ -241,8 +241,6 @@ pub struct Pushed {
     pub reference: String,
     /// The commit.
     pub commit: Id,
-    /// What the server printed meanwhile (`remote: …`), such as a link to open a pull request.
-    pub messages: String,
 }
 
 #[cfg(test)]

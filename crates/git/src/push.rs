@@ -1,11 +1,12 @@
 //! Sends one commit to a server (send-pack). The pack holds exactly the new objects.
 //!
 //! Once the server's capabilities are known, a push is a single request: the server itself compares the branch with where we
-//! believe it to be. Only when it refuses is it asked where the branch is.
+//! believe it to be. Only when it refuses is it asked where the branch is. The push is over when the server has reported on
+//! it: what it does and prints afterwards (hooks, tidying up) is not waited for.
 //! Source: Git `Documentation/gitprotocol-pack.txt`, section "Pushing Data To a Server".
 
 use std::{
-    io::{BufReader, Read as _, Write as _},
+    io::{BufReader, Read, Write as _},
     sync::Arc,
 };
 
@@ -71,7 +72,7 @@ impl Push<'_> {
         let known = Offer { references: Vec::new(), capabilities: offer.capabilities.clone(), version: offer.version };
         self.session.remember_pushing(Some(Arc::new(known)));
         if actual == Some(self.new.commit.id) {
-            return self.done(String::new());
+            return self.done();
         }
         match wanted {
             Some(expected) if expected != actual => Err(self.rejected(expected, actual)),
@@ -91,7 +92,7 @@ impl Push<'_> {
         // Whatever went wrong, the next push asks again.
         let report = report.inspect_err(|_| self.session.remember_pushing(None))?;
         match report.refusal {
-            None => self.done(report.messages),
+            None => self.done(),
             Some(reason) => self.refused(old, &reason, &report.messages),
         }
     }
@@ -102,7 +103,7 @@ impl Push<'_> {
         let references = listing::list(self.session, &[self.reference])?;
         let actual = references.iter().find(|known| known.name == self.reference).map(|known| known.object);
         if actual == Some(self.new.commit.id) {
-            return self.done(String::new());
+            return self.done();
         }
         if actual != old {
             return Err(self.rejected(old, actual));
@@ -120,10 +121,10 @@ impl Push<'_> {
         Error::Rejected { url, reference: self.reference.to_owned(), expected, actual }
     }
 
-    fn done(&self, messages: String) -> Result<Pushed, Error> {
+    fn done(&self) -> Result<Pushed, Error> {
         let commit = self.new.commit.id;
         self.store.write_reference(self.reference, commit)?;
-        Ok(Pushed { reference: self.reference.to_owned(), commit, messages })
+        Ok(Pushed { reference: self.reference.to_owned(), commit })
     }
 
     fn body(&self, offer: &Offer, old: Option<Id>) -> Result<Vec<u8>, Error> {
@@ -199,6 +200,7 @@ fn append_head(body: &mut Vec<u8>, kind: Kind, length: usize) {
 struct Report {
     /// Why the reference was not changed; `None`: it was.
     refusal: Option<String>,
+    /// What hooks printed before.
     messages: String,
 }
 
@@ -212,16 +214,17 @@ impl Report {
         let mut input = BufReader::new(answer.take(ANSWER_LIMIT_BYTES));
         if !banded {
             let refusal = Self::lines(connection, &mut input, reference)?;
+            connection.leave(input);
             return Ok(Self { refusal, messages: String::new() });
         }
         let mut bands = Bands::new(input);
         let refusal = Self::lines(connection, &mut bands, reference)?;
-        // What hooks print after the update comes behind the report.
-        std::io::copy(&mut bands, &mut std::io::sink()).map_err(|error| connection.broken(&error))?;
-        Ok(Self { refusal, messages: bands.messages() })
+        let messages = bands.messages();
+        connection.leave(bands);
+        Ok(Self { refusal, messages })
     }
 
-    fn lines(connection: &Connection, input: &mut dyn std::io::Read, reference: &str) -> Result<Option<String>, Error> {
+    fn lines(connection: &Connection, input: &mut dyn Read, reference: &str) -> Result<Option<String>, Error> {
         let mut unpacked = false;
         let mut verdict = None;
         while let Some(line) = packet::read(input).map_err(|error| connection.broken(&error))?.line() {
