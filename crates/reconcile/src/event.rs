@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::broadcast;
 
-use crate::{Result, Store, clock, object};
+use crate::{Error, Result, Store, clock, object};
 
 /// How much an event matters. Source: reference image-automation.md section 2.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +146,33 @@ impl Events {
         // Nobody listening is fine.
         let _ = self.bus.send(event);
         kept
+    }
+
+    /// Keeps the status that a run leaves, if it leaves one, and what is told of it, so that neither is there without the
+    /// other, and hands the events on: also when the answer is an error, as the status may have arrived and would keep the
+    /// next run silent. The object as stored.
+    pub(crate) async fn conclude(
+        &self,
+        about: &Value,
+        controller: &str,
+        status: Option<&Value>,
+        notices: &[Notice],
+    ) -> Result<Option<Value>> {
+        let Some(status) = status else {
+            for notice in notices {
+                self.publish(about, controller, notice).await?;
+            }
+            return Ok(None);
+        };
+        let told: Result<Vec<_>> = notices.iter().map(|notice| self.event(about, controller, notice)).collect();
+        let told = told?;
+        let stored = self.store.conclude(&object::require_reference(about)?, controller, status, &told).await;
+        if !matches!(stored, Err(Error::NotFound(_))) {
+            for event in told {
+                let _ = self.bus.send(event);
+            }
+        }
+        stored.map(Some)
     }
 
     /// Records an event that another controller posted, and hands it on.

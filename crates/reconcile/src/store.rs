@@ -157,6 +157,31 @@ impl Store {
         .await
     }
 
+    /// What a run leaves behind: a status, and what is told of it. On one machine both are stored or neither; on a cluster
+    /// the events go first, so that a stop in between tells them again and loses none. An event that a cluster does not
+    /// take is in the log, and keeps no status from being written.
+    pub async fn conclude(
+        &self,
+        id: &ObjectReference,
+        manager: &str,
+        status: &Value,
+        events: &[Event],
+    ) -> Result<Value> {
+        match self {
+            Self::Cluster(_) => {
+                for event in events {
+                    if let Err(error) = self.record(event).await {
+                        tracing::warn!(%error, reason = event.reason, "event could not be kept");
+                    }
+                }
+                self.write_status(id, manager, status).await
+            }
+            Self::Directory(directory) => {
+                effect(Site::Status, &id.to_string(), directory.conclude(id, status, events)).await
+            }
+        }
+    }
+
     /// Deletes the object; false if it was not there. One with finalizers stays, marked, until they are gone; objects
     /// that it owns go with it.
     pub async fn delete(&self, id: &ObjectReference) -> Result<bool> {

@@ -127,9 +127,18 @@ impl Directory {
     }
 
     pub(crate) async fn write_status(&self, id: &ObjectReference, merge: &Value) -> Result<Value> {
-        let (key, merge, name) = (Row::of(id), merge.clone(), id.to_string());
-        let written = self.write(move |transaction| objects::write_status(transaction, &key, &merge)).await?;
-        written.ok_or(Error::NotFound(name))
+        self.conclude(id, merge, &[]).await
+    }
+
+    /// Writes a status and records events, all or nothing.
+    pub(crate) async fn conclude(&self, id: &ObjectReference, merge: &Value, told: &[Event]) -> Result<Value> {
+        let (key, merge, name, told) = (Row::of(id), merge.clone(), id.to_string(), told.to_vec());
+        let written = self.write(move |writes| {
+            let Some(after) = objects::write_status(writes, &key, &merge)? else { return Ok(None) };
+            told.iter().try_for_each(|event| events::record(writes.connection(), event))?;
+            Ok(Some(after))
+        });
+        written.await?.ok_or(Error::NotFound(name))
     }
 
     pub(crate) async fn delete(&self, id: &ObjectReference) -> Result<bool> {
@@ -139,7 +148,7 @@ impl Directory {
 
     pub(crate) async fn record(&self, event: &Event) -> Result<()> {
         let event = event.clone();
-        self.0.database.call(move |connection| events::record(connection, &event)).await
+        self.write(move |writes| events::record(writes.connection(), &event)).await
     }
 
     pub(crate) async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>> {

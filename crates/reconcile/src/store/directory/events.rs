@@ -9,26 +9,24 @@ const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
 /// Most events kept.
 const LIMIT: i64 = 10_000;
 
-/// Keeps the event; it gets a new number even when it was seen before, so that followers notice.
-pub(super) fn record(connection: &mut Connection, event: &Event) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+/// Keeps the event, within a transaction; it gets a new number even when it was seen before, so that followers notice.
+pub(super) fn record(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
     let about = &event.involved_object.reference;
     let identity = format!("{}\n{}\n{}\n{}", about, event.involved_object.uid, event.reason, event.message);
     let sql = "DELETE FROM events WHERE identity = ?1 RETURNING body";
-    let before: Option<String> =
-        transaction.prepare_cached(sql)?.query_row([&identity], |row| row.get(0)).optional()?;
+    let before: Option<String> = connection.prepare_cached(sql)?.query_row([&identity], |row| row.get(0)).optional()?;
     let seen = before.and_then(|body| serde_json::from_str::<Event>(&body).ok()).map_or(0, |event| event.count);
     let body = serde_json::to_string(&Event { count: seen + 1, ..event.clone() }).unwrap_or_default();
     let now = event.timestamp.as_second();
     let sql = "INSERT INTO events (identity, kind, namespace, name, last_seen, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let values = params![identity, about.kind, about.namespace, about.name, now, body];
-    transaction.prepare_cached(sql)?.execute(values)?;
-    let number = transaction.last_insert_rowid();
+    connection.prepare_cached(sql)?.execute(values)?;
+    let number = connection.last_insert_rowid();
     if number % 64 == 0 {
         let sql = "DELETE FROM events WHERE last_seen < ?1 OR number <= ?2";
-        transaction.execute(sql, params![now - RETENTION_SECONDS, number - LIMIT])?;
+        connection.execute(sql, params![now - RETENTION_SECONDS, number - LIMIT])?;
     }
-    transaction.commit()
+    Ok(())
 }
 
 /// The events asked for, oldest first.

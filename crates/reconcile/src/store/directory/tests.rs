@@ -200,3 +200,24 @@ async fn the_same_event_is_counted_not_kept_twice() {
     let told: Vec<_> = kept.iter().map(|event| (event.message.as_str(), event.count, event.severity)).collect();
     assert_eq!(told, [("one", 2, Severity::Error), ("two", 1, Severity::Error)]);
 }
+
+#[tokio::test]
+async fn a_status_and_what_is_told_of_it_are_there_together_or_not_at_all() {
+    let world = World::new(&[("app.yaml", REPOSITORY)]).await;
+    let events = Events::new(world.store.clone(), "test");
+    let about = object::to_value(&world.store.get::<ImageRepository>("apps", "app").await.unwrap().unwrap());
+    let mut gone = about.clone();
+    gone["metadata"]["name"] = json!("gone");
+    let (status, notices) = (json!({"x": 1}), [Notice::info("Succeeded", "one"), Notice::error("Failed", "two")]);
+    let mut bus = events.subscribe();
+    let stored = events.conclude(&about, "controller", Some(&status), &notices).await.unwrap().unwrap();
+    assert_eq!(stored["status"]["x"], 1);
+    let error = events.conclude(&gone, "controller", Some(&status), &notices).await.unwrap_err();
+    assert!(matches!(error, Error::NotFound(_)), "{error}");
+    let kept = world.store.events(&crate::store::EventFilter::default()).await.unwrap();
+    let told: Vec<_> =
+        kept.iter().map(|event| (event.involved_object.reference.name.as_str(), event.message.as_str())).collect();
+    assert_eq!(told, [("app", "one"), ("app", "two")]);
+    assert_eq!(bus.try_recv().unwrap().message + &bus.try_recv().unwrap().message, "onetwo");
+    assert!(bus.try_recv().is_err(), "nobody is told of what is not there");
+}
