@@ -14,7 +14,8 @@ use gix_object::{
 use crate::{
     Author, Commit, Draft, Error, Id, NewCommit,
     error::causes,
-    store::{Objects, Store},
+    object::NewObject,
+    store::{self, Objects, Store},
     tree,
 };
 
@@ -81,10 +82,10 @@ pub(crate) fn create(
         let signature = key.sign(content.as_bytes(), time)?.replace('\n', "\n ");
         content = format!("{head}gpgsig {signature}\n\n{message}");
     }
-    let id = change.write(Kind::Commit, content.as_bytes())?;
+    let id = change.add(Path::new(""), Kind::Commit, content.into_bytes())?;
     let Change { mut new, mut files, .. } = change;
-    new.sort_unstable();
-    new.dedup();
+    new.sort_unstable_by_key(|object| object.id);
+    new.dedup_by_key(|object| object.id);
     files.sort_unstable();
     let commit = Commit {
         id,
@@ -134,7 +135,7 @@ impl<'a> Folder<'a> {
 struct Change<'a> {
     store: &'a Store,
     objects: Objects,
-    new: Vec<Id>,
+    new: Vec<NewObject>,
     files: Vec<PathBuf>,
 }
 
@@ -168,7 +169,7 @@ impl Change<'_> {
         let mut content = Vec::new();
         tree.write_to(&mut content)
             .map_err(|error| Error::Mirror { path: path.to_owned(), source: std::io::Error::other(error) })?;
-        self.write(Kind::Tree, &content).map(Some)
+        self.add(path, Kind::Tree, content).map(Some)
     }
 
     fn file(
@@ -186,12 +187,12 @@ impl Change<'_> {
             Some(kind @ (EntryKind::Blob | EntryKind::BlobExecutable)) => kind,
             None => EntryKind::Blob,
         };
-        let oid = crate::store::hash(Kind::Blob, content)
-            .map_err(|error| Error::Mirror { path: path.to_owned(), source: std::io::Error::other(error) })?;
+        let id = hash(path, Kind::Blob, content)?;
+        let oid = id.object_id();
         if entries.get(name).is_some_and(|entry| entry.oid == oid) {
             return Ok(false);
         }
-        self.write(Kind::Blob, content)?;
+        self.new.push(NewObject { id, kind: Kind::Blob, content: content.to_vec() });
         self.files.push(path.to_owned());
         match entries.get_mut(name) {
             // The mode stays to the bit, also where an old tool wrote 100664.
@@ -212,11 +213,16 @@ impl Change<'_> {
         Ok(entries.into_iter().map(|entry| (entry.filename.to_owned(), entry.into())).collect())
     }
 
-    fn write(&mut self, kind: Kind, content: &[u8]) -> Result<Id, Error> {
-        let id = self.store.write(&self.objects, kind, content)?;
-        self.new.push(id);
+    fn add(&mut self, path: &Path, kind: Kind, content: Vec<u8>) -> Result<Id, Error> {
+        let id = hash(path, kind, &content)?;
+        self.new.push(NewObject { id, kind, content });
         Ok(id)
     }
+}
+
+fn hash(path: &Path, kind: Kind, content: &[u8]) -> Result<Id, Error> {
+    let id = store::hash(kind, content).map(Id::from);
+    id.map_err(|_| Error::Edit { path: path.to_owned(), what: "it looks like an attack on SHA-1" })
 }
 
 fn below(path: &Path, name: &[u8]) -> PathBuf {

@@ -210,8 +210,16 @@ pub struct NewCommit {
     pub commit: Commit,
     /// The paths whose content differs from the parent's, sorted.
     pub files: Vec<PathBuf>,
-    /// Exactly what the server does not have: commit, trees, blobs.
-    pub(crate) objects: Vec<Id>,
+    /// Exactly what the server does not have: commit, trees, blobs. The mirror takes them in when they are pushed.
+    pub(crate) objects: Vec<NewObject>,
+}
+
+/// An object made here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewObject {
+    pub id: Id,
+    pub kind: gix_object::Kind,
+    pub content: Vec<u8>,
 }
 
 /// What the branch must be at the server for a push to be taken.

@@ -16,6 +16,7 @@ use crate::{
     Error, Expected, Id, NewCommit, Pushed,
     connection::{Connection, Service},
     listing::{self, AGENT, Offer},
+    object::NewObject,
     packet::{self, Bands},
     session::Session,
     store::Store,
@@ -72,7 +73,7 @@ impl Push<'_> {
         let known = Offer { references: Vec::new(), capabilities: offer.capabilities.clone(), version: offer.version };
         self.session.remember_pushing(Some(Arc::new(known)));
         if actual == Some(self.new.commit.id) {
-            return self.done();
+            return Ok(self.done());
         }
         match wanted {
             Some(expected) if expected != actual => Err(self.rejected(expected, actual)),
@@ -86,13 +87,15 @@ impl Push<'_> {
             return Err(Error::PushOptionsUnsupported { url: connection.name.clone() });
         }
         let body = self.body(offer, old)?;
-        let report = connection
-            .request(Service::ReceivePack, body)
-            .and_then(|answer| Report::read(connection, answer, offer.has("side-band-64k"), self.reference));
+        let sent = connection.request(Service::ReceivePack, body);
+        // The server is at work meanwhile. What cannot be kept is told of in the end.
+        let _ = self.store.add(&self.new.objects);
+        let report =
+            sent.and_then(|answer| Report::read(connection, answer, offer.has("side-band-64k"), self.reference));
         // Whatever went wrong, the next push asks again.
         let report = report.inspect_err(|_| self.session.remember_pushing(None))?;
         match report.refusal {
-            None => self.done(),
+            None => Ok(self.done()),
             Some(reason) => self.refused(old, &reason, &report.messages),
         }
     }
@@ -103,7 +106,7 @@ impl Push<'_> {
         let references = listing::list(self.session, &[self.reference])?;
         let actual = references.iter().find(|known| known.name == self.reference).map(|known| known.object);
         if actual == Some(self.new.commit.id) {
-            return self.done();
+            return Ok(self.done());
         }
         if actual != old {
             return Err(self.rejected(old, actual));
@@ -121,10 +124,14 @@ impl Push<'_> {
         Error::Rejected { url, reference: self.reference.to_owned(), expected, actual }
     }
 
-    fn done(&self) -> Result<Pushed, Error> {
-        let commit = self.new.commit.id;
-        self.store.write_reference(self.reference, commit)?;
-        Ok(Pushed { reference: self.reference.to_owned(), commit })
+    /// The server has the commit, so the push was good. Where the mirror cannot take it in, the next fetch brings it.
+    fn done(&self) -> Pushed {
+        let (commit, store) = (self.new.commit.id, self.store);
+        let kept = store.add(&self.new.objects).and_then(|()| store.write_reference(self.reference, commit));
+        if let Err(error) = kept {
+            tracing::warn!(%error, reference = self.reference, "mirror cannot keep what was pushed");
+        }
+        Pushed { reference: self.reference.to_owned(), commit }
     }
 
     fn body(&self, offer: &Offer, old: Option<Id>) -> Result<Vec<u8>, Error> {
@@ -157,15 +164,13 @@ impl Push<'_> {
     /// Source: Git `Documentation/gitformat-pack.txt`. Whole objects only: at this size deltas save nothing.
     fn append_pack(&self, body: &mut Vec<u8>) -> Result<(), Error> {
         let start = body.len();
-        let objects = self.store.objects();
         let count = u32::try_from(self.new.objects.len()).unwrap_or(u32::MAX);
         body.extend_from_slice(b"PACK\0\0\0\x02");
         body.extend_from_slice(&count.to_be_bytes());
-        for id in &self.new.objects {
-            let (kind, content) = self.store.read_any(&objects, *id)?;
-            append_head(body, kind, content.len());
+        for NewObject { kind, content, .. } in &self.new.objects {
+            append_head(body, *kind, content.len());
             let mut packed = flate2::write::ZlibEncoder::new(&mut *body, flate2::Compression::fast());
-            let written = packed.write_all(&content).and_then(|()| packed.finish().map(drop));
+            let written = packed.write_all(content).and_then(|()| packed.finish().map(drop));
             written.map_err(|source| Error::Mirror { path: self.store.pack_folder(), source })?;
         }
         let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);

@@ -16,7 +16,7 @@ use std::{
 use gix_object::{FindExt as _, Kind};
 use gix_odb::HeaderExt as _;
 
-use crate::{Error, Id, error::causes};
+use crate::{Error, Id, error::causes, object::NewObject};
 
 /// Object access for the length of one call.
 pub(crate) type Objects = gix_odb::HandleArc;
@@ -170,14 +170,17 @@ impl Store {
         objects.header(id.object_id()).map(|header| header.size()).map_err(|error| self.damaged(id, causes(&error)))
     }
 
-    /// Writes an object unless it is here.
-    pub fn write(&self, objects: &Objects, kind: Kind, content: &[u8]) -> Result<Id, Error> {
+    /// Takes in objects made here, those that are not here yet.
+    pub fn add(&self, new: &[NewObject]) -> Result<(), Error> {
         let failed = |error| Error::Mirror { path: self.folder.clone(), source: io::Error::other(error) };
-        let id = hash(kind, content).map_err(failed)?;
-        if !gix_object::Exists::exists(objects, &id) {
-            gix_object::Write::write_buf_with_known_id(objects, kind, content, id).map_err(failed)?;
+        let objects = self.objects();
+        for NewObject { id, kind, content } in new {
+            let id = id.object_id();
+            if !gix_object::Exists::exists(&objects, &id) {
+                gix_object::Write::write_buf_with_known_id(&objects, *kind, content, id).map_err(failed)?;
+            }
         }
-        Ok(id.into())
+        Ok(())
     }
 
     fn references_path(&self) -> PathBuf {

@@ -127,7 +127,7 @@ impl Database {
     /// The record, if it is there.
     pub async fn read(&self, bucket: &'static str, key: &str) -> Result<Option<Vec<u8>>> {
         let key = key.to_owned();
-        self.call(move |connection| {
+        self.look(move |connection| {
             let mut select = connection.prepare_cached("SELECT value FROM records WHERE bucket = ?1 AND key = ?2")?;
             select.query_row(params![bucket, key], |row| row.get(0)).optional()
         })
@@ -181,6 +181,19 @@ impl Database {
             Some(Err(panic)) => std::panic::resume_unwind(panic),
             None => Err(ended()),
         }
+    }
+
+    /// Runs statements that only take microseconds: at once on this thread where nobody is in the way, else in their turn.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if self.queue.is_idle()
+            && let Ok(mut connection) = self.connection.try_lock()
+        {
+            return f(&mut connection).map_err(|source| failure(&self.path, source));
+        }
+        self.call(f).await
     }
 
     /// Runs statements on this thread.

@@ -49,6 +49,11 @@ impl Queue {
         receiver.await.ok()
     }
 
+    /// Whether nothing is done and nothing waits.
+    pub fn is_idle(&self) -> bool {
+        !self.state().is_served
+    }
+
     /// Whether somebody must be found to serve.
     fn push(&self, job: Job) -> bool {
         let mut state = self.state();

@@ -92,7 +92,7 @@ impl Directory {
 
     pub(crate) async fn find(&self, id: &ObjectReference) -> Result<Option<Value>> {
         let key = Row::of(id);
-        self.0.database.call(move |connection| objects::read(connection, &key)).await
+        self.0.database.look(move |connection| objects::read(connection, &key)).await
     }
 
     pub(crate) async fn list(&self, kind: &ObjectReference, namespace: Option<&str>) -> Result<Vec<Value>> {
