@@ -8,16 +8,16 @@ mod canaries;
 mod demo;
 mod hooks;
 mod scan;
+mod update;
 
 use std::{path::Path, time::Duration};
 
-use api::meta::{ObjectReference, REQUESTED_AT};
 use demo::{
     ci::{Program, Release},
     parts,
     world::World,
 };
-use reconcile::{Event, clock};
+use reconcile::clock;
 use serde_json::json;
 
 const SLIPWAY: &str = env!("CARGO_BIN_EXE_slipway");
@@ -46,8 +46,8 @@ fn main() -> anyhow::Result<()> {
             scan::cold(1000, "5 s").await?;
         }
         if is_wanted("update") {
-            update(0, "25 ms").await?;
-            update(999, "30 ms").await?;
+            update::push(0, "25 ms").await?;
+            update::push(999, "30 ms").await?;
         }
         if is_wanted("hooks") {
             hooks::hooks().await?;
@@ -126,59 +126,6 @@ async fn world(folder: &Path, more: usize) -> anyhow::Result<World> {
     let mut world = World::start(folder, Path::new(SLIPWAY), program, first, files.collect()).await?;
     world.reaches(&["Initialized"], &["Failed"]).await?;
     Ok(world)
-}
-
-/// From the scan that sees a tag to the commit that the Git server has.
-async fn update(more: usize, goal: &str) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let mut world = world(folder.path(), more).await?;
-    let mut samples = Vec::new();
-    for round in 0..ROUNDS {
-        let version: &'static str = Box::leak(format!("1.0.{}", round + 1).into_boxed_str());
-        settle(&world).await?;
-        world.push(Release { version, fail_percent: 0 }).await?;
-        ask_for_scan(&world).await?;
-        let pushed = world.told(&format!("to {}/demo/app:{version}", world.addresses.registry)).await?;
-        if let Some(scanned) = scan_before(&world.events().await?, &pushed) {
-            samples.push(pushed.timestamp.duration_since(scanned.timestamp).as_secs_f64() * 1e3);
-        }
-    }
-    row(&format!("scan that sees a tag → pushed commit, {} files", more + 1), samples, "ms", goal);
-    Ok(())
-}
-
-/// Waits until nothing is told of for a moment: the round before is rolled out, which takes the machine's cores.
-async fn settle(world: &World) -> anyhow::Result<()> {
-    let mut known = None;
-    let mut rounds = 0;
-    while rounds < 40 {
-        let count = world.events().await?.len();
-        if known.replace(count) == Some(count) {
-            break;
-        }
-        clock::sleep(Duration::from_millis(300)).await;
-        rounds += 1;
-    }
-    Ok(())
-}
-
-/// The last scan that was told of before a push.
-fn scan_before<'a>(events: &'a [Event], pushed: &Event) -> Option<&'a Event> {
-    let scans = events.iter().filter(|event| event.involved_object.reference.kind == "ImageRepository");
-    let found = scans.filter(|event| event.timestamp < pushed.timestamp && event.message.contains("found"));
-    found.max_by_key(|event| event.timestamp)
-}
-
-async fn ask_for_scan(world: &World) -> anyhow::Result<()> {
-    let id = ObjectReference {
-        api_version: "image.toolkit.fluxcd.io/v1".into(),
-        kind: "ImageRepository".into(),
-        namespace: "flux-system".into(),
-        name: "app".into(),
-    };
-    let patch = json!({"metadata": {"annotations": {REQUESTED_AT: clock::now().to_string()}}});
-    world.store.patch(&id, "bench", &patch).await?;
-    Ok(())
 }
 
 /// Memory and processor time of slipway when nothing happens.
