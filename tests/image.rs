@@ -1,12 +1,18 @@
 //! `slipway choose` and `slipway semver` beyond the sample cases: every tag's fate, and a look into a running slipway.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use reconcile::{Directory, Store};
 use scanner::{Listing, Tags, result::Exclusions, tags::Origin};
 use serde_json::{Value, json};
 
-use crate::support::{slipway, slipway_with};
+use crate::{
+    demo::{
+        ci::{self, Program, Release},
+        parts,
+    },
+    support::{SLIPWAY, slipway, slipway_with},
+};
 
 const POLICY: &str = "
 apiVersion: image.toolkit.fluxcd.io/v1beta2
@@ -105,6 +111,52 @@ async fn choose_looks_into_a_running_slipway() {
     let run = slipway(&["choose", "ap", "--state", &state, "-n", "apps"]);
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.stderr.contains("image policy \"ap\" not found"), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn choose_asks_the_registry_for_a_policy_of_a_running_slipway() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut part, address) = parts::registry(Path::new(SLIPWAY), folder.path()).expect("a registry");
+    parts::listening(&mut part, address).await.expect("the registry listens");
+    let program = Program::script(Path::new(SLIPWAY));
+    for version in ["1.0.0", "1.1.0"] {
+        let release = Release { version, fail_percent: 0 };
+        ci::push_image(address, release, &program).await.expect("the image is pushed");
+    }
+    let state = folder.path().join("state.db");
+    let store = Store::Directory(Directory::open(&state, Vec::new()).await.expect("a store"));
+    let image = format!("{address}/demo/app");
+    let manifest = POLICY.replace("ghcr.io/team/app", &image);
+    for object in api::manifest::documents(&manifest) {
+        store.apply("user", &object.expect("a document").object).await.expect("applied");
+    }
+    let none = Exclusions::new(&[]).expect("no patterns");
+    let listing = Listing::new(["1.0.0", "1.1.0"].map(str::to_owned).to_vec(), &none);
+    Tags::new(store.database().clone())
+        .put("apps", "app", &listing, Origin { image: &image, etag: None })
+        .await
+        .expect("kept");
+    let state = state.display().to_string();
+    let choose = async |annotations: Value| {
+        let id = reconcile::object::named::<api::image::ImagePolicy>("apps", "app");
+        store.patch(&id, "user", &json!({"metadata": {"annotations": annotations}})).await.expect("patched");
+        slipway(&["choose", "app", "--state", &state, "-n", "apps", "-o", "json"])
+    };
+    let run = choose(json!({"slipway.dev/platforms": "linux/amd64", "slipway.dev/created": null})).await;
+    assert_eq!((run.code, &run.json()["latest"]["tag"]), (0, &json!("1.1.0")));
+    let run = choose(json!({"slipway.dev/platforms": "linux/arm64"})).await;
+    assert_eq!((run.code, fates(&run.json())[0].2), (1, Some("the image lacks linux/arm64")));
+    let run = choose(json!({"slipway.dev/platforms": null, "slipway.dev/created": "newest"})).await;
+    let undated = "the image does not say when it was built, which slipway.dev/created asks for";
+    assert_eq!(fates(&run.json())[0].2, Some(undated));
+    let run = choose(json!({"slipway.dev/created": null, "slipway.dev/signature": "secretRef: {name: keys}"})).await;
+    assert_eq!((run.code, run.stderr.contains("secret 'apps/keys' not found")), (2, true), "{run:?}");
+    // A policy in a file has no registry that is asked.
+    let file = folder.path().join("policy.yaml").display().to_string();
+    let asking = manifest.replacen("namespace: apps", "namespace: apps, annotations: {slipway.dev/created: newest}", 1);
+    fs::write(&file, asking).expect("a file");
+    let run = slipway_with(&["choose", "-f", &file, "--tags", "-"], "1.0.0");
+    assert!(run.code == 0 && run.stderr.contains("signatures are not looked at"), "{run:?}");
 }
 
 /// What `check` complains about in a manifest: severity, field, and a part of the message.

@@ -6,7 +6,7 @@ mod live;
 pub mod manifest;
 
 use anyhow::{Context as _, anyhow, bail};
-use policy::{Candidate, Facts, Policy, Selection, Verdict};
+use policy::{Candidate, Facts, Policy, Rules, Selection, Verdict};
 use reconcile::clock;
 use serde::Serialize;
 use serde_json::Value;
@@ -42,7 +42,7 @@ struct Row<'a> {
 
 /// Runs the verb. A policy that chooses nothing is the negative answer; one that cannot be read is an error.
 pub fn run(args: &Choose) -> anyhow::Result<Exit> {
-    let outcome = choose(args);
+    let outcome = super::wait_for(choose(args));
     if let (Err(refusal), Output::Json) = (&outcome, args.output) {
         // Programs find the plain text in the answer; the place is for people, on standard error.
         let text = refusal.downcast_ref::<policy::Error>().map_or_else(|| format!("{refusal:#}"), ToString::to_string);
@@ -53,12 +53,12 @@ pub fn run(args: &Choose) -> anyhow::Result<Exit> {
 }
 
 /// Reads, chooses, prints.
-fn choose(args: &Choose) -> anyhow::Result<Exit> {
-    let (manifest, seen) = match &args.file {
-        Some(file) => (Manifest::read(file, args.policy.as_deref())?, undated(given(args)?)),
-        None => match super::wait_for(live::read(args))? {
-            Some((manifest, kept)) if args.tags.is_none() => (manifest, kept),
-            Some((manifest, _)) => (manifest, undated(given(args)?)),
+async fn choose(args: &Choose) -> anyhow::Result<Exit> {
+    let (manifest, seen, live) = match &args.file {
+        Some(file) => (Manifest::read(file, args.policy.as_deref())?, undated(given(args)?), None),
+        None => match live::read(args).await? {
+            Some((manifest, kept, live)) if args.tags.is_none() => (manifest, kept, Some(live)),
+            Some((manifest, _, live)) => (manifest, undated(given(args)?), Some(live)),
             None => return Ok(Exit::No),
         },
     };
@@ -66,10 +66,12 @@ fn choose(args: &Choose) -> anyhow::Result<Exit> {
     let exclusions = manifest.exclusions()?;
     let (excluded, tags): (Vec<&str>, Vec<&str>) =
         seen.iter().map(|(tag, _)| tag.as_str()).partition(|tag| exclusions.dropping(tag).is_some());
-    let mut selection = policy.select(&tags);
     let first_seen = seen.iter().filter_map(|(tag, seen)| Some((tag.as_str(), (*seen)?))).collect();
-    let facts = Facts { now: clock::now(), current: manifest.current.as_deref(), first_seen, ..Facts::default() };
-    manifest.rules()?.apply(&policy, &mut selection, &facts);
+    let mut facts = Facts { now: clock::now(), current: manifest.current.as_deref(), first_seen, ..Facts::default() };
+    let mut selection = match live {
+        Some(live) => live.select((&policy, &manifest.rules()?), &tags, &mut facts).await?,
+        None => by_file(&policy, manifest.rules()?, &tags, &facts),
+    };
     selection.candidates.extend(excluded.into_iter().map(|tag| Candidate {
         tag,
         value: None,
@@ -82,6 +84,19 @@ fn choose(args: &Choose) -> anyhow::Result<Exit> {
         (None, Output::Table) => super::print(&funnel::table(&manifest, &policy, &selection)),
     }
     Ok(if selection.error.is_some() { Exit::No } else { Exit::Done })
+}
+
+/// The choice of a policy in a file, whose registry is not asked.
+fn by_file<'a>(policy: &Policy, rules: Rules, tags: &[&'a str], facts: &Facts<'_>) -> Selection<'a> {
+    let offline = rules.clone().offline();
+    if offline != rules {
+        eprintln!(
+            "note: platforms, build times and signatures are not looked at: the registry is asked only for a policy in a running slipway"
+        );
+    }
+    let mut selection = policy.select(tags);
+    offline.apply(policy, &mut selection, facts);
+    selection
 }
 
 /// Tags of which nobody knows when they came.

@@ -5,12 +5,13 @@
 mod automation;
 mod policy;
 mod repository;
+mod verification;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{automation::*, policy::*, repository::*};
+pub use self::{automation::*, policy::*, repository::*, verification::*};
 
 /// An image that a policy chose: repository, tag, and the digest if one was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

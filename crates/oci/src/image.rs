@@ -71,6 +71,7 @@ fn descriptor(media_type: &str, content: &Bytes) -> Descriptor {
         media_type: media_type.into(),
         digest: Digest::of(content),
         size: content.len() as u64,
+        artifact_type: None,
         platform: None,
         annotations: BTreeMap::new(),
     }

@@ -14,6 +14,7 @@ pub mod name;
 mod platforms;
 pub mod push;
 pub mod reference;
+mod referrers;
 pub mod repository;
 mod token;
 pub mod transport;

@@ -29,6 +29,9 @@ pub struct Descriptor {
     /// What the content is.
     #[serde(default)]
     pub media_type: String,
+    /// What an artifact that is no image is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     /// The content's digest.
     pub digest: Digest,
     /// The content's length in bytes.

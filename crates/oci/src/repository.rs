@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// As much as OCI distribution asks registries to take.
-const MANIFEST_LIMIT_BYTES: usize = 4 << 20;
+pub(crate) const MANIFEST_LIMIT_BYTES: usize = 4 << 20;
 pub(crate) const CONFIG_LIMIT_BYTES: u64 = 8 << 20;
 const MAX_INDEX_DEPTH: usize = 3;
 

@@ -10,9 +10,10 @@ use std::{
     time::Duration,
 };
 
+use api::image::{SIGNATURE, Verification};
 use jiff::Timestamp;
 
-use crate::{Candidate, Error, Policy, Selection, Verdict};
+use crate::{Candidate, Error, Pattern, Policy, Selection, Verdict};
 
 /// The only tag that may be chosen.
 pub const PIN: &str = "slipway.dev/pin";
@@ -29,7 +30,7 @@ pub const CALVER: &str = "slipway.dev/calver";
 /// `newest`: of the tags that the policy accepts, the one whose image was built last.
 pub const CREATED: &str = "slipway.dev/created";
 /// All of them.
-pub const RULES: [&str; 7] = [PIN, HOLD, MINIMUM_AGE, NO_DOWNGRADE, PLATFORMS, CALVER, CREATED];
+pub const RULES: [&str; 8] = [PIN, HOLD, MINIMUM_AGE, NO_DOWNGRADE, PLATFORMS, CALVER, CREATED, SIGNATURE];
 
 /// The rules of a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub struct Rules {
     no_downgrade: bool,
     platforms: Vec<String>,
     newest: bool,
+    signature: Option<Verification>,
 }
 
 /// An annotation that cannot be read.
@@ -65,6 +67,8 @@ pub struct Facts<'a> {
     pub platforms: HashMap<String, Vec<String>>,
     /// When images were built, as far as they were asked for; none where the image does not say.
     pub created: HashMap<String, Option<Timestamp>>,
+    /// The digest that was proven to be signed, or why the tag is not, as far as they were asked for.
+    pub signatures: HashMap<String, Result<String, String>>,
 }
 
 /// What must be known before a choice can be made.
@@ -74,6 +78,8 @@ pub enum Unknown {
     Platforms(String),
     /// When the image of this tag was built.
     Created(String),
+    /// Whether the image of this tag is signed.
+    Signature(String),
 }
 
 /// Why a tag that fits may not be chosen.
@@ -91,6 +97,8 @@ pub enum Bar {
     Lacks(Vec<String>),
     /// The image does not say when it was built.
     Undated,
+    /// No signature counts, for this reason.
+    Unsigned(String),
 }
 
 impl fmt::Display for Bar {
@@ -101,6 +109,7 @@ impl fmt::Display for Bar {
             Self::TooYoung(until) => write!(f, "younger than {MINIMUM_AGE} until {until}"),
             Self::Downgrade(current) => write!(f, "below {current}, which {NO_DOWNGRADE} keeps"),
             Self::Lacks(platforms) => write!(f, "the image lacks {}", platforms.join(", ")),
+            Self::Unsigned(why) => write!(f, "not signed as {SIGNATURE} asks for: {why}"),
             Self::Undated => write!(f, "the image does not say when it was built, which {CREATED} asks for"),
         }
     }
@@ -129,6 +138,7 @@ impl Rules {
                     "newest" => rules.newest = true,
                     _ => return Err(problem(format!("{value:?} is not newest"))),
                 },
+                SIGNATURE => rules.signature = verification(annotations).map_err(problem)?,
                 NO_DOWNGRADE => {
                     let parsed =
                         value.trim().parse().map_err(|_| problem(format!("{value:?} is neither true nor false")));
@@ -149,7 +159,12 @@ impl Rules {
     /// The rules that need no registry.
     #[must_use]
     pub fn offline(self) -> Self {
-        Self { platforms: Vec::new(), newest: false, ..self }
+        Self { platforms: Vec::new(), newest: false, signature: None, ..self }
+    }
+
+    /// Whose signature is asked for.
+    pub fn signature(&self) -> Option<&Verification> {
+        self.signature.as_ref()
     }
 
     /// Bars candidates, and lets the best of the others be the choice. Returns what must be known first; with it among the
@@ -171,10 +186,10 @@ impl Rules {
             let mut bar = self.bar(policy, candidate.tag, value, facts);
             // The registry is asked about the best tags only, until one of them may be chosen.
             if bar.is_none() && !is_settled && unknown.is_none() {
-                match self.lacking(candidate.tag, facts) {
-                    None => unknown = Some(candidate.tag.to_owned()),
-                    Some(lacking) if lacking.is_empty() => is_settled = true,
-                    Some(lacking) => bar = Some(Bar::Lacks(lacking)),
+                match self.proven(candidate.tag, facts) {
+                    Err(question) => unknown = Some(question),
+                    Ok(None) => is_settled = true,
+                    Ok(found) => bar = found,
                 }
             }
             if let Some(bar) = bar {
@@ -190,7 +205,7 @@ impl Rules {
         if selection.accepted() == 0 {
             selection.error = Some(Error::AllBarred);
         }
-        unknown.map(Unknown::Platforms)
+        unknown
     }
 
     /// Puts what was built last first, where that is asked for. Returns a tag of which the time must be known first.
@@ -235,6 +250,19 @@ impl Rules {
         (until > facts.now).then_some(Bar::TooYoung(until))
     }
 
+    /// Why the registry's answers about the tag bar it, or what the registry must be asked first.
+    fn proven(&self, tag: &str, facts: &Facts<'_>) -> Result<Option<Bar>, Unknown> {
+        let lacking = self.lacking(tag, facts).ok_or_else(|| Unknown::Platforms(tag.to_owned()))?;
+        if !lacking.is_empty() {
+            return Ok(Some(Bar::Lacks(lacking)));
+        }
+        match (&self.signature, facts.signatures.get(tag)) {
+            (None, _) | (Some(_), Some(Ok(_))) => Ok(None),
+            (Some(_), Some(Err(why))) => Ok(Some(Bar::Unsigned(why.clone()))),
+            (Some(_), None) => Err(Unknown::Signature(tag.to_owned())),
+        }
+    }
+
     /// Platforms that are wanted and missing; `None` if those of the tag are not known.
     fn lacking(&self, tag: &str, facts: &Facts<'_>) -> Option<Vec<String>> {
         if self.platforms.is_empty() {
@@ -256,6 +284,11 @@ impl Selection<'_> {
         })
     }
 
+    /// Whether a better tag waits for a signature, which may come after the image.
+    pub fn awaits_signature(&self) -> bool {
+        self.candidates.iter().any(|candidate| matches!(candidate.verdict, Verdict::Barred(Bar::Unsigned(_))))
+    }
+
     /// When the first of the barred tags will be old enough.
     pub fn next_grown(&self) -> Option<Timestamp> {
         let grown = self.candidates.iter().filter_map(|candidate| match candidate.verdict {
@@ -269,6 +302,17 @@ impl Selection<'_> {
 /// The items of a list separated by commas.
 fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}
+
+/// Whose signature is asked for; the patterns are tried, so that a wrong one is the policy's fault and not an image's.
+fn verification(annotations: &BTreeMap<String, String>) -> Result<Option<Verification>, String> {
+    let verification = Verification::read(annotations)?;
+    for identity in verification.iter().flat_map(|one| &one.match_oidc_identity) {
+        for pattern in [&identity.issuer, &identity.subject] {
+            Pattern::new(pattern).map_err(|error| format!("matchOIDCIdentity: {error}"))?;
+        }
+    }
+    Ok(verification)
 }
 
 fn is_platform(text: &str) -> bool {

@@ -10,6 +10,7 @@ mod policy;
 mod registry;
 mod repository;
 mod secrets;
+mod signatures;
 mod traffic;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -21,7 +22,10 @@ use api::{
 use kube::ResourceExt as _;
 use reconcile::{Context, Controller, ObjectRef, Shutdown, Store};
 
-pub use self::login::LoginCache;
+pub use self::{
+    images::{Asking, Images},
+    login::LoginCache,
+};
 use self::{numbers::Numbers, policy::Policies, registry::Registries, repository::Repositories};
 use crate::{Limits, Tags};
 
@@ -72,7 +76,8 @@ pub async fn controllers(context: Context, options: Options, shutdown: Shutdown)
     let (store, kept) = (context.store.clone(), tags.clone());
     let repositories =
         Repositories { options, tags: tags.clone(), registries: registries.clone(), numbers: numbers.clone() };
-    let policies = Policies { options, tags, registries, numbers, store: context.store.clone() };
+    let images = Images { registries, store: context.store.clone() };
+    let policies = Policies { options, tags, images, numbers, store: context.store.clone() };
     let scanning = Controller::new(context.clone(), repositories).concurrency(options.concurrency);
     let choosing = Controller::new(context, policies)
         .concurrency(options.concurrency.max(POLICIES_AT_ONCE))

@@ -1,6 +1,6 @@
 //! The scanner stage: tags read from registries and kept, and for every policy the tag that is wanted now.
 //!
-//! Pure: [`schedule`], [`result`], [`budget`], [`access`], [`reflection`], [`login`]. Shells: [`tags`], [`controller`].
+//! Pure: [`schedule`], [`result`], [`budget`], [`access`], [`reflection`], [`login`], [`signature`]. Shells: [`tags`], [`controller`].
 
 pub mod access;
 pub mod budget;
@@ -9,12 +9,13 @@ pub mod login;
 pub mod reflection;
 pub mod result;
 pub mod schedule;
+pub mod signature;
 pub mod tags;
 
 use std::sync::Arc;
 
 pub use budget::Limits;
-pub use controller::{LoginCache, Options, controllers};
+pub use controller::{Asking, Images, LoginCache, Options, controllers};
 pub use result::Listing;
 pub use tags::Tags;
 

@@ -115,9 +115,9 @@ impl Manifest {
         self.annotations.get(CALVER).map(String::as_str)
     }
 
-    /// The policy's own rules. Which platforms an image has is asked of the registry, and nobody is asked here.
+    /// The policy's own rules.
     pub fn rules(&self) -> anyhow::Result<Rules> {
-        Ok(Rules::parse(&self.annotations)?.offline())
+        Ok(Rules::parse(&self.annotations)?)
     }
 
     /// What the repository drops before the policy sees it.

@@ -15,7 +15,7 @@ pub(super) struct RequestLabels {
     pub host: String,
     /// The answer's status; `error` if there was no answer, `paused` if nothing was sent.
     pub status: String,
-    /// What was asked for: `ping`, `token`, `tags`, `manifest` or `blob`.
+    /// What was asked for: `ping`, `token`, `tags`, `manifest`, `referrers` or `blob`.
     pub reason: &'static str,
 }
 

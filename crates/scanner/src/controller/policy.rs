@@ -19,16 +19,23 @@ use kube::ResourceExt as _;
 use reconcile::{Done, Failure, Notice, Reconciler, Store, clock, controller};
 use serde_json::{Value, json};
 
-use super::{CONTROLLER, Options, Registries, numbers::Numbers, repository, revision, scanned_image};
+use super::{
+    CONTROLLER, Options,
+    images::{Asking, Images},
+    numbers::Numbers,
+    repository, revision, scanned_image,
+};
 use crate::{
-    Error, Tags,
+    Tags,
     access::{self, Denied},
-    reflection::{self, Digest},
+    reflection,
     tags::Stored,
 };
 
 /// How long a run waits for the first scan of its repository. Source: section 2.4, four tries from 1 s on.
 const FIRST_SCAN: Duration = Duration::from_millis(4_750);
+/// A signature is not looked for more often.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 /// A choice that comes later than this after a request to scan was not brought about by it.
 const LONGEST_WAY_SECONDS: f64 = 300.0;
 /// Source: section 2.1.
@@ -40,7 +47,7 @@ const WORKLOAD_IDENTITY: &str = "to use spec.serviceAccountName in the ImageRepo
 pub(super) struct Policies {
     pub options: Options,
     pub tags: Tags,
-    pub registries: Arc<Registries>,
+    pub images: Images,
     pub numbers: Numbers,
     pub store: Store,
 }
@@ -56,17 +63,21 @@ impl Reconciler for Policies {
     async fn reconcile(&self, object: Arc<ImagePolicy>) -> Result<Done, Failure> {
         let repository = self.repository(&object).await?;
         self.check(&object, &repository)?;
-        let Chosen { tag, barred, again } = self.choose(&object, &repository).await?;
+        let Chosen { tag, verified, barred, again } = self.choose(&object, &repository).await?;
         let status = object.status.as_ref();
         let before = status.and_then(|status| status.latest_ref.as_ref());
-        let digest = self.digest(&object, &repository, before, &tag).await?;
+        let digest = self.digest(&object, &repository, &tag, verified).await?;
         let latest = ImageRef { name: repository.spec.image.clone(), tag, digest };
         let observed = status.and_then(|status| status.observed_previous_ref.as_ref());
         let previous = reflection::previous(before, &latest, observed);
         if before.is_some_and(|before| before.tag != latest.tag) {
             self.measure(&repository);
         }
-        let done = Done::new(reflection::message(&latest, previous))
+        let mut message = reflection::message(&latest, previous);
+        if let Some((better, bar @ Bar::Unsigned(_))) = &barred {
+            message = format!("{message}; {better} would come first: {bar}");
+        }
+        let done = Done::new(message)
             .status(json!({ "latestRef": image(&latest), "observedPreviousRef": previous.map(image) }));
         let done = match barred {
             Some((better, bar)) => done.notice(Notice::trace("Barred", format!("{better} would come first: {bar}"))),
@@ -95,6 +106,8 @@ impl Reconciler for Policies {
 /// The tag that the policy wants.
 struct Chosen {
     tag: String,
+    /// The digest that was proven to be signed.
+    verified: Option<String>,
     /// The best tag that a rule of the policy bars, if it is better.
     barred: Option<(String, Bar)>,
     /// When another tag may be chosen without anything changing.
@@ -201,7 +214,7 @@ impl Policies {
             return self.choose_by(&rules, &policy, object, repository, &stored).await;
         }
         let tag = policy.latest(&tags).map_err(|error| Failure::new("Failure", error.to_string()))?;
-        Ok(Chosen { tag: tag.to_owned(), barred: None, again: None })
+        Ok(Chosen { tag: tag.to_owned(), verified: None, barred: None, again: None })
     }
 
     /// The best tag that the policy's own rules do not bar.
@@ -218,23 +231,22 @@ impl Policies {
         let current = latest.filter(|latest| latest.name == repository.spec.image).map(|latest| latest.tag.as_str());
         let first_seen = stored.seen().filter_map(|(tag, seen)| Some((tag, seen?))).collect();
         let mut facts = Facts { now: clock::now(), current, first_seen, ..Facts::default() };
-        let selection = loop {
-            let mut selection = policy.select(&tags);
-            match rules.apply(policy, &mut selection, &facts) {
-                None => break selection,
-                Some(unknown) => self.learn(repository, unknown, &mut facts).await?,
-            }
-        };
+        let asking = Asking { policy: object, repository };
+        let selection = self.images.select(asking, (policy, rules), &tags, &mut facts).await?;
         let barred = selection.best_barred();
-        let again =
-            selection.next_grown().map(|at| Duration::try_from(at.duration_since(facts.now)).unwrap_or_default());
+        let grown = selection.next_grown().map(|at| at.duration_since(facts.now));
+        let grown = grown.map(|wait| Duration::try_from(wait).unwrap_or_default());
+        // A signature often comes a moment after its image, and no scan sees it.
+        let signed = selection.awaits_signature().then(|| repository.spec.interval.get().max(SHORTEST_WAIT));
+        let again = grown.into_iter().chain(signed).min();
         match (selection.latest(), &selection.error) {
             (Some(chosen), _) => {
                 let is_better =
                     |one: &Candidate<'_>| !policy.is_worse(one.value.as_deref().unwrap_or_default(), chosen.tag);
                 let barred = barred.filter(|(one, _)| is_better(one));
                 let barred = barred.map(|(one, bar)| (one.tag.to_owned(), bar.clone()));
-                Ok(Chosen { tag: chosen.tag.to_owned(), barred, again })
+                let verified = facts.signatures.remove(chosen.tag).and_then(Result::ok);
+                Ok(Chosen { tag: chosen.tag.to_owned(), verified, barred, again })
             }
             (None, error) => {
                 let why = error.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -248,33 +260,24 @@ impl Policies {
         }
     }
 
-    /// The digest of the chosen tag, empty if it is not to be reflected.
+    /// The digest of the chosen tag, empty if it is not to be reflected. Which image was verified and which is reflected
+    /// must be one.
     async fn digest(
         &self,
         object: &ImagePolicy,
         repository: &ImageRepository,
-        before: Option<&ImageRef>,
         tag: &str,
+        verified: Option<String>,
     ) -> Result<String, Failure> {
-        let image = &repository.spec.image;
-        match reflection::digest(object.spec.digest_reflection_policy, before, image, tag) {
-            Digest::Absent => Ok(String::new()),
-            Digest::Kept(digest) => Ok(digest),
-            Digest::LookUp => self
-                .look_up(repository, tag)
-                .await
-                .map_err(|error| Failure::new("Failed", format!("failed fetching digest of {image}:{tag}: {error}"))),
+        if object.spec.digest_reflection_policy == DigestReflectionPolicy::Never {
+            return Ok(String::new());
         }
-    }
-
-    /// Asks the registry for a tag's digest.
-    pub(super) async fn look_up(&self, repository: &ImageRepository, tag: &str) -> Result<String, Error> {
-        // Differs: `insecure` holds for digests too.
-        let name = repository::name(repository).map_err(oci::Error::from)?;
-        let opened = self.registries.open(repository, &name).await?;
-        let limit = repository.spec.timeout();
-        let digest = tokio::time::timeout(limit, opened.repository.digest(tag)).await;
-        Ok(digest.map_err(|_| Error::Timeout(api::Duration(limit)))??.as_str().to_owned())
+        if let Some(digest) = verified {
+            return Ok(digest);
+        }
+        let found = self.images.reflected(Asking { policy: object, repository }, tag).await;
+        let image = &repository.spec.image;
+        found.map_err(|error| Failure::new("Failed", format!("failed fetching digest of {image}:{tag}: {error}")))
     }
 }
 

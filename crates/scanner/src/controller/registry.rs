@@ -137,7 +137,7 @@ impl Registries {
     }
 
     /// An object that must be there.
-    async fn required<K: Object>(&self, kind: &'static str, namespace: &str, name: &str) -> Result<K, Error> {
+    pub(super) async fn required<K: Object>(&self, kind: &'static str, namespace: &str, name: &str) -> Result<K, Error> {
         let store: &Store = &self.context.store;
         let missing = || Error::Missing { kind, namespace: namespace.to_owned(), name: name.to_owned() };
         store.get(namespace, name).await?.ok_or_else(missing)

@@ -78,7 +78,7 @@ fn value<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
 }
 
 /// The error that names the secret.
-fn problem(secret: &Secret, problem: impl Into<String>) -> Error {
+pub(super) fn problem(secret: &Secret, problem: impl Into<String>) -> Error {
     Error::Secret {
         namespace: secret.namespace().unwrap_or_default(),
         name: secret.name_any(),

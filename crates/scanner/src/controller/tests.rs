@@ -26,6 +26,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::*;
 
 mod entry;
+mod signatures;
 
 /// A `docker-registry` on a free port; it ends with the value.
 struct Registry {

@@ -110,6 +110,7 @@ fn reason(path: &str) -> &'static str {
         _ if !path.starts_with("/v2/") => "token",
         _ if path.ends_with("/tags/list") => "tags",
         _ if path.contains("/blobs/") => "blob",
+        _ if path.contains("/referrers/") => "referrers",
         _ => "manifest",
     }
 }

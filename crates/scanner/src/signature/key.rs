@@ -1,0 +1,69 @@
+//! Public keys, and whether they made a signature.
+
+use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
+use rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject as _};
+use x509_cert::{
+    der::{Decode as _, asn1::ObjectIdentifier},
+    spki::SubjectPublicKeyInfoRef,
+};
+
+const ELLIPTIC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+type Algorithm = &'static dyn VerificationAlgorithm;
+type Algorithms = &'static [Algorithm];
+
+// Cosign signs with SHA-256 whatever the curve; newer releases take the hash that goes with it.
+static BY_P256: [Algorithm; 1] = [&signature::ECDSA_P256_SHA256_ASN1];
+static BY_P384: [Algorithm; 2] = [&signature::ECDSA_P384_SHA384_ASN1, &signature::ECDSA_P384_SHA256_ASN1];
+static BY_ED25519: [Algorithm; 1] = [&signature::ED25519];
+static BY_RSA: [Algorithm; 1] = [&signature::RSA_PKCS1_2048_8192_SHA256];
+
+/// A public key: ECDSA on P-256 or P-384, Ed25519, RSA from 2,048 bits on.
+#[derive(Clone)]
+pub struct PublicKey {
+    algorithms: Algorithms,
+    bits: Vec<u8>,
+}
+
+impl std::fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PublicKey({} bytes)", self.bits.len())
+    }
+}
+
+impl PublicKey {
+    /// The keys of a PEM text.
+    pub fn from_pem(pem: &[u8]) -> Result<Vec<Self>, String> {
+        let blocks = SubjectPublicKeyInfoDer::pem_slice_iter(pem);
+        let keys: Vec<_> = blocks
+            .map(|block| Self::from_der(block.map_err(|error| format!("it is not PEM: {error}"))?.as_ref()))
+            .collect::<Result<_, _>>()?;
+        if keys.is_empty() { Err("it holds no PUBLIC KEY".into()) } else { Ok(keys) }
+    }
+
+    /// The key of a SubjectPublicKeyInfo. Source: RFC 5280 section 4.1.2.7, RFC 5480, RFC 8410.
+    pub fn from_der(der: &[u8]) -> Result<Self, String> {
+        let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| "it is not a public key".to_owned())?;
+        let curve = || info.algorithm.parameters_oid().ok();
+        let algorithms: Algorithms = match info.algorithm.oid {
+            ELLIPTIC if curve() == Some(P256) => &BY_P256,
+            ELLIPTIC if curve() == Some(P384) => &BY_P384,
+            ED25519 => &BY_ED25519,
+            RSA => &BY_RSA,
+            _ => return Err("it is neither ECDSA on P-256 or P-384, nor Ed25519, nor RSA".into()),
+        };
+        let bits = info.subject_public_key.as_bytes().ok_or("it is not a public key")?;
+        Ok(Self { algorithms, bits: bits.to_vec() })
+    }
+
+    /// Whether the key's owner signed the message.
+    pub fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        let by =
+            |algorithm: &Algorithm| UnparsedPublicKey::new(*algorithm, &self.bits).verify(message, signature).is_ok();
+        self.algorithms.iter().any(by)
+    }
+}
