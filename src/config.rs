@@ -168,9 +168,9 @@ fn scanner_options(args: &Scanner, no_cross_namespace_refs: bool) -> scanner::Op
         concurrency: args.concurrent.max(1),
         requeue_dependency: args.requeue_dependency.get(),
         interval_jitter_percentage: args.interval_jitter_percentage,
+        object_level_workload_identity: args.opens("ObjectLevelWorkloadIdentity"),
         limits: scanner::Limits { per_second: args.registry_qps, at_once: args.registry_concurrency },
         logins: scanner::LoginCache { size: args.token_cache_max_size, longest: args.token_cache_max_duration.get() },
-        ..scanner::Options::default()
     }
 }
 

@@ -6,6 +6,7 @@
 mod canary;
 mod delivery;
 mod faults;
+mod identity;
 mod image;
 mod kinds;
 mod lead;

@@ -25,4 +25,21 @@ pub struct Scanner {
     /// Longest life of a kept cloud login.
     #[arg(long, default_value = "1h")]
     pub token_cache_max_duration: api::Duration,
+    /// Flux's feature gates. ObjectLevelWorkloadIdentity=true lets image repositories log in to clouds as their own service
+    /// accounts; others are taken and have no effect.
+    #[arg(long, value_name = "GATE=BOOL", value_delimiter = ',', value_parser = gate)]
+    pub feature_gates: Vec<(String, bool)>,
+}
+
+fn gate(text: &str) -> Result<(String, bool), String> {
+    let (name, value) = text.split_once('=').ok_or("GATE=true or GATE=false is expected")?;
+    let value = value.parse().map_err(|_| format!("{value:?} is neither true nor false"))?;
+    Ok((name.to_owned(), value))
+}
+
+impl Scanner {
+    /// Whether a gate is opened; all are closed unless told, as in Flux. The last word counts.
+    pub fn opens(&self, gate: &str) -> bool {
+        self.feature_gates.iter().rev().find(|(name, _)| name == gate).is_some_and(|(_, value)| *value)
+    }
 }

@@ -205,6 +205,18 @@ impl Store {
         .await
     }
 
+    /// A token by which the cluster vouches for a ServiceAccount before whoever is the audience. A directory vouches for
+    /// nobody.
+    pub async fn account_token(&self, namespace: &str, name: &str, audience: &str) -> Result<String> {
+        effect(Site::Get, &format!("token of {namespace}/{name}"), async {
+            match self {
+                Self::Cluster(cluster) => cluster.account_token(namespace, name, audience).await,
+                Self::Directory(_) => Err(Error::NotFound("there is no cluster that vouches for accounts".into())),
+            }
+        })
+        .await
+    }
+
     /// Keeps an event. The same event about the same object is counted, not kept twice.
     pub async fn record(&self, event: &Event) -> Result<()> {
         effect(Site::Record, &event.involved_object.reference.to_string(), async {

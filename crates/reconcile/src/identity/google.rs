@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Request, form, jwt, request, text};
 
+/// Host of the machine's metadata.
+pub(super) const METADATA: &str = "metadata.google.internal";
 /// How long an assertion is good for, in seconds; the longest that Google takes.
 const LASTS: i64 = 3600;
 
@@ -49,7 +51,7 @@ pub fn ask(account: &Account, scope: &str, now: Timestamp) -> Result<Request, St
 
 /// Asks the metadata server, or the host given in its place, for the machine's token.
 pub fn ask_machine(host: Option<&str>) -> Result<Request, String> {
-    let host = host.unwrap_or("metadata.google.internal");
+    let host = host.unwrap_or(METADATA);
     let address = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token");
     request(http::Request::get(address).header("Metadata-Flavor", "Google"), "")
 }

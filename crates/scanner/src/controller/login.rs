@@ -1,6 +1,7 @@
 //! Asks cloud providers for logins and keeps them for most of their life.
 //!
-//! Who we are comes from the environment: keys or tokens that the platform puts there, else the machine's metadata server.
+//! Who we are comes from the environment: keys or tokens that the platform puts there, else the machine's metadata server. In
+//! the name of a ServiceAccount, the cluster's token for it is exchanged.
 
 use std::{
     collections::HashMap,
@@ -12,7 +13,7 @@ use std::{
 use api::image::ImageProvider;
 use jiff::Timestamp;
 use oci::{Credential, Name};
-use reconcile::{Identities, clock};
+use reconcile::{Identities, clock, identity::account::Account};
 
 use crate::{
     Error,
@@ -35,7 +36,7 @@ impl Default for LoginCache {
 }
 
 /// What is kept for a registry, and until when.
-type Kept = HashMap<(ImageProvider, String), (Credential, Timestamp)>;
+type Kept = HashMap<(ImageProvider, String, String), (Credential, Timestamp)>;
 
 /// The logins.
 pub(super) struct Logins {
@@ -56,15 +57,20 @@ impl Logins {
         Self { identities, cache, kept: Mutex::default() }
     }
 
-    /// The login for a registry.
-    pub(super) async fn credential(&self, provider: ImageProvider, name: &Name) -> Result<Credential, Error> {
-        let key = (provider, name.registry().to_owned());
+    /// The login for a registry, of the account if there is one.
+    pub(super) async fn credential(
+        &self,
+        provider: ImageProvider,
+        name: &Name,
+        account: Option<&Account>,
+    ) -> Result<Credential, Error> {
+        let key = (provider, name.registry().to_owned(), account.map(Account::key).unwrap_or_default());
         let now = clock::now();
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some((credential, _)) = kept.filter(|(_, until)| *until > now) {
             return Ok(credential);
         }
-        let login = self.login(provider, name).await.map_err(|problem| Error::Login {
+        let login = self.login(provider, name, account).await.map_err(|problem| Error::Login {
             provider: provider.as_str(),
             registry: name.registry().to_owned(),
             problem,
@@ -81,7 +87,7 @@ impl Logins {
         Ok(login.credential)
     }
 
-    async fn login(&self, provider: ImageProvider, name: &Name) -> Result<Login, String> {
+    async fn login(&self, provider: ImageProvider, name: &Name, account: Option<&Account>) -> Result<Login, String> {
         let identities = &self.identities;
         let cloud = match identities.file("AZURE_ENVIRONMENT_FILEPATH")? {
             Some(content) => azure::Cloud::parse(&content)?,
@@ -89,15 +95,24 @@ impl Logins {
         };
         match target(provider, name.registry(), &cloud).ok_or("the registry does not belong to the provider")? {
             Target::Aws(registry) => {
-                let keys = identities.aws(registry.region()).await?;
+                let keys = match account {
+                    Some(account) => identities.aws_of(account, registry.region()).await?,
+                    None => identities.aws(registry.region()).await?,
+                };
                 let endpoint = identities.aws_endpoint(registry.service());
                 registry.login(&identities.ask(registry.ask(&keys, endpoint.as_deref(), clock::now())?).await?)
             }
             Target::Azure => {
-                let token = identities.azure(&cloud.resource()).await?;
+                let token = match account {
+                    Some(account) => identities.azure_of(account, &cloud.resource()).await?,
+                    None => identities.azure(&cloud.resource()).await?,
+                };
                 azure::login(&identities.ask(azure::exchange(name.scheme(), name.registry(), &token)?).await?)
             }
-            Target::Gcp => gcp::login(&identities.google_machine().await?),
+            Target::Gcp => match account {
+                Some(account) => Ok(gcp::login_by(identities.google_of(account).await?)),
+                None => gcp::login(&identities.google_machine().await?),
+            },
         }
     }
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::ResourceExt as _;
 use oci::{Client, Credential, Keychain, Listed, Name, credentials::Source};
-use reconcile::{Context, Endpoint, Identities, Object, Store};
+use reconcile::{Context, Endpoint, Identities, Object, Store, identity::account::Account};
 
 use super::{
     Options,
@@ -76,20 +76,24 @@ impl Registries {
     pub(super) async fn open(&self, object: &ImageRepository, name: &Name) -> Result<Opened, Error> {
         let credential = match object.spec.provider {
             ImageProvider::Generic => self.credential(object, name).await?,
-            // Differs: Flux can log in as the object's own account; our own identity in its place would give away too much.
-            provider if object.spec.service_account_name.is_some() => {
-                return Err(Error::Login {
-                    provider: provider.as_str(),
-                    registry: name.registry().to_owned(),
-                    problem: "spec.serviceAccountName is not supported yet with this provider".into(),
-                });
-            }
-            provider => Some(self.logins.credential(provider, name).await?),
+            provider => Some(self.login(provider, object, name).await?),
         };
         let endpoint = self.endpoint(object).await?;
         let fingerprint = credential.as_ref().map(Credential::fingerprint);
         let repository = self.client(endpoint.clone()).repository(name, credential);
         Ok(Opened { repository, endpoint, credential: fingerprint })
+    }
+
+    /// The cloud's login, in the name of the object's account if it has one.
+    async fn login(&self, provider: ImageProvider, object: &ImageRepository, name: &Name) -> Result<Credential, Error> {
+        let Some(account) = &object.spec.service_account_name else {
+            return self.logins.credential(provider, name, None).await;
+        };
+        let namespace = object.namespace().unwrap_or_default();
+        let account = Account::find(&self.context.store, &namespace, account).await.map_err(|problem| {
+            Error::Login { provider: provider.as_str(), registry: name.registry().to_owned(), problem }
+        })?;
+        self.logins.credential(provider, name, Some(&account)).await
     }
 
     /// The client for an endpoint.
@@ -137,7 +141,12 @@ impl Registries {
     }
 
     /// An object that must be there.
-    pub(super) async fn required<K: Object>(&self, kind: &'static str, namespace: &str, name: &str) -> Result<K, Error> {
+    pub(super) async fn required<K: Object>(
+        &self,
+        kind: &'static str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<K, Error> {
         let store: &Store = &self.context.store;
         let missing = || Error::Missing { kind, namespace: namespace.to_owned(), name: name.to_owned() };
         store.get(namespace, name).await?.ok_or_else(missing)

@@ -124,12 +124,16 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    async fn with(options: Options) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let directory = Directory::open(&folder.path().join("state.db"), Vec::new()).await.expect("a store");
         let store = Store::Directory(directory);
         let context = Context::new(store.clone(), Http::new("test"), "test");
         let shutdown = Shutdown::new();
-        let options = Options { requeue_dependency: Duration::from_secs(3600), concurrency: 16, ..Options::default() };
+        let options = Options { requeue_dependency: Duration::from_secs(3600), concurrency: 16, ..options };
         let loops = tokio::spawn(controllers(context, options, shutdown.clone()));
         Self { store, shutdown, loops, _folder: folder }
     }

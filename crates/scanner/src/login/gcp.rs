@@ -15,7 +15,10 @@ pub fn is_registry(host: &str) -> bool {
 
 /// The login in the metadata server's answer.
 pub fn login(answer: &Value) -> Result<Login, String> {
-    let password = text(answer, "/access_token")?.to_owned();
-    let credential = Credential::Basic { username: "oauth2accesstoken".into(), password };
-    Ok(Login { credential, lasts_seconds: seconds(answer, "/expires_in") })
+    Ok(login_by((text(answer, "/access_token")?.to_owned(), seconds(answer, "/expires_in"))))
+}
+
+/// The login with an access token that lasts so many seconds.
+pub fn login_by((password, lasts_seconds): (String, u64)) -> Login {
+    Login { credential: Credential::Basic { username: "oauth2accesstoken".into(), password }, lasts_seconds }
 }

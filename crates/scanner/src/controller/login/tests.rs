@@ -38,7 +38,7 @@ async fn a_login_is_kept_while_it_lasts() {
     let answers = Box::leak(Box::new([(token, "{\"access_token\": \"t\", \"expires_in\": 3600}")]));
     let (logins, asked) = logins(answers, &[]);
     for _ in 0..2 {
-        let login = logins.credential(ImageProvider::Gcp, &name("eu.gcr.io")).await.expect("a login");
+        let login = logins.credential(ImageProvider::Gcp, &name("eu.gcr.io"), None).await.expect("a login");
         assert_eq!(login, basic("oauth2accesstoken", "t"));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1);
@@ -62,20 +62,20 @@ async fn amazons_machine_is_asked_where_the_environment_says_nothing() {
         &[],
     );
     let registry = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
-    let login = logins.credential(ImageProvider::Aws, &name(registry)).await.expect("a login");
+    let login = logins.credential(ImageProvider::Aws, &name(registry), None).await.expect("a login");
     assert_eq!(login, basic("AWS", "password"));
 }
 
 #[tokio::test]
 async fn a_registry_of_somebody_else_gets_no_login() {
     let (logins, asked) = logins(&[], &[("AWS_ACCESS_KEY_ID", "I"), ("AWS_SECRET_ACCESS_KEY", "S")]);
-    let error = logins.credential(ImageProvider::Aws, &name("ghcr.io")).await.expect_err("not Amazon's");
+    let error = logins.credential(ImageProvider::Aws, &name("ghcr.io"), None).await.expect_err("not Amazon's");
     assert_eq!(
         error.to_string(),
         "login with provider 'aws' for ghcr.io: the registry does not belong to the provider"
     );
     assert_eq!(asked.load(Ordering::SeqCst), 0);
-    let error = logins.credential(ImageProvider::Aws, &name("public.ecr.aws")).await.expect_err("no answer");
+    let error = logins.credential(ImageProvider::Aws, &name("public.ecr.aws"), None).await.expect_err("no answer");
     assert!(error.to_string().ends_with("answered 404 Not Found"), "{error}");
 }
 
@@ -136,7 +136,7 @@ async fn each_provider_is_asked_as_it_documents() {
     let variables =
         [("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://SERVER/"), ("AWS_ENDPOINT_URL_ECR", "http://SERVER")];
     let registry = name("123456789012.dkr.ecr.eu-west-1.amazonaws.com");
-    let login = networked(&address, &variables).credential(ImageProvider::Aws, &registry).await.expect("a login");
+    let login = networked(&address, &variables).credential(ImageProvider::Aws, &registry, None).await.expect("a login");
     assert_eq!(login, basic("AWS", "password"));
     let requests = take();
     assert!(
@@ -149,7 +149,7 @@ async fn each_provider_is_asked_as_it_documents() {
     assert!(requests[3].contains("/eu-west-1/ecr/aws4_request, SignedHeaders=content-type;host;"), "{}", requests[3]);
 
     let logins = networked(&address, &[("GCE_METADATA_HOST", "SERVER")]);
-    let login = logins.credential(ImageProvider::Gcp, &name("europe-docker.pkg.dev")).await.expect("a login");
+    let login = logins.credential(ImageProvider::Gcp, &name("europe-docker.pkg.dev"), None).await.expect("a login");
     assert_eq!(login, basic("oauth2accesstoken", "g"));
     assert!(take()[0].contains("metadata-flavor: Google"));
 
@@ -162,7 +162,7 @@ async fn each_provider_is_asked_as_it_documents() {
     let variables =
         [("AZURE_ENVIRONMENT_FILEPATH", file.as_str()), ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://SERVER")];
     let login =
-        networked(&address, &variables).credential(ImageProvider::Azure, &name(&address)).await.expect("a login");
+        networked(&address, &variables).credential(ImageProvider::Azure, &name(&address), None).await.expect("a login");
     assert_eq!(login, basic("00000000-0000-0000-0000-000000000000", "r"));
     let requests = take();
     assert!(requests[0].starts_with("GET /metadata/identity/oauth2/token?api-version=2018-02-01&resource=https"));

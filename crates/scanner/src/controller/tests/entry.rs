@@ -139,3 +139,24 @@ async fn a_proxy_is_used_where_a_secret_names_one() {
     assert!(asked.load(Ordering::SeqCst) > 0);
     world.finish().await;
 }
+
+#[tokio::test]
+async fn a_service_accounts_identity_needs_the_gate_and_a_cluster() {
+    let spec = json!({"provider": "aws", "serviceAccountName": "reader"});
+    let image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app";
+    let world = World::new().await;
+    world.repository(image, spec.clone()).await;
+    let closed = world.until::<ImageRepository>("apps/app", |object| condition(object, STALLED).is_some()).await;
+    let text = "to use spec.serviceAccountName for provider authentication please enable the \
+        ObjectLevelWorkloadIdentity feature gate in the controller";
+    assert_eq!(condition(&closed, STALLED), Some(("True".into(), "FeatureGateDisabled".into(), text.into())));
+    world.finish().await;
+
+    let world = World::with(Options { object_level_workload_identity: true, ..Options::default() }).await;
+    world.repository(image, spec).await;
+    let refused = world.until::<ImageRepository>("apps/app", |object| failed(object, "AuthenticationFailed")).await;
+    let message = condition(&refused, READY).map(|(.., message)| message).unwrap_or_default();
+    let start = "failed to configure authentication options: login with provider 'aws' for 123456789012.dkr.ecr.";
+    assert!(message.starts_with(start) && message.contains("needs a cluster"), "{message}");
+    world.finish().await;
+}
