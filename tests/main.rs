@@ -17,6 +17,7 @@ mod markers;
 mod notify;
 mod pipeline;
 mod rollouts;
+mod scan;
 mod simulation;
 mod steer;
 mod support;
