@@ -3,7 +3,6 @@
 
 use std::{collections::HashSet, fmt};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{
     Deserialize, Deserializer,
@@ -147,7 +146,7 @@ fn refuses(error: &Error) -> bool {
 }
 
 /// The tags in an answer. An empty repository may say `null`; an answer that says nothing of tags is no tag list.
-fn tags_of(body: &Bytes) -> Result<Vec<String>, String> {
+pub fn tags_of(body: &[u8]) -> Result<Vec<String>, String> {
     #[derive(Deserialize)]
     struct Answer {
         tags: Option<Tags>,
@@ -198,7 +197,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<String>, String> {
-        tags_of(&Bytes::copy_from_slice(text.as_bytes()))
+        tags_of(text.as_bytes())
     }
 
     #[test]
