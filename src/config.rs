@@ -94,6 +94,8 @@ pub struct Config {
     pub no_cross_namespace_refs: bool,
     /// How registries are asked.
     pub scanner: scanner::Options,
+    /// Flags of Flux's that were given and mean nothing here.
+    pub idle_flags: Vec<&'static str>,
     /// Filter of the log.
     pub log_level: String,
     /// Form of the log.
@@ -155,6 +157,7 @@ impl Config {
             gateway: crate::gateway::choice(args.gateway, args.gateway_program, args.gateway_admin)?,
             min_analysis_interval: args.min_analysis_interval.get(),
             no_cross_namespace_refs: args.no_cross_namespace_refs,
+            idle_flags: args.scanner.idle(),
             scanner: scanner_options(&args.scanner, args.no_cross_namespace_refs),
             log_level: args.log_level,
             log_encoding: args.log_encoding,

@@ -25,6 +25,9 @@ const GRACE: Duration = Duration::from_secs(9);
 /// Runs until a signal to end, or until something that must run has ended.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     log::start(&config.log_level, config.log_encoding)?;
+    for flag in &config.idle_flags {
+        tracing::warn!(flag, "the flag has no effect: it is about a store that slipway does not have");
+    }
     fs::create_dir_all(&config.storage)
         .with_context(|| format!("cannot make the storage folder {}", config.storage.display()))?;
     let http = Http::new(concat!("slipway/", env!("CARGO_PKG_VERSION")));

@@ -148,7 +148,8 @@ async fn what_registries_are_asked_is_counted() {
         repository("gone", &format!("{registry}/demo/gone")),
         policy,
     ];
-    let world = World::start(&objects, &[]).await;
+    // A flag about Flux's own store is no reason not to start.
+    let world = World::start(&objects, &["--storage-value-log-file-size", "1024", "--feature-gates", "A=true"]).await;
     world.until::<ImagePolicy>("app", |policy| policy["status"]["latestRef"]["tag"] == "1.0.0").await;
     push("1.1.0").await;
     let requested = json!({"metadata": {"annotations": {api::meta::REQUESTED_AT: clock::now().to_string()}}});

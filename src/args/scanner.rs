@@ -29,6 +29,15 @@ pub struct Scanner {
     /// accounts; others are taken and have no effect.
     #[arg(long, value_name = "GATE=BOOL", value_delimiter = ',', value_parser = gate)]
     pub feature_gates: Vec<(String, bool)>,
+    /// Flux's; of slipway's store it says nothing.
+    #[arg(long, hide = true)]
+    pub storage_value_log_file_size: Option<String>,
+    /// Flux's; of slipway's store it says nothing.
+    #[arg(long, hide = true)]
+    pub storage_compression_threshold: Option<String>,
+    /// Flux's; of slipway's store it says nothing.
+    #[arg(long, hide = true)]
+    pub gc_interval: Option<String>,
 }
 
 fn gate(text: &str) -> Result<(String, bool), String> {
@@ -41,5 +50,15 @@ impl Scanner {
     /// Whether a gate is opened; all are closed unless told, as in Flux. The last word counts.
     pub fn opens(&self, gate: &str) -> bool {
         self.feature_gates.iter().rev().find(|(name, _)| name == gate).is_some_and(|(_, value)| *value)
+    }
+
+    /// Flags that were given and mean nothing here. Source: reference image-automation.md section 11.
+    pub fn idle(&self) -> Vec<&'static str> {
+        let all = [
+            ("--storage-value-log-file-size", &self.storage_value_log_file_size),
+            ("--storage-compression-threshold", &self.storage_compression_threshold),
+            ("--gc-interval", &self.gc_interval),
+        ];
+        all.into_iter().filter(|(_, value)| value.is_some()).map(|(flag, _)| flag).collect()
     }
 }

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use oci::{Credential, Name};
 use reconcile::{Identities, clock, identity::account::Account};
 
+use super::numbers::{Numbers, OutcomeLabels, RepositoryLabels};
 use crate::{
     Error,
     login::{Login, Target, azure, gcp, target},
@@ -38,9 +39,20 @@ impl Default for LoginCache {
 /// What is kept for a registry, and until when.
 type Kept = HashMap<(ImageProvider, String, String), (Credential, Timestamp)>;
 
+/// For whom a login is looked for.
+#[derive(Clone, Debug)]
+pub(super) struct Asked<'a> {
+    pub provider: ImageProvider,
+    pub image: &'a Name,
+    /// The account in whose name the cloud is asked; ourselves if there is none.
+    pub account: Option<&'a Account>,
+    pub object: RepositoryLabels,
+}
+
 /// The logins.
 pub(super) struct Logins {
     identities: Identities,
+    numbers: Numbers,
     cache: LoginCache,
     kept: Mutex<Kept>,
 }
@@ -53,38 +65,47 @@ impl fmt::Debug for Logins {
 
 impl Logins {
     /// Logins for whoever we are to the clouds.
-    pub(super) fn new(identities: Identities, cache: LoginCache) -> Self {
-        Self { identities, cache, kept: Mutex::default() }
+    pub(super) fn new(identities: Identities, cache: LoginCache, numbers: Numbers) -> Self {
+        Self { identities, numbers, cache, kept: Mutex::default() }
     }
 
-    /// The login for a registry, of the account if there is one.
-    pub(super) async fn credential(
-        &self,
-        provider: ImageProvider,
-        name: &Name,
-        account: Option<&Account>,
-    ) -> Result<Credential, Error> {
-        let key = (provider, name.registry().to_owned(), account.map(Account::key).unwrap_or_default());
+    /// The login for a registry.
+    pub(super) async fn credential(&self, asked: Asked<'_>) -> Result<Credential, Error> {
+        let Asked { provider, image, account, object } = asked;
+        let key = (provider, image.registry().to_owned(), account.map(Account::key).unwrap_or_default());
         let now = clock::now();
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some((credential, _)) = kept.filter(|(_, until)| *until > now) {
+            self.numbers.login_events.get_or_create(&object.looking("cache_hit")).inc();
             return Ok(credential);
         }
-        let login = self.login(provider, name, account).await.map_err(|problem| Error::Login {
+        self.numbers.login_events.get_or_create(&object.looking("cache_miss")).inc();
+        let login = self.login(provider, image, account).await;
+        let status = if login.is_ok() { "success" } else { "failure" };
+        self.numbers.login_requests.get_or_create(&OutcomeLabels { status }).inc();
+        let login = login.map_err(|problem| Error::Login {
             provider: provider.as_str(),
-            registry: name.registry().to_owned(),
+            registry: image.registry().to_owned(),
             problem,
         })?;
         // Four fifths of its life, so that it does not end in the middle of a scan.
         let lasts = Duration::from_secs(login.lasts_seconds * 4 / 5).min(self.cache.longest);
+        self.keep(key, (login.credential.clone(), now + lasts), now);
+        Ok(login.credential)
+    }
+
+    /// Keeps a login if there is room for it.
+    fn keep(&self, key: (ImageProvider, String, String), login: (Credential, Timestamp), now: Timestamp) {
         let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= self.cache.size {
+        let before = all.len();
+        if before >= self.cache.size {
             all.retain(|_, (_, until)| *until > now);
         }
+        self.numbers.login_evictions.inc_by((before - all.len()) as u64);
         if all.len() < self.cache.size {
-            all.insert(key, (login.credential.clone(), now + lasts));
+            all.insert(key, login);
         }
-        Ok(login.credential)
+        self.numbers.kept_logins.set(i64::try_from(all.len()).unwrap_or(i64::MAX));
     }
 
     async fn login(&self, provider: ImageProvider, name: &Name, account: Option<&Account>) -> Result<Login, String> {

@@ -18,8 +18,9 @@ use reconcile::{Context, Endpoint, Identities, Object, Store, identity::account:
 use super::{
     Options,
     listings::{Key, Listings},
-    login::Logins,
+    login::{Asked, Logins},
     numbers::Numbers,
+    repository,
     secrets::{certificates, proxy, pull_secret},
     traffic::Traffic,
 };
@@ -50,7 +51,7 @@ pub(super) struct Opened {
 
 impl Registries {
     pub(super) fn new(context: Context, options: Options, numbers: &Numbers) -> Self {
-        let logins = Logins::new(Identities::new(context.http.clone()), options.logins);
+        let logins = Logins::new(Identities::new(context.http.clone()), options.logins, numbers.clone());
         let traffic = Arc::new(Traffic::new(options.limits, numbers.clone()));
         Self { context, logins, traffic, listings: Listings::new(numbers.clone()), clients: Mutex::default() }
     }
@@ -86,14 +87,15 @@ impl Registries {
 
     /// The cloud's login, in the name of the object's account if it has one.
     async fn login(&self, provider: ImageProvider, object: &ImageRepository, name: &Name) -> Result<Credential, Error> {
-        let Some(account) = &object.spec.service_account_name else {
-            return self.logins.credential(provider, name, None).await;
-        };
+        let refused =
+            |problem| Error::Login { provider: provider.as_str(), registry: name.registry().to_owned(), problem };
         let namespace = object.namespace().unwrap_or_default();
-        let account = Account::find(&self.context.store, &namespace, account).await.map_err(|problem| {
-            Error::Login { provider: provider.as_str(), registry: name.registry().to_owned(), problem }
-        })?;
-        self.logins.credential(provider, name, Some(&account)).await
+        let account = match &object.spec.service_account_name {
+            Some(account) => Some(Account::find(&self.context.store, &namespace, account).await.map_err(refused)?),
+            None => None,
+        };
+        let labels = repository::labels(object);
+        self.logins.credential(Asked { provider, image: name, account: account.as_ref(), object: labels }).await
     }
 
     /// The client for an endpoint.

@@ -70,7 +70,7 @@ impl Reconciler for Repositories {
 
     async fn finalize(&self, object: Arc<ImageRepository>) -> Result<(), Failure> {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        self.numbers.tags.remove(&labels(&object));
+        self.numbers.forget(&labels(&object));
         Ok(self.tags.remove(&namespace, &name).await?)
     }
 }
@@ -153,7 +153,8 @@ fn earliest(object: &ImageRepository, reason: Reason) -> Option<Timestamp> {
     Some(requested.parse().unwrap_or_else(|_| clock::now()))
 }
 
-fn labels(object: &ImageRepository) -> RepositoryLabels {
+/// By which the object is told apart in numbers.
+pub(super) fn labels(object: &ImageRepository) -> RepositoryLabels {
     RepositoryLabels { name: object.name_any(), namespace: object.namespace().unwrap_or_default() }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Controller {
 }
 
 /// Arguments that need no counterpart: ports, logs and storage are the installation's, and it elects its leader the same.
-const OF_NO_MATTER: [&str; 14] = [
+const OF_NO_MATTER: [&str; 17] = [
     "events-addr",
     "metrics-addr",
     "health-addr",
@@ -37,6 +37,9 @@ const OF_NO_MATTER: [&str; 14] = [
     "zap-replace-globals",
     "port",
     "storage-path",
+    "storage-value-log-file-size",
+    "storage-compression-threshold",
+    "gc-interval",
     "storage-adv-addr",
     "threadiness",
     "control-loop-interval",

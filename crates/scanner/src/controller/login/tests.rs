@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use reconcile::{Http, simulation::clouds};
+use reconcile::{Http, Metrics, simulation::clouds};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -20,12 +20,17 @@ fn logins(
     variables: &'static [(&'static str, &'static str)],
 ) -> (Logins, Arc<AtomicUsize>) {
     let (identities, asked) = clouds::identities(answers, variables);
-    (Logins::new(identities, LoginCache::default()), asked)
+    (Logins::new(identities, LoginCache::default(), Numbers::new(&Metrics::default())), asked)
 }
 
 /// An image in a registry.
 fn name(registry: &str) -> Name {
     Name::parse(&format!("{registry}/team/app")).expect("a name")
+}
+
+fn asked(provider: ImageProvider, image: &Name) -> Asked<'_> {
+    let object = RepositoryLabels { name: "app".into(), namespace: "apps".into() };
+    Asked { provider, image, account: None, object }
 }
 
 fn basic(username: &str, password: &str) -> Credential {
@@ -36,12 +41,17 @@ fn basic(username: &str, password: &str) -> Credential {
 async fn a_login_is_kept_while_it_lasts() {
     let token = "metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";
     let answers = Box::leak(Box::new([(token, "{\"access_token\": \"t\", \"expires_in\": 3600}")]));
-    let (logins, asked) = logins(answers, &[]);
+    let (logins, requests) = logins(answers, &[]);
     for _ in 0..2 {
-        let login = logins.credential(ImageProvider::Gcp, &name("eu.gcr.io"), None).await.expect("a login");
+        let login = logins.credential(asked(ImageProvider::Gcp, &name("eu.gcr.io"))).await.expect("a login");
         assert_eq!(login, basic("oauth2accesstoken", "t"));
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    let looks = ["cache_hit", "cache_miss"].map(|event| {
+        let object = RepositoryLabels { name: "app".into(), namespace: "apps".into() };
+        logins.numbers.login_events.get_or_create(&object.looking(event)).get()
+    });
+    assert_eq!((looks, logins.numbers.kept_logins.get()), ([1, 1], 1));
 }
 
 #[tokio::test]
@@ -62,20 +72,20 @@ async fn amazons_machine_is_asked_where_the_environment_says_nothing() {
         &[],
     );
     let registry = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
-    let login = logins.credential(ImageProvider::Aws, &name(registry), None).await.expect("a login");
+    let login = logins.credential(asked(ImageProvider::Aws, &name(registry))).await.expect("a login");
     assert_eq!(login, basic("AWS", "password"));
 }
 
 #[tokio::test]
 async fn a_registry_of_somebody_else_gets_no_login() {
-    let (logins, asked) = logins(&[], &[("AWS_ACCESS_KEY_ID", "I"), ("AWS_SECRET_ACCESS_KEY", "S")]);
-    let error = logins.credential(ImageProvider::Aws, &name("ghcr.io"), None).await.expect_err("not Amazon's");
+    let (logins, requests) = logins(&[], &[("AWS_ACCESS_KEY_ID", "I"), ("AWS_SECRET_ACCESS_KEY", "S")]);
+    let error = logins.credential(asked(ImageProvider::Aws, &name("ghcr.io"))).await.expect_err("not Amazon's");
     assert_eq!(
         error.to_string(),
         "login with provider 'aws' for ghcr.io: the registry does not belong to the provider"
     );
-    assert_eq!(asked.load(Ordering::SeqCst), 0);
-    let error = logins.credential(ImageProvider::Aws, &name("public.ecr.aws"), None).await.expect_err("no answer");
+    assert_eq!(requests.load(Ordering::SeqCst), 0);
+    let error = logins.credential(asked(ImageProvider::Aws, &name("public.ecr.aws"))).await.expect_err("no answer");
     assert!(error.to_string().ends_with("answered 404 Not Found"), "{error}");
 }
 
@@ -113,12 +123,12 @@ fn networked(address: &str, variables: &[(&str, &str)]) -> Logins {
     let replaced = |(name, value): &(&str, &str)| ((*name).to_owned(), value.replace("SERVER", address));
     let variables: HashMap<String, String> = variables.iter().map(replaced).collect();
     let identities = Identities::in_environment(Http::new("test"), move |name| variables.get(name).cloned());
-    Logins::new(identities, LoginCache::default())
+    Logins::new(identities, LoginCache::default(), Numbers::new(&Metrics::default()))
 }
 
 #[tokio::test]
 async fn each_provider_is_asked_as_it_documents() {
-    let (address, asked) = server(&[
+    let (address, received) = server(&[
         ("/latest/api/token", "SESSION"),
         ("/latest/meta-data/iam/security-credentials/", "reader"),
         (
@@ -131,12 +141,13 @@ async fn each_provider_is_asked_as_it_documents() {
         ("/oauth2/exchange", r#"{"refresh_token": "r"}"#),
     ])
     .await;
-    let take = || std::mem::take(&mut *asked.lock().unwrap_or_else(PoisonError::into_inner));
+    let take = || std::mem::take(&mut *received.lock().unwrap_or_else(PoisonError::into_inner));
 
     let variables =
         [("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://SERVER/"), ("AWS_ENDPOINT_URL_ECR", "http://SERVER")];
     let registry = name("123456789012.dkr.ecr.eu-west-1.amazonaws.com");
-    let login = networked(&address, &variables).credential(ImageProvider::Aws, &registry, None).await.expect("a login");
+    let login =
+        networked(&address, &variables).credential(asked(ImageProvider::Aws, &registry)).await.expect("a login");
     assert_eq!(login, basic("AWS", "password"));
     let requests = take();
     assert!(
@@ -149,7 +160,7 @@ async fn each_provider_is_asked_as_it_documents() {
     assert!(requests[3].contains("/eu-west-1/ecr/aws4_request, SignedHeaders=content-type;host;"), "{}", requests[3]);
 
     let logins = networked(&address, &[("GCE_METADATA_HOST", "SERVER")]);
-    let login = logins.credential(ImageProvider::Gcp, &name("europe-docker.pkg.dev"), None).await.expect("a login");
+    let login = logins.credential(asked(ImageProvider::Gcp, &name("europe-docker.pkg.dev"))).await.expect("a login");
     assert_eq!(login, basic("oauth2accesstoken", "g"));
     assert!(take()[0].contains("metadata-flavor: Google"));
 
@@ -161,8 +172,10 @@ async fn each_provider_is_asked_as_it_documents() {
     let file = file.display().to_string();
     let variables =
         [("AZURE_ENVIRONMENT_FILEPATH", file.as_str()), ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://SERVER")];
-    let login =
-        networked(&address, &variables).credential(ImageProvider::Azure, &name(&address), None).await.expect("a login");
+    let login = networked(&address, &variables)
+        .credential(asked(ImageProvider::Azure, &name(&address)))
+        .await
+        .expect("a login");
     assert_eq!(login, basic("00000000-0000-0000-0000-000000000000", "r"));
     let requests = take();
     assert!(requests[0].starts_with("GET /metadata/identity/oauth2/token?api-version=2018-02-01&resource=https"));
