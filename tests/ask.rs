@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     demo::parts,
-    support::{SLIPWAY, client, slipway},
+    support::{SLIPWAY, client, slipway, slipway_with},
 };
 
 fn template(name: &str, address: &str, query: &str) -> Value {
@@ -61,7 +61,33 @@ async fn check_tells_which_metrics_services_do_not_answer_and_what_has_no_data()
     assert_eq!(about("app", "broken cannot be asked: error response: Status 400"), error, "{findings:#?}");
     assert_eq!(about("app", "empty: there is no data"), warning, "{findings:#?}");
     assert_eq!(about("app", "request-success-rate: there is no data"), warning, "{findings:#?}");
-    assert_eq!(findings.len(), 5, "{findings:#?}");
-    // Nobody is asked unless asked for.
-    assert_eq!(slipway(&["check", &file]).code, 0);
+    assert_eq!(about("broken", "1:5: expected an expression, found the end"), error, "{findings:#?}");
+    assert_eq!(findings.len(), 6, "{findings:#?}");
+    // Nobody is asked unless asked for; what is no query is found all the same.
+    let run = slipway(&["check", &file, "-o", "json"]);
+    assert_eq!((run.code, run.json()["findings"].as_array().map(Vec::len)), (1, Some(1)), "{run:?}");
+}
+
+#[test]
+fn queries_are_read_as_prometheus_would_read_them() {
+    let inline = |query: &str| json!({"name": "own", "interval": "1m", "thresholdRange": {"max": 1}, "query": query});
+    let canary = |metric: Value| {
+        json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": {"name": "app", "namespace": "apps"},
+            "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"}, "service": {"port": 80},
+                "analysis": {"interval": "1m", "threshold": 2, "stepWeight": 10, "metrics": [metric]}}})
+    };
+    let of = |object: &Value| {
+        let run = slipway_with(&["check", "-", "-o", "json"], &object.to_string());
+        let finding = run.json()["findings"][0].clone();
+        ["severity", "field", "message"].map(|name| finding[name].as_str().unwrap_or_default().to_owned()).join(" ")
+    };
+    assert_eq!(of(&canary(json!({"name": "request-success-rate", "interval": "1m"}))), "  ");
+    let refused = "error spec.analysis.metrics own: the query is refused by Prometheus: 1:12: expected";
+    assert!(of(&canary(inline("sum(rate(x[]))"))).starts_with(refused), "{}", of(&canary(inline("sum(rate(x[]))"))));
+    let unknown = template("t", "http://p", "average(x{n=\"{{ namespace }}\"})");
+    let warned = "warning spec.query the query is refused by Prometheus: 1:1: Prometheus has no function \"average\"";
+    assert_eq!(of(&unknown), warned);
+    let wrong = of(&template("t", "http://p", "x{n=\"{{ nobody }}\"}"));
+    assert!(wrong.starts_with("error spec.query") && wrong.contains("nobody"), "{wrong}");
+    assert_eq!(of(&template("t", "http://p", "rate(x[{{ variables.window }}])")), "  ");
 }

@@ -1,6 +1,6 @@
 //! `slipway canary …`: what a Canary would do. One file per verb; this one picks it and reads the manifests.
 
-mod queries;
+pub mod queries;
 mod render;
 mod simulate;
 mod steer;

@@ -7,6 +7,7 @@ mod fields;
 mod image;
 mod metrics;
 mod notification;
+mod promql;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -129,14 +130,16 @@ pub fn run(args: &Arguments) -> anyhow::Result<Exit> {
     let all: Vec<_> = files.iter().flat_map(|file| &file.documents).map(|document| document.object.clone()).collect();
     let given = args.tags.as_deref().map(|path| super::choose::tags(&super::read(path)?)).transpose()?;
     let store = args.state.as_deref().map(Directory::attach).transpose()?.map(Store::Directory);
+    let mut queries = promql::check(args, &all);
     if args.ask {
-        let documents: Vec<_> =
-            files.iter().flat_map(|file| file.documents.iter().map(move |document| (file, document))).collect();
-        for (index, complaint) in super::wait_for(metrics::ask(args, store.clone(), &all))? {
-            let (file, document) = documents[index];
-            let id = ObjectReference::of(&document.object).unwrap_or_default();
-            findings.push(place(file, document, id, complaint));
-        }
+        queries.extend(super::wait_for(metrics::ask(args, store.clone(), &all))?);
+    }
+    let documents: Vec<_> =
+        files.iter().flat_map(|file| file.documents.iter().map(move |document| (file, document))).collect();
+    for (index, complaint) in queries {
+        let (file, document) = documents[index];
+        let id = ObjectReference::of(&document.object).unwrap_or_default();
+        findings.push(place(file, document, id, complaint));
     }
     let events = match &store {
         Some(store) => super::wait_for(async { Ok(store.events(&EventFilter::default()).await?) })?,

@@ -8,6 +8,7 @@ mod error;
 mod gateway;
 mod haproxy;
 mod local;
+pub mod promql;
 pub mod provider;
 mod templates;
 
@@ -111,7 +112,7 @@ pub fn queries(
     for metric in &analysis.metrics {
         let source = source(canary, metric)?;
         let template = match source {
-            Source::Template(namespace, name) => find(templates, namespace, name),
+            Source::Template(namespace, name) => template(templates, namespace, name),
             _ => None,
         };
         let query = query(canary, metric, scene, template)?;
@@ -134,7 +135,7 @@ pub fn server(canary: &Canary, option: &str) -> MetricProvider {
 }
 
 /// The template of that namespace and name; one without a namespace is taken for any.
-fn find<'a>(templates: &'a [MetricTemplate], namespace: &str, name: &str) -> Option<&'a MetricTemplate> {
+pub fn template<'a>(templates: &'a [MetricTemplate], namespace: &str, name: &str) -> Option<&'a MetricTemplate> {
     templates.iter().find(|template| {
         let metadata = &template.metadata;
         metadata.name.as_deref() == Some(name) && metadata.namespace.as_deref().is_none_or(|found| found == namespace)

@@ -36,19 +36,31 @@ fn rendered(args: &Queries) -> anyhow::Result<Vec<Query>> {
     });
     let templates = templates.collect::<anyhow::Result<Vec<_>>>()?;
     let canary = &manifests.canary;
-    let given = canary.spec.provider.as_deref().filter(|provider| !provider.is_empty());
-    let provider = given.unwrap_or(&args.mesh_provider);
-    let named = Observer::of(given, &args.mesh_provider);
-    let observer = match args.gateway_metrics {
-        _ if args.standalone => Observer::Local,
-        GatewayMetrics::Of(observer) if provider.starts_with("gatewayapi") => observer,
-        GatewayMetrics::Detect if named == Observer::Http && provider.starts_with("gatewayapi") => {
-            implementation(canary, &manifests.others).map_or(named, Observer::Gateway)
-        }
-        _ => named,
+    let provider = provider(canary).unwrap_or(&args.mesh_provider);
+    let observer = match args.standalone {
+        true => Observer::Local,
+        false => observer(canary, &args.mesh_provider, args.gateway_metrics, &manifests.others),
     };
     let scene = Scene { observer, revision: metrics::revision(canary, &manifests.others) };
     Ok(metrics::queries(canary, scene, provider, &templates)?)
+}
+
+fn provider(canary: &Canary) -> Option<&str> {
+    canary.spec.provider.as_deref().filter(|provider| !provider.is_empty())
+}
+
+/// Whose series the builtin queries of a Canary read; its Gateway is looked for among `others`.
+pub fn observer(canary: &Canary, mesh_provider: &str, gateway: GatewayMetrics, others: &[Value]) -> Observer {
+    let given = provider(canary);
+    let is_gateway = given.unwrap_or(mesh_provider).starts_with("gatewayapi");
+    let named = Observer::of(given, mesh_provider);
+    match gateway {
+        GatewayMetrics::Of(observer) if is_gateway => observer,
+        GatewayMetrics::Detect if named == Observer::Http && is_gateway => {
+            implementation(canary, others).map_or(named, Observer::Gateway)
+        }
+        _ => named,
+    }
 }
 
 /// What serves the Canary's Gateway, if the manifests hold that and its class.
