@@ -223,7 +223,7 @@ fn check_finds_what_can_never_work_and_what_is_ignored() {
             "warning",
             "spec.filterTag",
             7,
-            "the field is unknown and ignored",
+            "the field is unknown and ignored: the API server drops it",
         ),
         (
             "  policy: {alphabetical: {}}\n  interval: 5m\n",

@@ -38,6 +38,17 @@ pub fn line_of(text: &str, start: usize, keys: &[&str]) -> usize {
     let document = text.lines().enumerate().skip(first);
     let mut lines = document.take_while(|(index, line)| *index == first || !line.starts_with("---")).peekable();
     for key in keys {
+        if let Ok(number) = key.trim_end_matches(']').parse::<usize>() {
+            let is_block = text.lines().nth(found.saturating_sub(1)).is_some_and(|line| line.trim_end().ends_with(':'));
+            let indent = |line: &str| line.trim_start().starts_with('-').then(|| line.len() - line.trim_start().len());
+            let first = lines.clone().find_map(|(_, line)| indent(line)).filter(|_| is_block);
+            let item = lines.clone().filter(|(_, line)| first.is_some() && indent(line) == first).nth(number);
+            let Some((index, _)) = item else { break };
+            found = index + 1;
+            // The entry's first field may stand beside its dash.
+            while lines.next_if(|(passed, _)| *passed < index).is_some() {}
+            continue;
+        }
         let is_key = |line: &str| {
             let line = line.trim_start_matches([' ', '-', '{', '"']);
             line.strip_prefix(key).is_some_and(|rest| rest.trim_start_matches(['"', ' ']).starts_with(':'))
@@ -62,6 +73,10 @@ mod tests {
         let text = "kind: A\nmetadata:\n  range: no\nspec:\n  policy:\n    semver:\n      range: x\n";
         assert_eq!(line_of(text, 1, &["spec", "policy", "semver", "range"]), 7);
         assert_eq!(line_of(text, 1, &["spec", "filterTags", "pattern"]), 4);
+        let list = "spec:\n  items:\n  - a: 1\n  - x:\n    - 5\n    b: 1\n  flow: [1, 2]\n";
+        assert_eq!(line_of(list, 1, &["spec", "items", "1]", "b"]), 6);
+        assert_eq!(line_of(list, 1, &["spec", "items", "0]", "a"]), 3);
+        assert_eq!(line_of(list, 1, &["spec", "flow", "1]"]), 7);
         assert_eq!(line_of("a: 1\n---\nspec: 2\n", 1, &["spec"]), 1);
         assert_eq!(line_of("", 1, &["spec"]), 1);
     }

@@ -99,7 +99,7 @@ fn object(fields: &Map<String, Value>, schema: &Value, field: &str, problems: &m
             (None, None) if schema.get("x-kubernetes-preserve-unknown-fields").is_some() => {}
             (None, None) => problems.push(Problem {
                 field: path,
-                message: "no such field; the API server drops it".into(),
+                message: "the field is unknown and ignored: the API server drops it".into(),
                 is_refused: false,
             }),
         }
