@@ -52,6 +52,11 @@ fn manifests(registry: SocketAddr, url: &str, chat: SocketAddr) -> String {
             json!({"kind": "ImageRepository", "name": "*", "matchLabels": {"team": "app"},
             "filter": "req.event_data.repository.name == res.metadata.name"}),
         ),
+        {
+            let mut unsigned = receiver("unsigned", "quay", json!({"kind": "ImageRepository", "name": "app"}));
+            unsigned["metadata"]["annotations"] = json!({"notification.slipway.dev/confirm": "true"});
+            unsigned
+        },
         json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": "app", "namespace": "apps"},
             "spec": {"interval": "1h", "url": url, "ref": {"branch": "main"}}}),
         json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImageRepository",
@@ -290,4 +295,24 @@ async fn messages_outlive_a_kill_and_a_silent_chat() {
         texts.push(message["attachments"][0]["text"].as_str().unwrap_or_default().to_owned());
     }
     assert!(texts[0].contains("1.0.0") && texts[1].contains("1.1.0"), "each once, in order: {texts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsigned_call_counts_once_the_registry_has_what_it_names() {
+    let world = World::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))).await;
+    world.reaches("Receiver", "unsigned", ready).await;
+    push_image(world.registry, "1.1.0").await;
+    let json = ("content-type", "application/json");
+    let said = |tags: Value| json!({"docker_url": "quay.io/demo/app", "updated_tags": tags}).to_string();
+    let count = |object: &Value| object["status"]["lastScanResult"]["tagCount"].clone();
+    assert_eq!(world.hook("unsigned", &[json], &said(json!([]))).await, 400);
+    assert_eq!(world.hook("unsigned", &[json], &said(json!(["9.9.9"]))).await, 200);
+    let asked =
+        world.object("ImageRepository", "app").await["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"]
+            .clone();
+    let handled = |object: &Value| object["status"]["lastHandledReconcileAt"] == asked;
+    let object = world.reaches("ImageRepository", "app", handled).await;
+    assert_eq!(count(&object), 1, "nothing was scanned: {object:#}");
+    assert_eq!(world.hook("unsigned", &[json], &said(json!(["9.9.9", "1.1.0"]))).await, 200);
+    world.reaches("ImagePolicy", "app", |object| object["status"]["latestRef"]["tag"] == "1.1.0").await;
 }

@@ -1,15 +1,24 @@
 //! What all kinds share: references to other objects, and the field's well-known annotations and names.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
 /// Annotation that asks for a reconcile when its value changes. Source: reference image-automation.md section 2.3.
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
+/// Annotation of an ImageRepository: what a webhook says was pushed. The value of [`REQUESTED_AT`] that it belongs to, then
+/// tags and digests with blanks between. The request counts if the registry has one of them.
+pub const ANNOUNCED: &str = "slipway.dev/announced";
 /// Finalizer of Flux's kinds. Source: reference image-automation.md section 1.5.
 pub const FLUX_FINALIZER: &str = "finalizers.fluxcd.io";
 /// Annotations with this prefix travel into the metadata of an object's events.
 pub const EVENT_ANNOTATION_PREFIX: &str = "event.toolkit.fluxcd.io/";
+
+/// The tags and digests that have to be in the registry for a request to count; none if it counts as it is.
+pub fn announced(annotations: &BTreeMap<String, String>) -> Option<Vec<&str>> {
+    let mut words = annotations.get(ANNOUNCED)?.split(' ');
+    (words.next() == annotations.get(REQUESTED_AT).map(String::as_str)).then(|| words.collect())
+}
 
 /// An object of the same namespace, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 //! Source: reference image-automation.md section 9, delivery.md section 3.4.
 
 pub mod cdevents;
+pub mod confirm;
 pub mod jwt;
 pub mod payload;
 pub mod readiness;

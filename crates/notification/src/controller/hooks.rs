@@ -28,6 +28,7 @@ use crate::{
     cel::Expression,
     receiver::{
         self, Hook, SecretData,
+        confirm::{self, Confirm},
         jwt::Token,
         payload,
         readiness::{self, Network},
@@ -44,6 +45,7 @@ pub struct Known {
     receiver: Receiver,
     filters: Vec<Option<Result<Expression, String>>>,
     networks: Vec<Network>,
+    confirm: Option<Confirm>,
 }
 
 /// What came of a call.
@@ -72,9 +74,10 @@ impl Known {
             (!own.is_empty()).then(|| readiness::filter(own).map_err(|error| error.to_string()))
         };
         let filters = spec.resources.iter().map(filter).collect();
-        // A list that cannot be read keeps the Receiver from being Ready.
+        // An annotation that cannot be read keeps the Receiver from being Ready.
         let networks = readiness::networks(&receiver).unwrap_or_default();
-        Self { receiver, filters, networks }
+        let confirm = confirm::read(&receiver).unwrap_or_default();
+        Self { receiver, filters, networks, confirm }
     }
 
     /// Whether calls are taken at all, told before a body is read.
@@ -178,6 +181,11 @@ impl Hooks {
             Ok(claims) => claims,
             Err(problem) => return Answer::refusing(StatusCode::BAD_REQUEST, problem),
         };
+        let announced = known.confirm.as_ref().map(|confirm| confirm.names(spec.kind, hook)).transpose();
+        let announced = match announced {
+            Ok(announced) => announced,
+            Err(refusal) => return Answer::refusing(StatusCode::BAD_REQUEST, refusal.to_string()),
+        };
         let mut answer = Answer { status: StatusCode::OK, woken: Vec::new(), problems: Vec::new() };
         let mut seen = None;
         if known.filters.iter().any(Option::is_some) {
@@ -195,7 +203,8 @@ impl Hooks {
                 }
                 None => None,
             };
-            if let Err(problem) = self.wake(known, resource, filter, &mut answer.woken).await {
+            let call = Call { filter, announced: announced.as_deref() };
+            if let Err(problem) = self.wake(known, resource, call, &mut answer.woken).await {
                 answer.problems.push(problem);
             }
         }
@@ -233,15 +242,15 @@ impl Hooks {
         &self,
         known: &Known,
         resource: &ReceiverResource,
-        filter: Option<Filter<'_>>,
+        call: Call<'_>,
         woken: &mut Vec<ObjectReference>,
     ) -> Result<(), String> {
         let own = known.receiver.namespace().unwrap_or_default();
         let store = &self.context.store;
         let found = match resources::target(resource, &own, self.no_cross_namespace_refs)? {
             // Nothing but its name is needed: that it is there is seen when it is written.
-            Target::One(id) if filter.is_none() => {
-                self.poker.poke(id.clone()).await?;
+            Target::One(id) if call.filter.is_none() => {
+                self.poker.poke(id.clone(), call.announced).await?;
                 woken.push(id);
                 return Ok(());
             }
@@ -257,17 +266,24 @@ impl Hooks {
             }
         };
         for object in found {
-            if let Some(filter) = &filter
+            if let Some(filter) = &call.filter
                 && !filter.passes(&object)?
             {
                 continue;
             }
             let id = object::require_reference(&object).map_err(|error| error.to_string())?;
-            self.poker.poke(id.clone()).await?;
+            self.poker.poke(id.clone(), call.announced).await?;
             woken.push(id);
         }
         Ok(())
     }
+}
+
+/// What a call means for a resource.
+struct Call<'a> {
+    filter: Option<Filter<'a>>,
+    /// Tags and digests that the registry is to confirm; none if the call is believed.
+    announced: Option<&'a [String]>,
 }
 
 /// A filter with what it is told of the call.

@@ -41,6 +41,19 @@ pub fn check(kind: ReceiverType, body: &[u8]) -> Result<(), Refusal> {
     fits(&first(body)?, &shape)
 }
 
+/// The tags or digest that a service which names them says were pushed; null where it does not.
+pub fn pushed(kind: ReceiverType, body: &[u8]) -> Result<Value, Refusal> {
+    let body = first(body)?;
+    let at = |outer: &str, inner: &str| member(&body, outer).and_then(|value| member(value, inner)).cloned();
+    let found = match kind {
+        ReceiverType::Dockerhub => at("push_data", "tag"),
+        ReceiverType::Quay => member(&body, "updated_tags").cloned(),
+        ReceiverType::Acr => at("target", "tag").or_else(|| at("target", "digest")),
+        _ => None,
+    };
+    Ok(found.unwrap_or_default())
+}
+
 /// The message within a Pub/Sub envelope.
 pub fn pubsub(body: &[u8]) -> Result<Value, Refusal> {
     let envelope = first(body)?;

@@ -7,7 +7,7 @@ use api::notification::{OidcProvider, Receiver, ReceiverSpec, ReceiverType};
 use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};
 
-use super::SecretData;
+use super::{SecretData, confirm};
 use crate::cel::{CelError, Expression};
 
 /// Annotation: addresses and networks that may call, with commas between. For services that sign nothing.
@@ -50,6 +50,7 @@ pub fn check(receiver: &Receiver, secret: Option<&SecretData>) -> Result<String,
     let invalid = |problem: String| Unready::terminal("ValidationFailed", problem);
     let kind = spec.kind.ok_or_else(|| invalid("spec.type is required".into()))?;
     networks(receiver).map_err(invalid)?;
+    confirm::read(receiver).map_err(invalid)?;
     expressions(spec).map_err(|problem| Unready::terminal("InvalidCELExpression", problem))?;
     if kind == ReceiverType::GenericOidc {
         providers(&spec.oidc_providers).map_err(invalid)?;
@@ -73,6 +74,11 @@ pub fn check(receiver: &Receiver, secret: Option<&SecretData>) -> Result<String,
 /// A filter over the call and a resource.
 pub fn filter(source: &str) -> Result<Expression, CelError> {
     Expression::compile(source, &["req", "res", "claims"])
+}
+
+/// An expression over the call alone.
+pub fn call(source: &str) -> Result<Expression, CelError> {
+    Expression::compile(source, &["req"])
 }
 
 /// A variable or validation over the claims of a token.

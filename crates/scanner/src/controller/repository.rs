@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use api::{
     conditions::{self, READY},
     image::{ImageProvider, ImageRepository, ImageRepositoryStatus, ScanResult},
-    meta::REQUESTED_AT,
+    meta::{self, REQUESTED_AT},
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -56,8 +56,23 @@ impl Reconciler for Repositories {
         let opened = opened.unwrap_or_else(|_| Err(late())).map_err(|error| {
             Failure::new("AuthenticationFailed", format!("failed to configure authentication options: {error}"))
         })?;
-        match self.decide(&object, &name).await? {
-            Decision::Wait(left) => Ok(self.spread(rested(&object, left))),
+        let requested_at = object.annotations().get(REQUESTED_AT).map(String::as_str);
+        let mut decision = self.decide(&object, &name, requested_at).await?;
+        let unproven = match decision {
+            Decision::Scan(Reason::Requested) => unproven(&object, &opened, limit).await,
+            _ => None,
+        };
+        if unproven.is_some() {
+            decision = self.decide(&object, &name, None).await?;
+        }
+        match decision {
+            Decision::Wait(left) => {
+                let done = self.spread(rested(&object, left));
+                Ok(match unproven {
+                    Some(names) => done.notice(Notice::trace(UNCONFIRMED, not_there(&names))),
+                    None => done,
+                })
+            }
             Decision::Scan(reason) => {
                 tracing::debug!(%reason, "scan is due");
                 let left = limit.saturating_sub(begun.elapsed());
@@ -78,6 +93,8 @@ impl Reconciler for Repositories {
 /// Bounds of a pause that a registry asks for: those of the back-off.
 const MIN_PAUSE: Duration = Duration::from_millis(750);
 const MAX_PAUSE: Duration = Duration::from_secs(900);
+/// Reason of the note that a webhook was not believed.
+const UNCONFIRMED: &str = "Unconfirmed";
 /// Source: reference image-automation.md section 2.1.
 const WORKLOAD_IDENTITY: &str = "to use spec.serviceAccountName for provider authentication please enable the \
     ObjectLevelWorkloadIdentity feature gate in the controller";
@@ -95,14 +112,15 @@ impl Repositories {
         Done { requeue: done.requeue.map(|wait| schedule::spread(wait, percentage, clock::random())), ..done }
     }
 
-    async fn decide(&self, object: &ImageRepository, name: &Name) -> Result<Decision, Failure> {
+    async fn decide(
+        &self,
+        object: &ImageRepository,
+        name: &Name,
+        requested_at: Option<&str>,
+    ) -> Result<Decision, Failure> {
         let status = object.status.clone().unwrap_or_default();
-        let facts = Facts {
-            spec: &object.spec,
-            status: &status,
-            requested_at: object.annotations().get(REQUESTED_AT).map(String::as_str),
-            canonical_image_name: &name.to_string(),
-        };
+        let facts =
+            Facts { spec: &object.spec, status: &status, requested_at, canonical_image_name: &name.to_string() };
         let stored = self.tags.count(&object.namespace().unwrap_or_default(), &object.name_any()).await;
         schedule::decide(facts, stored, clock::now()).map_err(|error: reconcile::Error| {
             Failure::new("Failure", format!("failed to determine if it's scan time: {error}"))
@@ -145,6 +163,23 @@ impl Repositories {
         }));
         Ok(told(done, object.status.as_ref(), outcome, interval))
     }
+}
+
+/// What a webhook says was pushed, if the registry has none of it. A registry that does not answer is scanned: the scan
+/// tells better what is wrong.
+async fn unproven<'a>(object: &'a ImageRepository, opened: &Opened, limit: Duration) -> Option<Vec<&'a str>> {
+    let names = meta::announced(object.annotations())?;
+    for name in &names {
+        match tokio::time::timeout(limit, opened.repository.digest(name)).await {
+            Ok(Err(error)) if error.status().is_some_and(|status| matches!(status.as_u16(), 400 | 404)) => {}
+            _ => return None,
+        }
+    }
+    Some(names)
+}
+
+fn not_there(names: &[&str]) -> String {
+    format!("a webhook announced {}, which the registry does not have", names.join(", "))
 }
 
 /// When a listing must have begun to answer the request for a scan: what was pushed before the request must be in it.
