@@ -78,7 +78,7 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
 
 /// The chosen images of the policies in the files; with an automation only those that it would follow.
 pub fn policies(files: &[String], automation: Option<&ImageUpdateAutomation>) -> anyhow::Result<Policies> {
-    let mut chosen = Vec::new();
+    let (mut chosen, mut known) = (Vec::new(), Vec::new());
     for file in files {
         for policy in objects::all::<ImagePolicy>(file)? {
             let namespace = policy.namespace().unwrap_or_else(|| "default".into());
@@ -90,12 +90,13 @@ pub fn policies(files: &[String], automation: Option<&ImageUpdateAutomation>) ->
                     continue;
                 }
             }
-            if let Some(latest) = policy.status.as_ref().and_then(|status| status.latest_ref.clone()) {
-                chosen.push((format!("{namespace}:{}", policy.name_any()), latest));
-            }
+            let full_name = format!("{namespace}:{}", policy.name_any());
+            let Some(status) = policy.status else { continue };
+            known.push((full_name.clone(), status.latest_labels));
+            chosen.extend(status.latest_ref.map(|latest| (full_name, latest)));
         }
     }
-    Ok(Policies::new(chosen))
+    Ok(Policies::new(chosen).labelled(known))
 }
 
 /// `update.path` joined so that it cannot escape.

@@ -36,10 +36,10 @@ impl Repository {
         Ok(vec![Platform { os, architecture, variant }])
     }
 
-    /// When the image was built, as its configuration says; of the first platform if there are several.
-    pub async fn created(&self, reference: &str) -> Result<Option<String>> {
+    /// The image's configuration; of the first platform if there are several.
+    pub async fn config(&self, reference: &str) -> Result<Option<Config>> {
         match self.platforms(reference).await?.first() {
-            Some(platform) => Ok(self.image(reference, platform).await?.config.created),
+            Some(platform) => Ok(Some(self.image(reference, platform).await?.config)),
             None => Ok(None),
         }
     }

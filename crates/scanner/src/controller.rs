@@ -3,6 +3,7 @@
 //! They meet in the store and in the kept tags: a scan that finds another tag set runs the policies that refer to it.
 
 mod images;
+mod labels;
 mod listings;
 mod login;
 mod numbers;

@@ -29,6 +29,7 @@ use crate::{
     pull_request::Repository,
     refspec::Refspec,
     selector,
+    setters::Labels,
 };
 use pull_request::Forge;
 use push::Outcome;
@@ -112,6 +113,9 @@ struct Automations {
 /// The images that an automation may write, by policy name.
 type Chosen = BTreeMap<String, ImageRef>;
 
+/// What is known about the images, by policy name.
+type Known = BTreeMap<String, Labels>;
+
 /// One run, after its fields were checked.
 struct Run<'a> {
     automation: &'a ImageUpdateAutomation,
@@ -124,6 +128,7 @@ struct Run<'a> {
     forge: Option<Repository>,
     signing: Option<SigningKey>,
     chosen: Chosen,
+    known: Known,
     /// The policies of the branch, with commas between, where the push branch is a template.
     group: Option<String>,
 }
@@ -158,7 +163,7 @@ impl Automations {
     async fn run(&self, automation: &ImageUpdateAutomation) -> Result<Done, Failure> {
         let git = check(automation)?;
         let namespace = automation.namespace().unwrap_or_default();
-        let chosen = self.chosen(automation, &namespace).await?;
+        let (chosen, known) = self.chosen(automation, &namespace).await?;
         let repository = self.repository(automation, &namespace).await?;
         if let Some(held) = self.held_back(automation, &chosen)? {
             return Ok(held);
@@ -175,8 +180,19 @@ impl Automations {
         }
         let key = git.commit.signing_key.as_ref();
         let signing = self.keys.signing(&self.context.store, &namespace, key).await?;
-        let run =
-            Run { automation, namespace, git, repository, branches, refspec, forge, signing, chosen, group: None };
+        let run = Run {
+            automation,
+            namespace,
+            git,
+            repository,
+            branches,
+            refspec,
+            forge,
+            signing,
+            chosen,
+            known,
+            group: None,
+        };
         let remote = source::remote(&self.context.store, &run.repository).await?;
         let mirror = source::open(&self.mirrors, &remote).await?;
         if self.is_unchanged(&run, &mirror).await? {
@@ -232,22 +248,22 @@ impl Automations {
         Ok(Some(done.requeue(rest)))
     }
 
-    /// The policies of the namespace that the selector takes, with what they chose. Whether they are Ready does not matter.
-    async fn chosen(&self, automation: &ImageUpdateAutomation, namespace: &str) -> Result<Chosen, Failure> {
+    /// The policies of the namespace that the selector takes, with what they chose and what is known about it. Whether they
+    /// are Ready does not matter.
+    async fn chosen(&self, automation: &ImageUpdateAutomation, namespace: &str) -> Result<(Chosen, Known), Failure> {
         let selector = automation.spec.policy_selector.as_ref();
         let policies = self.context.store.list::<ImagePolicy>(Some(namespace)).await?;
-        let mut chosen = Chosen::new();
+        let (mut chosen, mut known) = (Chosen::new(), Known::new());
         for policy in policies {
             let selected = selector::selects(selector, policy.metadata.labels.as_ref()).map_err(|problem| {
                 Failure::terminal("InvalidPolicySelector", format!("failed to parse policy selector: {problem}"))
             })?;
-            if let (true, Some(latest)) =
-                (selected, policy.status.as_ref().and_then(|status| status.latest_ref.clone()))
-            {
-                chosen.insert(policy.name_any(), latest);
-            }
+            let (true, Some(status)) = (selected, &policy.status) else { continue };
+            let Some(latest) = &status.latest_ref else { continue };
+            chosen.insert(policy.name_any(), latest.clone());
+            known.insert(policy.name_any(), status.latest_labels.clone());
         }
-        Ok(chosen)
+        Ok((chosen, known))
     }
 
     async fn repository(&self, automation: &ImageUpdateAutomation, own: &str) -> Result<GitRepository, Failure> {

@@ -157,10 +157,26 @@ fn object([api_version, kind, name, namespace]: [&str; 4]) -> Value {
     record("update.ObjectIdentifier", vec![embedded("ResourceIdentifier", identifier)])
 }
 
+/// What a change says about its new image, by label. Empty where it is not known.
+///
+/// Differs: Flux knows no labels. They are methods, so that a change that is printed whole looks as in Flux.
+const LABELS: [(&str, &str); 4] =
+    [("Source", "source"), ("Revision", "revision"), ("Created", "created"), ("Version", "version")];
+
 fn list(changes: &[&Change]) -> Value {
     let items = changes.iter().map(|change| {
         let fields = [("OldValue", &change.old), ("NewValue", &change.new), ("Setter", &change.setter)];
-        record("update.Change", fields.into_iter().map(|(name, value)| field(name, text(value))).collect())
+        let label = |label: &str| text(change.labels.get(label).map(String::as_str).unwrap_or_default());
+        let methods = LABELS.map(|(name, key)| {
+            let value = label(key);
+            (name, method(move || Ok(value.clone())))
+        });
+        Value::Struct(Arc::new(Struct {
+            type_name: "update.Change",
+            fields: fields.into_iter().map(|(name, value)| field(name, text(value))).collect(),
+            methods: methods.into(),
+            ..Struct::default()
+        }))
     });
     Value::List(List { type_name: "[]update.Change", items: Arc::new(items.collect()) })
 }
@@ -221,6 +237,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn messages_link_to_what_the_image_was_built_from() {
+        let labels = json!({"source": "https://git.example/app", "revision": "4f2a"});
+        let changes = json!([{"file": "a.yaml", "setter": "ns:p", "old": "a:1", "new": "a:2", "labels": labels}]);
+        let changes: Vec<Change> = serde_json::from_value(changes).unwrap();
+        let rendered = |template: &str| render(&automation(Some(&json!(template)), &Json::Null), &changes).unwrap();
+        let link = "{{ range .Changed.Changes }}{{ with .Source }}{{ . }}/commit/{{ end }}{{ .Revision }}{{ .Version }}{{ end }}";
+        assert_eq!(rendered(link), "https://git.example/app/commit/4f2a");
+        assert_eq!(rendered("{{ index .Changed.Changes 0 }}"), "{a:1 a:2 ns:p}");
     }
 
     #[test]

@@ -24,19 +24,30 @@ use scan::{Comment, Scalar, Scan};
 /// What every file with a marker holds somewhere, as a quick test. Source: section 8.1.
 const TOKEN: &[u8] = b"\"$imagepolicy\"";
 
+/// Labels of an image by what commit messages call them: `source`, `revision`, `created`, `version`.
+pub type Labels = BTreeMap<String, String>;
+
 /// The images that markers may name, by `namespace:policy`.
 #[derive(Clone, Debug, Default)]
-pub struct Policies(BTreeMap<String, ImageRef>);
+pub struct Policies {
+    images: BTreeMap<String, ImageRef>,
+    labels: BTreeMap<String, Labels>,
+}
 
 impl Policies {
     /// The images, by `namespace:policy`.
     pub fn new(policies: impl IntoIterator<Item = (String, ImageRef)>) -> Self {
-        Self(policies.into_iter().collect())
+        Self { images: policies.into_iter().collect(), labels: BTreeMap::new() }
+    }
+
+    /// With what is known about the images, by `namespace:policy` too.
+    pub fn labelled(self, labels: impl IntoIterator<Item = (String, Labels)>) -> Self {
+        Self { labels: labels.into_iter().collect(), ..self }
     }
 
     /// The value that a marker stands for, if its policy is known.
     fn value(&self, marker: &Marker) -> Option<String> {
-        let image = self.0.get(&marker.policy)?;
+        let image = self.images.get(&marker.policy)?;
         let digest = image.digest.as_str();
         Some(match marker.part {
             marker::Part::Tag => image.tag.clone(),
@@ -68,6 +79,9 @@ pub struct Change {
     pub old: String,
     /// The value after.
     pub new: String,
+    /// What the new image says of itself, as far as it is known.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: Labels,
 }
 
 /// Something in a file that cannot be used.
@@ -140,10 +154,12 @@ pub fn edit(file: &str, content: &[u8], policies: &Policies) -> Edited {
     for comment in beside.into_iter().chain(above) {
         match follow(text, &scan, comment, policies) {
             Ok(None) => {}
-            Ok(Some((scalar, setter, new))) => {
+            Ok(Some((scalar, marker, new))) => {
                 let due = || {
-                    let change = Change { file: file.to_owned(), setter, new: new.clone(), ..change(&scan, scalar) };
-                    (splice_of(text, comment, scalar, &new), change)
+                    let labels = policies.labels.get(&marker.policy).cloned().unwrap_or_default();
+                    let (file, setter, new) = (file.to_owned(), marker.setter, new.clone());
+                    let change = Change { file, setter, new, labels, ..change(&scan, scalar) };
+                    (splice_of(text, comment, scalar, &change.new), change)
                 };
                 followed.entry(scalar.span.start).or_insert_with(|| (!has(scalar, &new)).then(due));
             }
@@ -162,14 +178,14 @@ pub fn edit(file: &str, content: &[u8], policies: &Policies) -> Edited {
 /// Bytes to replace, and by what.
 type Splice = (Range<usize>, String);
 
-/// The scalar that a comment's marker names, the marker's text, and the value it stands for; none if the comment is
+/// The scalar that a comment's marker names, the marker, and the value it stands for; none if the comment is
 /// no marker. Errs with a warning.
 fn follow<'a>(
     text: &str,
     scan: &'a Scan,
     comment: &Comment,
     policies: &Policies,
-) -> Result<Option<(&'a Scalar, String, String)>, String> {
+) -> Result<Option<(&'a Scalar, Marker, String)>, String> {
     let marker = match marker::read(&comment.text) {
         Reading::None => return Ok(None),
         Reading::Malformed(problem) => return Err(format!("marker is ignored: {problem}")),
@@ -179,7 +195,7 @@ fn follow<'a>(
     let Some(new) = policies.value(&marker) else {
         return Err(format!("marker is ignored: no policy {:?} with an image is known", marker.policy));
     };
-    Ok(Some((scalar, marker.setter, new)))
+    Ok(Some((scalar, marker, new)))
 }
 
 /// Whether the scalar has that value. A block keeps its header, and with it perhaps a line end behind the value.

@@ -118,6 +118,7 @@ fn policy() -> Kind {
         may("observedGeneration", long(), "Generation whose outcome is settled."),
         may("latestRef", image_ref(), "The chosen image."),
         may("observedPreviousRef", image_ref(), "The chosen image before the last change."),
+        may("latestLabels", map(text()), "Labels of the chosen image, where slipway.dev/image-labels asks for them."),
         may("lastHandledReconcileAt", text(), "Value of the request annotation that was last acted on."),
     ]);
     let columns =

@@ -1,12 +1,15 @@
 //! ImagePolicy: which of a repository's tags is wanted.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
 use super::{ImageRef, is_false};
 use crate::{Condition, Duration, meta::NamespacedReference};
+
+/// Annotation of an ImagePolicy: `true` if the labels of the chosen image are wanted in its status.
+pub const IMAGE_LABELS: &str = "slipway.dev/image-labels";
 
 /// How often a digest is refreshed when the interval is zero. Source: reference image-automation.md section 1.3.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(600);
@@ -172,6 +175,10 @@ pub struct ImagePolicyStatus {
     /// The chosen image before the last change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_previous_ref: Option<ImageRef>,
+    /// Labels of the chosen image, where the annotation [`IMAGE_LABELS`] asks for them: `source`, `revision`, `created`
+    /// and `version`, as far as the image has them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub latest_labels: BTreeMap<String, String>,
     /// Value of the request annotation that was last acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
@@ -191,6 +198,7 @@ struct StoredStatus {
     observed_generation: i64,
     latest_ref: Option<ImageRef>,
     observed_previous_ref: Option<ImageRef>,
+    latest_labels: Option<BTreeMap<String, String>>,
     last_handled_reconcile_at: Option<String>,
     latest_image: Option<String>,
     observed_previous_image: Option<String>,
@@ -203,6 +211,7 @@ impl Default for StoredStatus {
             observed_generation: -1,
             latest_ref: None,
             observed_previous_ref: None,
+            latest_labels: None,
             last_handled_reconcile_at: None,
             latest_image: None,
             observed_previous_image: None,
@@ -218,6 +227,7 @@ impl From<StoredStatus> for ImagePolicyStatus {
             observed_generation: stored.observed_generation,
             latest_ref: stored.latest_ref.or_else(|| legacy(stored.latest_image)),
             observed_previous_ref: stored.observed_previous_ref.or_else(|| legacy(stored.observed_previous_image)),
+            latest_labels: stored.latest_labels.unwrap_or_default(),
             last_handled_reconcile_at: stored.last_handled_reconcile_at,
         }
     }

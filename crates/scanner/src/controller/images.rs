@@ -152,13 +152,22 @@ impl Images {
         if let Some(known) = known.and_then(|known| String::from_utf8(known).ok()) {
             return Ok(known.parse().ok());
         }
-        let name = repository::name(repository).map_err(oci::Error::from)?;
-        let opened = self.registries.open(repository, &name).await?;
-        let created = within(repository, opened.repository.created(&digest)).await?.unwrap_or_default();
+        let created = self.config(repository, &digest).await?.and_then(|config| config.created).unwrap_or_default();
         if let Err(error) = database.note(CREATED, &digest, created.as_bytes()).await {
             tracing::debug!(%error, "when an image was built is not remembered");
         }
         Ok(created.parse().ok())
+    }
+
+    /// The configuration of an image, of its first platform.
+    pub(super) async fn config(
+        &self,
+        repository: &ImageRepository,
+        digest: &str,
+    ) -> Result<Option<oci::manifest::Config>, Error> {
+        let name = repository::name(repository).map_err(oci::Error::from)?;
+        let opened = self.registries.open(repository, &name).await?;
+        within(repository, opened.repository.config(digest)).await
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use ::policy::{Bar, Candidate, Facts, Policy, Rules, rules::RULES};
 use api::{
     conditions::{self, READY},
-    image::{DigestReflectionPolicy, ImagePolicy, ImageProvider, ImageRef, ImageRepository},
+    image::{DigestReflectionPolicy, IMAGE_LABELS, ImagePolicy, ImageProvider, ImageRef, ImageRepository},
     meta::REQUESTED_AT,
 };
 use jiff::Timestamp;
@@ -77,8 +77,12 @@ impl Reconciler for Policies {
         if let Some((better, bar @ Bar::Unsigned(_))) = &barred {
             message = format!("{message}; {better} would come first: {bar}");
         }
-        let done = Done::new(message)
-            .status(json!({ "latestRef": image(&latest), "observedPreviousRef": previous.map(image) }));
+        let labels = self.images.labels(&object, &repository, &latest).await;
+        let done = Done::new(message).status(json!({
+            "latestRef": image(&latest),
+            "observedPreviousRef": previous.map(image),
+            "latestLabels": labels,
+        }));
         let done = match barred {
             Some((better, bar)) => done.notice(Notice::trace("Barred", format!("{better} would come first: {bar}"))),
             None => done,
@@ -97,6 +101,7 @@ impl Reconciler for Policies {
         let annotations = object.annotations();
         RULES
             .iter()
+            .chain([&IMAGE_LABELS])
             .filter_map(|rule| annotations.get(*rule).map(|value| (rule, value)))
             .for_each(|rule| rule.hash(&mut hasher));
         hasher.finish()

@@ -92,13 +92,20 @@ impl Registry {
 impl Registry {
     /// Pushes an image that says when it was built.
     async fn push_built(&self, tag: &str, created: &str) {
+        self.push_with(tag, &json!({"created": created})).await;
+    }
+
+    /// Pushes an image whose configuration has these fields too.
+    async fn push_with(&self, tag: &str, fields: &Value) {
         let way = Http::new("test").streaming(Endpoint::default());
         let client = oci::Client::new(oci::Transport::over(way, HttpError::is_transient, clock::sleep));
         let repository = client.repository(&Name::parse(&self.image()).expect("a name"), None);
         let mut image = pack(&[Vec::new()], Process::default()).expect("packed");
         let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).expect("JSON");
         let (mut config, mut manifest) = (read(&image.config), read(&image.manifest));
-        config["created"] = created.into();
+        for (name, field) in fields.as_object().expect("fields") {
+            config[name] = field.clone();
+        }
         image.config = config.to_string().into();
         manifest["config"]["digest"] = oci::Digest::of(&image.config).as_str().into();
         manifest["config"]["size"] = image.config.len().into();
@@ -423,6 +430,30 @@ async fn the_image_that_was_built_last_is_chosen_where_that_is_asked_for() {
     registry.push_built("1.0.1", "2026-04-01T00:00:00Z").await;
     world.request_scan("now").await;
     world.until::<ImagePolicy>("apps/app", chosen("1.0.1")).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn labels_of_the_chosen_image_stand_in_the_status_where_they_are_wanted() {
+    let registry = Registry::start("");
+    let label = |name: &str| format!("org.opencontainers.image.{name}");
+    let labels = json!({label("source"): "https://git.example/app", label("revision"): "4f2a", "maintainer": "ada"});
+    registry.push_with("1.0.0", &json!({"config": {"Labels": labels}})).await;
+    registry.push_with("2.0.0", &json!({"config": {"Labels": null}})).await;
+    let world = World::new().await;
+    world.repository(&registry.image(), json!({})).await;
+    world.policy("apps/app", "1.x").await;
+    let plain = world.until::<ImagePolicy>("apps/app", is_ready).await;
+    assert_eq!(plain["status"].get("latestLabels"), None);
+    let id = object::named::<ImagePolicy>("apps", "app");
+    let wanted = json!({"metadata": {"annotations": {"slipway.dev/image-labels": "true"}}});
+    world.store.patch(&id, "test", &wanted).await.expect("patched");
+    let kept = json!({"source": "https://git.example/app", "revision": "4f2a"});
+    world.until::<ImagePolicy>("apps/app", |policy| policy["status"]["latestLabels"] == kept).await;
+    // Another image takes them away, though it has none of its own.
+    world.policy("apps/app", "2.x").await;
+    let next = world.until::<ImagePolicy>("apps/app", |policy| policy["status"]["latestRef"]["tag"] == "2.0.0").await;
+    assert!(next["status"].get("latestLabels").is_none_or(|labels| *labels == json!({})), "{next}");
     world.finish().await;
 }
 

@@ -61,6 +61,7 @@ impl Run<'_> {
             signing: self.signing.clone(),
             group: Some(policies.join(",")),
             chosen,
+            known: self.known.clone(),
         })
     }
 }

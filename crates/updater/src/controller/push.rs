@@ -200,9 +200,9 @@ async fn edit(
     unmarked: &Arc<Mutex<HashSet<Id>>>,
 ) -> Result<Edited, Failure> {
     let root = below_root(&run.automation.spec.update().path);
-    let policies = setters::Policies::new(
-        run.chosen.iter().map(|(name, image)| (format!("{}:{name}", run.namespace), image.clone())),
-    );
+    let full = |name: &str| format!("{}:{name}", run.namespace);
+    let policies = setters::Policies::new(run.chosen.iter().map(|(name, image)| (full(name), image.clone())))
+        .labelled(run.known.iter().map(|(name, labels)| (full(name), labels.clone())));
     let (mirror, commit, unmarked, path) = (Arc::clone(mirror), commit.clone(), Arc::clone(unmarked), root.clone());
     let read = source::step("read", move || marked(&mirror, &commit, &path, &unmarked)).await;
     let contents =
