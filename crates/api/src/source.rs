@@ -77,6 +77,8 @@ pub enum GitProvider {
     Azure,
     /// A GitHub App.
     Github,
+    /// AWS workload identity, for CodeCommit.
+    Aws,
 }
 
 /// Which revision of a repository. Precedence: `branch` < `tag` < `semver` < `name` < `commit`.

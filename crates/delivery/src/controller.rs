@@ -21,7 +21,7 @@ use api::{
 };
 use git::Mirrors;
 use kube::ResourceExt as _;
-use reconcile::{Context, Controller, ObjectRef, Shutdown, clock};
+use reconcile::{Context, Controller, Identities, ObjectRef, Shutdown, clock};
 
 use kustomization::Kustomizations;
 use source::Sources;
@@ -73,7 +73,8 @@ pub async fn controllers(context: Context, options: Options, shutdown: Shutdown)
 }
 
 async fn sources(context: &Context, options: &Options, shutdown: &Shutdown) {
-    let reconciler = Sources { store: context.store.clone(), mirrors: options.mirrors.clone() };
+    let identities = Identities::new(context.http.clone());
+    let reconciler = Sources { store: context.store.clone(), mirrors: options.mirrors.clone(), identities };
     Controller::new(context.clone(), reconciler)
         .watches::<ImageUpdateAutomation>(pushed)
         .watches::<GitRepository>(included)
@@ -83,8 +84,12 @@ async fn sources(context: &Context, options: &Options, shutdown: &Shutdown) {
 }
 
 async fn kustomizations(context: &Context, options: &Options, shutdown: &Shutdown) {
-    let reconciler =
-        Kustomizations { context: context.clone(), trees: mirror::Trees::default(), options: options.clone() };
+    let reconciler = Kustomizations {
+        context: context.clone(),
+        trees: mirror::Trees::default(),
+        options: options.clone(),
+        identities: Identities::new(context.http.clone()),
+    };
     Controller::new(context.clone(), reconciler)
         .watches::<GitRepository>(new_artifact)
         .watches::<Kustomization>(dependency_ready)

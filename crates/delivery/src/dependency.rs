@@ -58,9 +58,7 @@ pub fn unsupported(spec: &KustomizationSpec) -> Option<&'static str> {
 
 /// The first field of a GitRepository that is set and not supported yet.
 pub fn unsupported_source(spec: &GitRepositorySpec) -> Option<&'static str> {
-    let provider = spec.provider.unwrap_or_default();
     let fields = [
-        ("spec.provider", provider == api::source::GitProvider::Azure),
         ("spec.serviceAccountName", spec.service_account_name.is_some()),
         ("spec.verify", spec.verify.is_some()),
         ("spec.recurseSubmodules", spec.recurse_submodules),

@@ -36,6 +36,14 @@ pub enum Error {
         /// What is wrong with it, without its content.
         problem: String,
     },
+    /// The cloud that is a GitRepository's provider gives no login.
+    #[error("failed to configure authentication options for {url}: {problem}")]
+    Login {
+        /// Address of the repository.
+        url: String,
+        /// Why.
+        problem: String,
+    },
     /// The process ends while a Git operation is under way.
     #[error("git operation was interrupted")]
     Interrupted,
@@ -49,7 +57,7 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Git(error) => error.reason(),
-            Self::Secret { .. } => "AuthenticationFailed",
+            Self::Secret { .. } | Self::Login { .. } => "AuthenticationFailed",
             Self::Store(_) | Self::Interrupted | Self::Fault(_) => "GitOperationFailed",
         }
     }
@@ -60,7 +68,7 @@ impl Error {
             Self::Git(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
             Self::Secret { .. } => false,
-            Self::Interrupted | Self::Fault(_) => true,
+            Self::Interrupted | Self::Fault(_) | Self::Login { .. } => true,
         }
     }
 }

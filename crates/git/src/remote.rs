@@ -88,6 +88,16 @@ pub enum Credentials {
     },
 }
 
+impl Credentials {
+    /// A login that a cloud gave: without a user's name it is a bearer token.
+    pub fn of_cloud(username: Option<String>, password: String) -> Self {
+        match username {
+            Some(username) => Self::Basic { username, password },
+            None => Self::Bearer(password),
+        }
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -21,6 +21,8 @@ pub struct Secrets {
     pub login: Option<SecretData>,
     /// That of `proxySecretRef`.
     pub proxy: Option<SecretData>,
+    /// What the cloud that is the provider gave in their place.
+    pub cloud: Option<Credentials>,
 }
 
 impl Remote {
@@ -63,7 +65,15 @@ impl Remote {
                         .to_owned(),
                 )),
             },
-            GitProvider::Azure => Err(InvalidSecret("the provider azure is not supported yet".to_owned())),
+            // Differs: Flux can log in as the account; our own identity in its place would give away too much.
+            GitProvider::Azure | GitProvider::Aws if spec.service_account_name.is_some() => {
+                Err(InvalidSecret("spec.serviceAccountName is not supported yet".to_owned()))
+            }
+            GitProvider::Azure | GitProvider::Aws => {
+                remote.ca = secrets.login.as_ref().and_then(|data| data.get("ca.crt").cloned());
+                remote.credentials = secrets.cloud.clone().unwrap_or(Credentials::None);
+                Ok(remote)
+            }
         }
     }
 }
@@ -199,7 +209,7 @@ mod tests {
         for row in rows.filter(|row| row["kind"] == "gitAuth") {
             count += 1;
             let url = row["url"].as_str().unwrap();
-            let secrets = Secrets { login: data(&row["secret"]), proxy: None };
+            let secrets = Secrets { login: data(&row["secret"]), proxy: None, cloud: None };
             let found = Remote::of(&repository(url, None), &secrets, LocalPaths::Refuse);
             if let Some(error) = row["error_contains"].as_str() {
                 assert!(found.unwrap_err().to_string().contains(error), "{row}");
@@ -223,7 +233,7 @@ mod tests {
     #[test]
     fn a_github_app_and_its_provider_need_each_other() {
         let app = json!({"githubAppID": "1", "githubAppInstallationID": "2", "githubAppPrivateKey": "key"});
-        let secrets = |secret: Option<&Value>| Secrets { login: secret.and_then(data), proxy: None };
+        let secrets = |secret: Option<&Value>| Secrets { login: secret.and_then(data), proxy: None, cloud: None };
         let read = |provider, secret| {
             Remote::of(&repository("https://github.com/a/b", provider), &secrets(secret), LocalPaths::Refuse)
         };

@@ -1,11 +1,12 @@
 //! Who we are to clouds: keys and tokens that the platform gives us, for stages that ask a cloud's interface.
 //!
-//! What is asked and what the answers say is in [`aws`], [`azure`], [`github`] and [`google`]; here is the order in which
-//! it is asked, and for how long an answer holds. Who a ServiceAccount is to clouds is in [`account`].
+//! What is asked and what the answers say is in [`aws`], [`azure`], [`git`], [`github`] and [`google`]; here is the order
+//! in which it is asked, and for how long an answer holds. Who a ServiceAccount is to clouds is in [`account`].
 
 pub mod account;
 pub mod aws;
 pub mod azure;
+pub mod git;
 pub mod github;
 pub mod google;
 

@@ -19,7 +19,7 @@ use api::{
 };
 use git::{Id, Mirrors, Remote, SigningKey};
 use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
-use reconcile::{Announce, Context, Controller, Done, Failure, Notice, Reconciler, Shutdown, clock};
+use reconcile::{Announce, Context, Controller, Done, Failure, Identities, Notice, Reconciler, Shutdown, clock};
 use serde_json::json;
 
 use crate::{
@@ -58,6 +58,7 @@ pub async fn controllers(context: Context, options: Options, shutdown: Shutdown)
         unmarked: Arc::default(),
         waiting: Mutex::default(),
         keys: Keys::default(),
+        identities: Identities::new(context.http.clone()),
     };
     Controller::new(context, automations)
         .watches::<ImagePolicy>(chosen_anew)
@@ -108,6 +109,7 @@ struct Automations {
     /// What automations hold back for a quieter moment, by namespace and name. A restart begins the wait anew.
     waiting: Mutex<BTreeMap<(String, String), Waiting>>,
     keys: Keys,
+    identities: Identities,
 }
 
 /// The images that an automation may write, by policy name.
@@ -193,7 +195,7 @@ impl Automations {
             known,
             group: None,
         };
-        let remote = source::remote(&self.context.store, &run.repository).await?;
+        let remote = source::remote(&self.context.store, &self.identities, &run.repository).await?;
         let mirror = source::open(&self.mirrors, &remote).await?;
         if self.is_unchanged(&run, &mirror).await? {
             let done = Done::new("repository up-to-date").status(json!({}));

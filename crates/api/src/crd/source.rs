@@ -35,7 +35,7 @@ fn spec() -> Schema {
         may("secretRef", local(), "Secret with the credentials."),
         may(
             "provider",
-            choice(&["generic", "azure", "github"]),
+            choice(&["generic", "azure", "github", "aws"]),
             "Where credentials come from when they are not in a Secret; generic when absent.",
         ),
         may("serviceAccountName", text(), "Account that a cloud provider's credentials are asked for."),

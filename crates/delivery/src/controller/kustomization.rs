@@ -10,7 +10,7 @@ use api::{
 };
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::ResourceExt as _;
-use reconcile::{Announce, Context, Done, Failure, Notice, Reconciler, Store, clock, object};
+use reconcile::{Announce, Context, Done, Failure, Identities, Notice, Reconciler, Store, clock, object};
 
 use super::{
     Options, apply, keys,
@@ -32,6 +32,7 @@ pub(super) struct Kustomizations {
     pub(super) context: Context,
     pub(super) trees: Trees,
     pub(super) options: Options,
+    pub(super) identities: Identities,
 }
 
 impl Reconciler for Kustomizations {
@@ -200,7 +201,8 @@ impl Kustomizations {
     async fn own_files(&self, source: &GitRepository, artifact: &Artifact) -> Result<Arc<Tree>, String> {
         let (_, commit) = revision::parse(&artifact.revision)
             .ok_or_else(|| format!("artifact revision '{}' names no commit", artifact.revision))?;
-        let remote = mirror::remote(&self.context.store, source).await.map_err(|error| error.to_string())?;
+        let remote = mirror::remote(&self.context.store, &self.identities, source).await;
+        let remote = remote.map_err(|error| error.to_string())?;
         let ignored = source.spec.ignore.clone();
         let tree = mirror::files(&self.options.mirrors, &self.trees, remote, commit, ignored).await;
         tree.map_err(|error| error.to_string())

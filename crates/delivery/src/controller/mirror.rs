@@ -7,10 +7,10 @@ use std::{
 };
 
 use api::{meta::LocalReference, source::GitRepository};
-use git::{Checkout, Commit, Limits, LocalPaths, Mirrors, Remote, SecretData, Secrets, Wanted};
+use git::{Checkout, Commit, Credentials, Limits, LocalPaths, Mirrors, Remote, SecretData, Secrets, Wanted};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
-use reconcile::{Site, Store, clock, effect};
+use reconcile::{Identities, Site, Store, clock, effect};
 
 use crate::{
     Error,
@@ -19,12 +19,20 @@ use crate::{
 };
 
 /// The remote that the GitRepository describes, with the credentials of its Secrets.
-pub(super) async fn remote(store: &Store, repository: &GitRepository) -> Result<Remote, Error> {
+pub(super) async fn remote(
+    store: &Store,
+    identities: &Identities,
+    repository: &GitRepository,
+) -> Result<Remote, Error> {
     let spec = &repository.spec;
     let namespace = repository.namespace().unwrap_or_default();
+    let provider = spec.provider.unwrap_or_default();
+    let cloud =
+        identities.git(provider, &spec.url).await.map_err(|problem| Error::Login { url: spec.url.clone(), problem })?;
     let secrets = Secrets {
         login: secret(store, &namespace, spec.secret_ref.as_ref()).await?,
         proxy: secret(store, &namespace, spec.proxy_secret_ref.as_ref()).await?,
+        cloud: cloud.map(|login| Credentials::of_cloud(login.username, login.password)),
     };
     let local_paths = if store.is_standalone() { LocalPaths::Allow } else { LocalPaths::Refuse };
     Remote::of(repository, &secrets, local_paths).map_err(|error| {

@@ -11,7 +11,7 @@ use api::{
 };
 use git::{Commit, Mirrors, Wanted};
 use kube::ResourceExt as _;
-use reconcile::{Announce, Done, Failure, Notice, Reconciler, Retry, Store, clock};
+use reconcile::{Announce, Done, Failure, Identities, Notice, Reconciler, Retry, Store, clock};
 use serde_json::json;
 
 use super::{jittered, mirror};
@@ -26,6 +26,7 @@ const GROUP: &str = "source.toolkit.fluxcd.io";
 pub(super) struct Sources {
     pub(super) store: Store,
     pub(super) mirrors: Mirrors,
+    pub(super) identities: Identities,
 }
 
 impl Reconciler for Sources {
@@ -51,7 +52,7 @@ impl Reconciler for Sources {
 
 impl Sources {
     async fn fetch(&self, repository: &GitRepository, wanted: Wanted) -> Result<Commit, Error> {
-        let remote = mirror::remote(&self.store, repository).await?;
+        let remote = mirror::remote(&self.store, &self.identities, repository).await?;
         mirror::fetch(&self.mirrors, remote, wanted).await
     }
 
@@ -141,7 +142,7 @@ fn in_storage(repository: &GitRepository, message: &str, now: jiff::Timestamp) -
 /// The outcome of a fetch that failed. The last artifact stays, and consumers go on with it.
 fn failure(repository: &GitRepository, error: &Error) -> Failure {
     let message = match error {
-        Error::Secret { .. } => error.to_string(),
+        Error::Secret { .. } | Error::Login { .. } => error.to_string(),
         _ => format!("failed to checkout and determine revision: {error}"),
     };
     let invalid = error.reason() == "URLInvalid";

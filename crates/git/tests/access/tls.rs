@@ -163,7 +163,7 @@ fn a_github_app_logs_in_with_a_token_of_its_installation() {
         let repository = json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
             "metadata": {"name": "fleet", "namespace": "apps"}, "spec": spec});
         let repository = serde_json::from_value(repository).unwrap();
-        Remote::of(&repository, &Secrets { login: Some(login), proxy: None }, LocalPaths::Refuse).unwrap()
+        Remote::of(&repository, &Secrets { login: Some(login), proxy: None, cloud: None }, LocalPaths::Refuse).unwrap()
     };
     let at = |time: &str| time.parse::<Timestamp>().unwrap();
     let by_id = remote(("githubAppInstallationID", "42"));

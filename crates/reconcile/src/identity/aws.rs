@@ -67,16 +67,26 @@ pub fn sign(
     query.sort_unstable();
     let (method, path, query) = (&parts.method, parts.uri.path(), query.join("&"));
     let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{}", hex::encode(Sha256::digest(&body)));
-    let day = date.get(..8).unwrap_or_default();
-    let scope = format!("{day}/{region}/{service}/aws4_request");
-    let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex::encode(Sha256::digest(canonical)));
-    let secret = format!("AWS4{}", keys.secret).into_bytes();
-    let key = [day, region, service, "aws4_request"].iter().fold(secret, |key, part| mac(&key, part));
-    let signature = hex::encode(mac(&key, &text));
+    let signature = signature(keys, region, service, &date, &canonical);
+    let credential = format!("{}/{}", keys.id, scope(&date, region, service));
     let authorization =
-        format!("AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}", keys.id);
+        format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}");
     parts.headers.insert(http::header::AUTHORIZATION, authorization.parse()?);
     Ok(http::Request::from_parts(parts, body))
+}
+
+/// The signature of a request in its canonical form, at a time written `20261121T120000`, with a `Z` or without.
+pub(super) fn signature(keys: &Keys, region: &str, service: &str, time: &str, canonical: &str) -> String {
+    let scope = scope(time, region, service);
+    let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex::encode(Sha256::digest(canonical)));
+    let secret = format!("AWS4{}", keys.secret).into_bytes();
+    let key = scope.split('/').fold(secret, |key, part| mac(&key, part));
+    hex::encode(mac(&key, &text))
+}
+
+/// What a signature is good for.
+fn scope(time: &str, region: &str, service: &str) -> String {
+    format!("{}/{region}/{service}/aws4_request", time.get(..8).unwrap_or_default())
 }
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {

@@ -6,25 +6,33 @@ use api::{
     meta::{LocalReference, REQUESTED_AT},
     source::{GitRepository, GitRepositoryRef},
 };
-use git::{Commit, Head, LocalPaths, Mirror, Mirrors, Remote, SecretData, Secrets, SigningKey, Wanted};
+use git::{Commit, Credentials, Head, LocalPaths, Mirror, Mirrors, Remote, SecretData, Secrets, SigningKey, Wanted};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
-use reconcile::{Failure, Site, Store, clock, effect, object};
+use reconcile::{Failure, Identities, Site, Store, clock, effect, object};
 use serde_json::json;
 
 use super::source_failure;
 use crate::{Error, branches, signing};
 
 /// The remote that a GitRepository describes, with what its Secrets say.
-pub(super) async fn remote(store: &Store, repository: &GitRepository) -> Result<Remote, Failure> {
+pub(super) async fn remote(
+    store: &Store,
+    identities: &Identities,
+    repository: &GitRepository,
+) -> Result<Remote, Failure> {
     let namespace = repository.namespace().unwrap_or_default();
+    let unauthenticated =
+        |problem: String| source_failure(&format!("failed to configure authentication options: {problem}"));
+    let provider = repository.spec.provider.unwrap_or_default();
+    let cloud = identities.git(provider, &repository.spec.url).await.map_err(unauthenticated)?;
     let secrets = Secrets {
         login: secret(store, &namespace, repository.spec.secret_ref.as_ref()).await?,
         proxy: secret(store, &namespace, repository.spec.proxy_secret_ref.as_ref()).await?,
+        cloud: cloud.map(|login| Credentials::of_cloud(login.username, login.password)),
     };
     let local_paths = if store.is_standalone() { LocalPaths::Allow } else { LocalPaths::Refuse };
-    Remote::of(repository, &secrets, local_paths)
-        .map_err(|error| source_failure(&format!("failed to configure authentication options: {error}")))
+    Remote::of(repository, &secrets, local_paths).map_err(|error| unauthenticated(error.to_string()))
 }
 
 async fn secret(
