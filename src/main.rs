@@ -9,6 +9,7 @@ mod demo_app;
 mod deploy;
 mod gateway;
 mod loadtester;
+mod rollouts;
 mod run;
 mod serve;
 

@@ -140,9 +140,9 @@ async fn describe_tells_what_a_rollout_went_through() {
     state.store.database().put(trail::BUCKET, &trail::key(&canary, &run), &value).await.expect("kept");
     let shown = state.run(&["describe", "canary", "podinfo"]).stdout;
     let mut lines = shown.lines();
-    let sentence = "Rolled back to podinfo:1 at 2026-01-01T00:00:30Z because request-success-rate failed 1 times.";
+    let sentence = "Rolled back from 2 to 1 at 2026-01-01T00:00:30Z because request-success-rate was 97.25 %, limit >= 99 % (failed 1 of 5).";
     assert_eq!(lines.next(), Some(sentence), "{shown}");
-    assert!(shown.contains("request-success-rate  97.25   >= 99  2026-01-01T00:00:20Z  failed"), "{shown}");
+    assert!(shown.contains("request-success-rate  97.25 %  >= 99 %  2026-01-01T00:00:20Z  failed"), "{shown}");
     assert!(shown.contains("Try it again: slipway canary retry podinfo"), "{shown}");
     let answer: Value = state.run(&["describe", "canary/podinfo", "-o", "json"]).json();
     assert_eq!(answer["runs"][0]["ticks"][1]["checks"][0]["value"], 97.25);

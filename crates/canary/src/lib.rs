@@ -1,6 +1,6 @@
 //! Progressive delivery: what a Canary does to its workload, its services, its routes, and why.
 //!
-//! Pure: the machine and what it says (`machine`, `analysis`, `schedule`, `conditions`, `events`, `alerts`, `hooks`), and
+//! Pure: the machine and what it says (`machine`, `analysis`, `schedule`, `conditions`, `events`, `alerts`, `hooks`, `report`), and
 //! `router`, `workload`, `metrics`. The shell is `controller`; `simulate` is a world in memory.
 
 pub mod alerts;
@@ -14,6 +14,7 @@ pub mod machine;
 pub mod metrics;
 pub mod patch;
 pub mod recorded;
+pub mod report;
 pub mod router;
 pub mod schedule;
 pub mod simulate;

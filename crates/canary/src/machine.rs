@@ -36,8 +36,9 @@ use jiff::Timestamp;
 
 pub use answers::{Answers, Measurement, Part, Question, Readiness, Role, Samples, Shares, Target};
 pub use decision::{Decision, Effect, Options, Outcome, Step};
-use requests::Request;
-pub use requests::{Action, PAUSED, REQUEST};
+pub(crate) use requests::Request;
+pub use requests::{Action, PAUSED, REQUEST, Signed};
+pub(crate) use weights::next as next_weight;
 
 use crate::{
     alerts::Alert,

@@ -160,6 +160,19 @@ impl Database {
         .await
     }
 
+    /// The value of the last of the records whose keys begin with the prefix, in byte order of the keys.
+    pub async fn last(&self, bucket: &'static str, prefix: &str) -> Result<Option<Vec<u8>>> {
+        let prefix = prefix.to_owned();
+        self.call(move |connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT value FROM records WHERE bucket = ?1 AND key >= ?2 AND key < ?2 || char(1114111) \
+                 ORDER BY key DESC LIMIT 1",
+            )?;
+            select.query_row(params![bucket, prefix], |row| row.get(0)).optional()
+        })
+        .await
+    }
+
     /// The keys of a bucket, in byte order.
     pub async fn keys(&self, bucket: &'static str) -> Result<Vec<String>> {
         self.call(move |connection| {

@@ -8,8 +8,10 @@ use std::{
 use api::flagger::{Canary, Phase};
 use canary::{
     conditions,
-    machine::{Action, PAUSED, REQUEST},
+    machine::{PAUSED, REQUEST, Signed},
+    report::{self, refusal},
 };
+use jiff::Timestamp;
 use reconcile::{Store, clock};
 use serde_json::{Value, json};
 
@@ -40,21 +42,23 @@ pub fn promote(args: &Promote) -> anyhow::Result<Exit> {
     let name = &args.steer.name;
     if args.full {
         let question = format!("Leave out the remaining steps and checks of {name}?");
-        return request(&args.steer, Action::PromoteFull, |_| Consent::Name(question.clone()));
+        return request(&args.steer, report::Steer::PromoteFull, |_| Consent::Name(question.clone()));
     }
-    request(&args.steer, Action::Promote, |_| Consent::None)
+    request(&args.steer, report::Steer::Promote, |_| Consent::None)
 }
 
 /// `slipway canary rollback`
 pub fn rollback(args: &Steer) -> anyhow::Result<Exit> {
-    request(args, Action::Rollback, |canary| {
+    request(args, report::Steer::Rollback, |canary| {
         Consent::Yes(format!("Take {}% of traffic back from {}?", canary.status().canary_weight, canary.name()))
     })
 }
 
 /// `slipway canary retry`
 pub fn retry(args: &Steer) -> anyhow::Result<Exit> {
-    request(args, Action::Retry, |canary| Consent::Yes(format!("Try the failed revision of {} again?", canary.name())))
+    request(args, report::Steer::Retry, |canary| {
+        Consent::Yes(format!("Try the failed revision of {} again?", canary.name()))
+    })
 }
 
 /// `slipway canary skip`
@@ -64,7 +68,7 @@ pub fn skip(args: &Steer) -> anyhow::Result<Exit> {
         eprintln!("hint: add --reason \"why\"");
         return Ok(Exit::Wrong);
     }
-    request(args, Action::Skip, |canary| Consent::Name(format!("Promote {} without analysis?", canary.name())))
+    request(args, report::Steer::Skip, |canary| Consent::Name(format!("Promote {} without analysis?", canary.name())))
 }
 
 /// `slipway canary pause`
@@ -73,8 +77,8 @@ pub fn pause(args: &Pause) -> anyhow::Result<Exit> {
     wait_for(async {
         let System { store, namespace, .. } = &system::open(&steer.place).await?;
         let Some(canary) = find(store, namespace, steer).await? else { return Ok(Exit::No) };
-        let until = args.length.map(|length| format!(" until {}", clock::now() + length.get())).unwrap_or_default();
-        annotate(store, namespace, steer, PAUSED, json!(format!("at {}{until}", signature(steer)))).await?;
+        let until = args.length.map(|length| clock::now() + length.get());
+        annotate(store, namespace, steer, PAUSED, json!(signature(steer, until).to_string())).await?;
         let weight = canary.status().canary_weight;
         print(&format!("{} is paused; the canary keeps {weight}% of traffic until resumed\n", steer.name));
         eprintln!("hint: to send it all back: slipway canary rollback {}", steer.name);
@@ -97,13 +101,13 @@ pub fn resume(steer: &Steer) -> anyhow::Result<Exit> {
     })
 }
 
-fn request(steer: &Steer, action: Action, consent: impl Fn(&Canary) -> Consent) -> anyhow::Result<Exit> {
+fn request(steer: &Steer, action: report::Steer, consent: impl Fn(&Canary) -> Consent) -> anyhow::Result<Exit> {
     wait_for(async {
         let System { store, namespace, .. } = &system::open(&steer.place).await?;
         let Some(canary) = find(store, namespace, steer).await? else { return Ok(Exit::No) };
         if let Some(why) = refusal(&canary, action) {
             eprintln!("error: {} cannot be asked to {}: {why}", steer.name, action.as_str());
-            if action == Action::Promote && canary.status().phase == Phase::Progressing {
+            if action == report::Steer::Promote && canary.status().phase == Phase::Progressing {
                 eprintln!("hint: to go straight to the end: slipway canary promote {} --full", steer.name);
             }
             return Ok(Exit::Refused);
@@ -111,24 +115,11 @@ fn request(steer: &Steer, action: Action, consent: impl Fn(&Canary) -> Consent) 
         if !steer.yes && !agrees(consent(&canary), steer, action)? {
             return Ok(Exit::Wrong);
         }
-        let text = format!("{} at {}", action.as_str(), signature(steer));
+        let text = format!("{} {}", action.as_str(), signature(steer, None));
         annotate(store, namespace, steer, REQUEST, json!(text)).await?;
         eprintln!("{} asked {} to {text}", mark::step(), steer.name);
         if steer.wait { follow((store, namespace), steer, action, &text).await } else { Ok(Exit::Done) }
     })
-}
-
-/// Why the rollout cannot be asked for that as it is.
-fn refusal(canary: &Canary, action: Action) -> Option<String> {
-    let status = canary.status();
-    let wait = conditions::message(&status.conditions, conditions::WAITING);
-    match action.refusal(status.phase) {
-        Some(why) => Some(why.into()),
-        None if action == Action::Promote && !wait.is_some_and(|wait| wait.contains("to approve")) => {
-            Some(format!("it is not waiting for approval; it is at {}%", status.canary_weight))
-        }
-        None => None,
-    }
 }
 
 async fn find(store: &Store, namespace: &str, steer: &Steer) -> anyhow::Result<Option<Canary>> {
@@ -148,14 +139,17 @@ async fn annotate(store: &Store, namespace: &str, steer: &Steer, key: &str, valu
 }
 
 /// When, who, and why.
-fn signature(steer: &Steer) -> String {
+fn signature(steer: &Steer, until: Option<Timestamp>) -> Signed {
     let user = ["USER", "LOGNAME"].iter().find_map(|key| std::env::var(key).ok()).filter(|user| !user.is_empty());
-    let reason = steer.reason.as_deref().filter(|reason| !reason.is_empty());
-    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    format!("{} by {}{reason}", clock::now(), user.as_deref().unwrap_or("somebody"))
+    Signed {
+        at: Some(clock::now()),
+        until,
+        by: user.unwrap_or_else(|| "somebody".into()),
+        reason: steer.reason.clone().filter(|reason| !reason.is_empty()),
+    }
 }
 
-fn agrees(consent: Consent, steer: &Steer, action: Action) -> anyhow::Result<bool> {
+fn agrees(consent: Consent, steer: &Steer, action: report::Steer) -> anyhow::Result<bool> {
     let (question, hint) = match &consent {
         Consent::None => return Ok(true),
         Consent::Yes(question) => (question, "[y/N]".to_owned()),
@@ -182,7 +176,12 @@ fn agrees(consent: Consent, steer: &Steer, action: Action) -> anyhow::Result<boo
 }
 
 /// Waits until the rollout that the request was for has ended.
-async fn follow((store, namespace): (&Store, &str), steer: &Steer, action: Action, text: &str) -> anyhow::Result<Exit> {
+async fn follow(
+    (store, namespace): (&Store, &str),
+    steer: &Steer,
+    action: report::Steer,
+    text: &str,
+) -> anyhow::Result<Exit> {
     let begun = clock::instant();
     let mut told = None;
     while begun.elapsed() < steer.timeout.get() {
@@ -194,7 +193,7 @@ async fn follow((store, namespace): (&Store, &str), steer: &Steer, action: Actio
             told = Some(status.phase);
         }
         if is_heard && status.phase.is_settled() {
-            let is_bad = status.phase == Phase::Failed && action != Action::Rollback;
+            let is_bad = status.phase == Phase::Failed && action != report::Steer::Rollback;
             let mark = if is_bad { mark::bad() } else { mark::good() };
             print(&format!("{mark} {} after {:.1}s\n", status.phase, begun.elapsed().as_secs_f64()));
             return Ok(if is_bad { Exit::No } else { Exit::Done });

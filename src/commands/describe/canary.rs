@@ -2,13 +2,14 @@
 
 use api::flagger::{Canary, Phase};
 use canary::{
-    conditions,
-    trail::{self, Check, Run, Verdict},
+    report::{self, quantity},
+    router,
+    trail::{Check, Run},
 };
 use reconcile::Store;
 use serde_json::{Value, json};
 
-use crate::commands::table::render;
+use crate::{commands::table::render, rollouts::Rollouts};
 
 /// Runs shown to people; programs get all that are kept.
 const RUNS: usize = 5;
@@ -16,6 +17,7 @@ const RUNS: usize = 5;
 /// A Canary and what it went through.
 pub struct Rollout {
     canary: Canary,
+    told: report::Rollout,
     runs: Vec<Run>,
 }
 
@@ -23,76 +25,39 @@ impl Rollout {
     /// Reads the runs that the store has kept.
     pub async fn read(store: &Store, object: &Value) -> anyhow::Result<Self> {
         let canary: Canary = api::manifest::typed(object).map_err(anyhow::Error::msg)?;
-        let prefix = trail::prefix(canary.namespace(), canary.name());
-        let records = store.database().scan(trail::BUCKET, &prefix).await?;
-        let runs = records.iter().filter_map(|(_, value)| serde_json::from_slice(value).ok()).collect();
-        Ok(Self { canary, runs })
+        let rollouts = Rollouts::new(store.clone(), router::Options::default());
+        let (told, _) = rollouts.rollout(&canary).await?;
+        Ok(Self { told, runs: rollouts.runs(&canary).await?, canary })
     }
 
     /// For programs. The names are part of the command contract.
     pub fn json(&self) -> Value {
-        let Self { canary, runs } = self;
-        let status = canary.status();
-        json!({
-            "name": canary.name(), "namespace": canary.namespace(), "phase": status.phase, "sentence": self.sentence(),
-            "waitingFor": conditions::message(&status.conditions, conditions::WAITING), "runs": runs,
-        })
+        let mut record = serde_json::to_value(&self.told).unwrap_or_default();
+        record["namespace"] = json!(self.canary.namespace());
+        record["runs"] = json!(self.runs);
+        record
     }
 
     /// For people.
     pub fn text(&self) -> String {
-        let waits = conditions::message(&self.canary.status().conditions, conditions::WAITING).map(str::to_owned);
-        let mut text = self.sentence() + "\n";
-        text.extend(waits.map(|waits| waits + "\n"));
-        text + &checks(self.runs.last()) + &history(&self.runs) + &next(&self.canary)
-    }
-
-    /// Where it stands, in one sentence.
-    fn sentence(&self) -> String {
-        sentence(&self.canary, self.runs.last())
-    }
-}
-
-fn sentence(canary: &Canary, run: Option<&Run>) -> String {
-    let status = canary.status();
-    let target = run.and_then(|run| run.image.as_deref()).unwrap_or("the new revision");
-    let source = run.and_then(|run| run.from_image.as_deref()).unwrap_or("the primary");
-    let at = run.and_then(|run| run.ended).map(|at| format!(" at {at:.0}")).unwrap_or_default();
-    match status.phase {
-        Phase::Unset | Phase::Initializing => "The primary is being made.".into(),
-        Phase::Initialized => "The primary serves; no revision was tried yet.".into(),
-        Phase::Waiting => format!("{target} waits to be tried."),
-        Phase::Progressing => format!("{}% of traffic goes to {target}.", status.canary_weight),
-        Phase::WaitingPromotion => format!("{target} was judged good and waits to be promoted."),
-        Phase::Promoting | Phase::Finalising => format!("{target} is being promoted."),
-        Phase::Succeeded => format!("Promoted {target}{at}."),
-        Phase::Failed => format!("Rolled back to {source}{at}{}.", reason(run)),
-        Phase::Terminating | Phase::Terminated => "The Canary is being deleted.".into(),
-    }
-}
-
-/// Which checks of a failed run were bad.
-fn reason(run: Option<&Run>) -> String {
-    let all = run.into_iter().flat_map(|run| &run.ticks).flat_map(|tick| &tick.checks);
-    let bad: Vec<&Check> = all.filter(|check| check.verdict != Verdict::Passed).collect();
-    match bad.last() {
-        Some(last) => {
-            let failed = bad.iter().filter(|check| check.metric == last.metric).count();
-            format!(" because {} failed {failed} times", last.metric)
-        }
-        None => String::new(),
+        let sentence = &self.told.row.sentence;
+        let waits = self.told.waiting_for.as_ref().filter(|waits| !sentence.contains(*waits));
+        let mut text = format!("{sentence}\n");
+        text.extend(waits.map(|waits| format!("{waits}\n")));
+        text + &checks(&self.canary, self.runs.last()) + &history(&self.runs) + &next(&self.canary)
     }
 }
 
 /// The last value of each metric of a run.
-fn checks(run: Option<&Run>) -> String {
+fn checks(canary: &Canary, run: Option<&Run>) -> String {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for tick in run.into_iter().flat_map(|run| run.ticks.iter().rev()) {
         for check in &tick.checks {
             if rows.iter().all(|row| row[0] != check.metric) {
-                let value = check.value.map_or_else(|| "-".into(), |value| format!("{value:.2}"));
+                let unit = report::unit(canary, &check.metric);
+                let value = check.value.map_or_else(|| "-".into(), |value| quantity(value, unit));
                 let sampled = format!("{:.0}", tick.at);
-                rows.push(vec![check.metric.clone(), value, limit(check), sampled, check.verdict.to_string()]);
+                rows.push(vec![check.metric.clone(), value, limit(check, unit), sampled, check.verdict.to_string()]);
             }
         }
     }
@@ -100,11 +65,12 @@ fn checks(run: Option<&Run>) -> String {
     if rows.is_empty() { String::new() } else { format!("\n{}", render(Some(&titles), &rows)) }
 }
 
-fn limit(check: &Check) -> String {
+fn limit(check: &Check, unit: &str) -> String {
+    let bound = |value: f64| quantity(value, unit);
     match (check.min, check.max) {
-        (Some(min), Some(max)) => format!("{min} to {max}"),
-        (Some(min), None) => format!(">= {min}"),
-        (None, Some(max)) => format!("<= {max}"),
+        (Some(min), Some(max)) => format!("{} to {}", bound(min), bound(max)),
+        (Some(min), None) => format!(">= {}", bound(min)),
+        (None, Some(max)) => format!("<= {}", bound(max)),
         (None, None) => "none".into(),
     }
 }

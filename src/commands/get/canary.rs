@@ -1,6 +1,7 @@
 //! The columns of Canaries: where a rollout stands, in numbers.
 
-use api::flagger::{Analysis, Canary, Phase};
+use api::flagger::{Canary, Phase};
+use canary::report::{self, Share};
 use serde_json::Value;
 
 use super::{
@@ -13,12 +14,7 @@ use crate::commands::table::cell;
 pub const COLUMNS: [Column; 7] = [
     Column { title: "STATE", cell: |object, _| text(object, "/status/phase") },
     Column { title: "WEIGHT", cell: |object, _| typed(object, |canary| format!("{}%", canary.status().canary_weight)) },
-    Column {
-        title: "STEP",
-        cell: |object, _| {
-            typed(object, |canary| step(&canary.analysis(), canary.status().canary_weight, canary.status().iterations))
-        },
-    },
+    Column { title: "STEP", cell: |object, _| typed(object, step) },
     Column {
         title: "FAILED",
         cell: |object, _| {
@@ -38,17 +34,10 @@ fn typed(object: &Value, cell: impl Fn(&Canary) -> String) -> String {
 }
 
 /// How far the analysis is: weights reached of all weights, or iterations done of all.
-fn step(analysis: &Analysis, weight: i64, iterations: i64) -> String {
-    let ladder: Vec<i64> = match (analysis.step_weights.as_slice(), analysis.step_weight) {
-        ([], Some(step @ 1..)) => {
-            (1..).map(|count| count * step).take_while(|weight| *weight <= analysis.max_weight()).collect()
-        }
-        (weights, _) => weights.to_vec(),
-    };
-    match (ladder.len(), analysis.iterations()) {
-        (0, 0) => "-".into(),
-        (0, all) => format!("{iterations}/{all}"),
-        (all, _) => format!("{}/{all}", ladder.iter().filter(|step| **step <= weight).count()),
+fn step(canary: &Canary) -> String {
+    match report::reached(canary) {
+        Share { of: 0, .. } => "-".into(),
+        Share { n, of } => format!("{n}/{of}"),
     }
 }
 
@@ -65,7 +54,7 @@ fn version(object: &Value, around: &Around) -> String {
             .workloads
             .iter()
             .find(is_it)
-            .map(|workload| tag(&text(workload, "/spec/template/spec/containers/0/image")))
+            .map(|workload| report::version(&text(workload, "/spec/template/spec/containers/0/image")))
     };
     let (primary, canary) = (image(&format!("{target}-primary")), image(&target));
     match (primary, canary, text(object, "/status/phase").as_str()) {
@@ -73,18 +62,6 @@ fn version(object: &Value, around: &Around) -> String {
         (Some(primary), Some(canary), phase) if phase == Phase::Failed.as_str() => format!("{primary} < {canary}"),
         (Some(primary), Some(canary), _) => format!("{primary} > {canary}"),
         (primary, canary, _) => primary.or(canary).unwrap_or_else(|| "-".into()),
-    }
-}
-
-/// The tag of an image, the beginning of its digest without one.
-fn tag(image: &str) -> String {
-    match oci::Reference::parse(image) {
-        Ok(reference) => match (reference.tag(), reference.digest()) {
-            (Some(tag), _) => tag.to_owned(),
-            (None, Some(digest)) => digest.hex().chars().take(12).collect(),
-            (None, None) => "latest".into(),
-        },
-        Err(_) => image.to_owned(),
     }
 }
 
@@ -120,14 +97,17 @@ mod tests {
 
     #[test]
     fn steps_are_counted_on_the_ladder() {
-        let analysis = |value: Value| serde_json::from_value::<Analysis>(value).unwrap();
-        for (value, weight, iterations, expected) in [
+        for (analysis, weight, iterations, expected) in [
             (json!({"stepWeight": 10, "maxWeight": 50}), 30, 0, "3/5"),
             (json!({"stepWeights": [1, 10, 80]}), 10, 0, "2/3"),
             (json!({"iterations": 10}), 0, 4, "4/10"),
             (json!({}), 0, 0, "-"),
         ] {
-            assert_eq!(step(&analysis(value), weight, iterations), expected);
+            let canary: Canary = serde_json::from_value(json!({"metadata": {"name": "x"},
+                "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}, "analysis": analysis},
+                "status": {"phase": "Progressing", "canaryWeight": weight, "iterations": iterations}}))
+            .unwrap();
+            assert_eq!(step(&canary), expected);
         }
     }
 }

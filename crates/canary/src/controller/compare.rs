@@ -12,7 +12,7 @@ use crate::{
     judge::proportion::Share,
     machine::{Measurement, Samples, Shares},
     metrics::{self, Observer, Scene},
-    recorded::{self, Span},
+    recorded::{self, Sample, Span},
 };
 
 /// Longest time for one answer.
@@ -82,10 +82,16 @@ impl Rollouts {
 
     async fn range(&self, canary: &Canary, query: &str, span: Span) -> Result<Vec<f64>, String> {
         let server = metrics::server(canary, &self.options.metrics_server);
-        let request = recorded::request(&server.address, query, span)?;
+        let samples = self.range_of(&server.address, query, span).await?;
+        Ok(samples.into_iter().map(|(_, value)| value).collect())
+    }
+
+    /// The samples that the Prometheus at that address has.
+    pub(super) async fn range_of(&self, address: &str, query: &str, span: Span) -> Result<Vec<Sample>, String> {
+        let request = recorded::request(address, query, span)?;
         let endpoint = Endpoint { timeout: TIMEOUT, ..Endpoint::default() };
         let response = self.context.http.send(request, &endpoint).await.map_err(|error| error.to_string())?;
-        Ok(recorded::samples(&response)?.into_iter().map(|(_, value)| value).collect())
+        recorded::samples(&response)
     }
 }
 

@@ -20,6 +20,15 @@ use crate::{
 /// How long a GatewayClass is taken for unchanged.
 const GATEWAY_KEPT: Duration = Duration::from_secs(300);
 
+/// A metric's query and who answers it.
+pub(super) struct Resolved {
+    pub query: String,
+    pub provider: MetricProvider,
+    /// Namespace of the provider's Secret.
+    pub namespace: String,
+    pub observer: Observer,
+}
+
 impl Rollouts {
     /// Whether every provider that the analysis names answers at all.
     pub(super) async fn online(&self, canary: &Canary) -> Result<(), String> {
@@ -58,36 +67,43 @@ impl Rollouts {
 
     /// Measures that metric, whether it is among the analysis' or not.
     pub(super) async fn measure_by(&self, canary: &Canary, objects: &[Value], metric: &Metric) -> Measurement {
-        let source = match metrics::source(canary, metric) {
-            Ok(source) => source,
-            Err(problem) => return Measurement::Invalid(problem.to_string()),
+        let Resolved { query, provider, namespace, observer } = match self.resolved(canary, objects, metric).await {
+            Ok(resolved) => resolved,
+            Err(problem) => return Measurement::Invalid(problem),
         };
+        let interval = metric.interval.as_deref().unwrap_or_default();
+        match self.providers.ask(Inquiry::new(&provider, &namespace, Some(query), interval)).await {
+            Measurement::Value(value) if analysis::kind(metric) == Kind::Duration => {
+                Measurement::Value(observer.milliseconds(value))
+            }
+            measured => measured,
+        }
+    }
+
+    /// The metric's query, fully rendered, and who answers it.
+    pub(super) async fn resolved(
+        &self,
+        canary: &Canary,
+        objects: &[Value],
+        metric: &Metric,
+    ) -> Result<Resolved, String> {
+        let source = metrics::source(canary, metric).map_err(|problem| problem.to_string())?;
         let mut observer = Observer::of(canary.spec.provider.as_deref(), &self.options.mesh_provider);
         let (template, provider, namespace): (_, MetricProvider, _) = match source {
             Source::Builtin | Source::Inline(_) => {
                 observer = self.observer(canary, observer).await;
                 (None, metrics::server(canary, &self.options.metrics_server), canary.namespace())
             }
-            Source::Template(namespace, name) => match self.template(namespace, name).await {
-                Ok(template) => {
-                    let provider = template.spec.provider.clone();
-                    (Some(template), provider, namespace)
-                }
-                Err(problem) => return Measurement::Invalid(problem),
-            },
+            Source::Template(namespace, name) => {
+                let template = self.template(namespace, name).await?;
+                let provider = template.spec.provider.clone();
+                (Some(template), provider, namespace)
+            }
         };
         let scene = Scene { observer, revision: metrics::revision(canary, objects) };
-        let query = match metrics::query(canary, metric, scene, template.as_ref()) {
-            Ok(query) => query,
-            Err(problem) => return Measurement::Invalid(invalid(source, &problem)),
-        };
-        let interval = metric.interval.as_deref().unwrap_or_default();
-        match self.providers.ask(Inquiry::new(&provider, namespace, Some(query), interval)).await {
-            Measurement::Value(value) if analysis::kind(metric) == Kind::Duration => {
-                Measurement::Value(observer.milliseconds(value))
-            }
-            measured => measured,
-        }
+        let query = metrics::query(canary, metric, scene, template.as_ref());
+        let query = query.map_err(|problem| invalid(source, &problem))?;
+        Ok(Resolved { query, provider, namespace: namespace.to_owned(), observer })
     }
 
     /// Whose series the builtin queries read: for a Gateway, those of whatever serves it.

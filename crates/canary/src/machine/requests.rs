@@ -4,8 +4,11 @@
 //! `slipway canary promote` writes it: `promote at 2026-01-01T00:00:00Z by ada: looks good`. The text obeyed last is kept
 //! in a condition, written together with what it led to; so a stop at any instant neither loses nor repeats it.
 
+use std::fmt;
+
 use api::flagger::{Canary, Phase};
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::{Flow, Target, Tick};
 use crate::{alerts, conditions};
@@ -59,9 +62,50 @@ impl Action {
     }
 }
 
+/// When, who and why: what follows the word of a request, and the whole of a pause.
+///
+/// Written as `at TIME [until TIME] by WHO[: WHY]`; what cannot be read is left empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Signed {
+    /// When.
+    pub at: Option<Timestamp>,
+    /// Until when, of a pause that ends by itself.
+    pub until: Option<Timestamp>,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl Signed {
+    /// Reads what [`Signed`] writes, with or without a word before it.
+    pub fn parse(text: &str) -> Self {
+        let (head, tail) = text.split_once("by ").unwrap_or((text, ""));
+        let (by, reason) = tail.split_once(": ").map_or((tail, None), |(by, reason)| (by, Some(reason.to_owned())));
+        let time = |word: &str| {
+            let mut words = head.split_whitespace();
+            words.find(|found| *found == word).and(words.next())?.parse().ok()
+        };
+        Self { at: time("at"), until: time("until"), by: by.trim().to_owned(), reason }
+    }
+}
+
+impl fmt::Display for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (word, time) in [("at", self.at), ("until", self.until)] {
+            if let Some(time) = time {
+                write!(f, "{word} {time} ")?;
+            }
+        }
+        write!(f, "by {}", self.by)?;
+        self.reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+    }
+}
+
 /// A request that was not obeyed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(crate) struct Request {
     pub action: Option<Action>,
     pub text: String,
 }
@@ -180,5 +224,30 @@ impl Tick<'_> {
         let reason = request.action.map_or("Unknown", Action::as_str);
         let text = Some(request.text.as_str());
         self.is_retold |= conditions::tell(&mut self.status.conditions, conditions::REQUESTED, reason, text, self.now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_when_and_why_read_back_as_written() {
+        let time = |second| Timestamp::from_second(second).ok();
+        for (signed, text) in [
+            (
+                Signed { at: time(0), until: None, by: "ada".into(), reason: Some("by: hand".into()) },
+                "at 1970-01-01T00:00:00Z by ada: by: hand",
+            ),
+            (
+                Signed { at: time(0), until: time(60), by: "ada".into(), reason: None },
+                "at 1970-01-01T00:00:00Z until 1970-01-01T00:01:00Z by ada",
+            ),
+        ] {
+            assert_eq!(signed.to_string(), text);
+            assert_eq!(Signed::parse(text), signed);
+            assert_eq!(Signed::parse(&format!("promote {text}")), signed);
+        }
+        assert_eq!(Signed::parse("promote").by, "");
     }
 }

@@ -3,7 +3,7 @@
 use api::flagger::Analysis;
 
 /// The canary's next weight, in percent; nothing if no step is configured or the top is reached.
-pub(super) fn next(analysis: &Analysis, current: u32) -> Option<u32> {
+pub(crate) fn next(analysis: &Analysis, current: u32) -> Option<u32> {
     let current = i64::from(current);
     if current >= analysis.max_weight() {
         return None;
