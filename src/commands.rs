@@ -3,7 +3,7 @@
 mod canary;
 mod check;
 mod child;
-mod choose;
+pub mod choose;
 mod completion;
 mod describe;
 mod events;

@@ -14,9 +14,10 @@ use canary::metrics::GatewayMetrics;
 
 use crate::{
     args::{
-        run::{LogEncoding, Run, Stage},
+        run::{Dashboard, LogEncoding, Run, Stage},
         scanner::Scanner,
     },
+    dashboard,
     serve::hooks,
 };
 
@@ -96,6 +97,8 @@ pub struct Config {
     pub scanner: scanner::Options,
     /// Flags of Flux's that were given and mean nothing here.
     pub idle_flags: Vec<&'static str>,
+    /// The dashboard.
+    pub dashboard: dashboard::Options,
     /// Filter of the log.
     pub log_level: String,
     /// Form of the log.
@@ -106,6 +109,7 @@ impl Config {
     /// Reads the flags. Errs where they contradict each other or name what is not there.
     pub fn new(args: Run) -> anyhow::Result<Self> {
         let standalone = args.state.is_some() || !args.manifests.is_empty();
+        let (listen, dashboard) = pages(&args, standalone)?;
         let place = if standalone {
             let state = args.state.context("--manifests needs --state FILE, where slipway keeps what it writes")?;
             for path in &args.manifests {
@@ -122,7 +126,6 @@ impl Config {
         };
         let stages = stages(&args.controllers, standalone)?;
         let storage = args.storage_path.unwrap_or_else(|| default_storage(&place));
-        let address = if standalone { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
         let server = args.metrics_server;
         ensure!(
             server.starts_with("http://") || server.starts_with("https://"),
@@ -132,7 +135,8 @@ impl Config {
             place,
             stages,
             storage,
-            listen: args.listen.unwrap_or_else(|| SocketAddr::from((address, 8080))),
+            listen,
+            dashboard,
             receiver_listen: args
                 .receiver_listen
                 .map_or(hooks::Place::Default(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9292))), hooks::Place::Asked),
@@ -163,6 +167,23 @@ impl Config {
             log_encoding: args.log_encoding,
         })
     }
+}
+
+/// Where pages are served, and what they are for.
+fn pages(args: &Run, standalone: bool) -> anyhow::Result<(SocketAddr, dashboard::Options)> {
+    let address = if standalone { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+    let listen = args.listen.unwrap_or_else(|| SocketAddr::from((address, 8080)));
+    ensure!(
+        args.dashboard != Dashboard::Act || args.dashboard_tokens.is_some() || listen.ip().is_loopback(),
+        "--dashboard act at {listen} needs --dashboard-tokens FILE: others than this machine can connect"
+    );
+    let options = dashboard::Options {
+        mode: args.dashboard,
+        tokens: args.dashboard_tokens.clone(),
+        external_url: args.external_url.clone(),
+        cluster: args.cluster_name.clone(),
+    };
+    Ok((listen, options))
 }
 
 fn scanner_options(args: &Scanner, no_cross_namespace_refs: bool) -> scanner::Options {

@@ -77,7 +77,7 @@ pub async fn run(folder: &Path, binary: &Path, gateway: &'static str, keep: bool
     summary.print(&world);
     if keep {
         say(&format!(
-            "\nStill running: http://{}/ (host app.example.com), pages at http://{}/metrics",
+            "\nStill running: http://{}/ (host app.example.com), dashboard at http://{}/",
             world.gateway(),
             world.listen
         ));

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod config;
+mod dashboard;
 mod demo;
 #[path = "demo/app.rs"]
 mod demo_app;

@@ -16,6 +16,7 @@ use self::lead::{Guarded, Lead};
 use crate::{
     args::run::Stage,
     config::{Config, Place, cluster},
+    dashboard,
     serve::{self, Server},
 };
 
@@ -43,7 +44,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     for controller in controllers(&config, &context, &lead, &shutdown)? {
         tasks.spawn(announced(controller, context.metrics.readiness().wait_for()));
     }
-    let serving = tokio::spawn(server.run(shutdown.clone()));
+    let pages = dashboard::routes(
+        config.dashboard.clone(),
+        server.address()?,
+        &context,
+        canary_options(&config),
+        shutdown.clone(),
+    );
+    let serving = tokio::spawn(server.run(pages, shutdown.clone()));
     let followers = follow(&context.store);
 
     let ended = wait(&mut tasks).await;

@@ -1,4 +1,4 @@
-//! The HTTP port for people and scrapers: `/healthz`, `/readyz`, `/metrics`. The other ports are below.
+//! The HTTP port for people and scrapers: `/healthz`, `/readyz`, `/metrics`, and the dashboard. The other ports are below.
 
 pub mod events;
 pub mod hooks;
@@ -33,13 +33,14 @@ impl Server {
         Ok(self.listener.local_addr()?)
     }
 
-    /// Answers until told to stop.
-    pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
+    /// Answers until told to stop, with these pages beside its own.
+    pub async fn run(self, pages: Router, shutdown: Shutdown) -> anyhow::Result<()> {
         let router = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
-            .with_state(self.metrics);
+            .with_state(self.metrics)
+            .merge(pages);
         let stop = async move { shutdown.cancelled().await };
         axum::serve(self.listener, router).with_graceful_shutdown(stop).await.context("the HTTP server ended")
     }

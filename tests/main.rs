@@ -16,6 +16,7 @@ mod install;
 mod look;
 mod markers;
 mod notify;
+mod pages;
 mod pipeline;
 mod rollouts;
 mod scan;

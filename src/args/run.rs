@@ -76,6 +76,12 @@ pub struct Run {
     /// Address of the dashboard as people reach it; messages about Canaries link to it.
     #[arg(long, value_name = "URL", env = "SLIPWAY_EXTERNAL_URL")]
     pub external_url: Option<String>,
+    /// What the dashboard is for.
+    #[arg(long, value_enum, default_value_t, env = "SLIPWAY_DASHBOARD")]
+    pub dashboard: Dashboard,
+    /// File with the tokens of those who may act on the dashboard, `NAME:TOKEN` a line; needed unless only this machine can connect.
+    #[arg(long, value_name = "FILE", env = "SLIPWAY_DASHBOARD_TOKENS")]
+    pub dashboard_tokens: Option<PathBuf>,
     /// Prometheus that Canaries ask when they name none themselves.
     #[arg(long, default_value = "http://prometheus:9090", env = "SLIPWAY_METRICS_SERVER")]
     pub metrics_server: String,
@@ -131,6 +137,18 @@ pub struct Run {
     /// What concerns the cluster.
     #[command(flatten)]
     pub cluster: super::cluster::Cluster,
+}
+
+/// What the dashboard is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Dashboard {
+    /// Nothing: there is none, and no API.
+    Off,
+    /// Looking: whoever can connect sees where rollouts stand.
+    #[default]
+    Read,
+    /// Looking, and steering rollouts.
+    Act,
 }
 
 /// Who serves Gateways on a machine without a cluster.

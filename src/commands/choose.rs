@@ -1,13 +1,14 @@
 //! `slipway choose`: which tag an ImagePolicy chooses, and why not the others. Needs no server and no cluster, and can look
 //! into a running slipway.
 
-mod funnel;
-mod live;
+pub mod funnel;
+pub mod live;
 pub mod manifest;
 
 use anyhow::{Context as _, anyhow, bail};
 use policy::{Candidate, Facts, Policy, Rules, Selection, Verdict};
 use reconcile::clock;
+use scanner::result::Exclusions;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -62,21 +63,14 @@ async fn choose(args: &Choose) -> anyhow::Result<Exit> {
             None => return Ok(Exit::No),
         },
     };
-    let policy = manifest.policy()?;
-    let exclusions = manifest.exclusions()?;
-    let (excluded, tags): (Vec<&str>, Vec<&str>) =
-        seen.iter().map(|(tag, _)| tag.as_str()).partition(|tag| exclusions.dropping(tag).is_some());
-    let first_seen = seen.iter().filter_map(|(tag, seen)| Some((tag.as_str(), (*seen)?))).collect();
-    let mut facts = Facts { now: clock::now(), current: manifest.current.as_deref(), first_seen, ..Facts::default() };
+    let (policy, exclusions) = (manifest.policy()?, manifest.exclusions()?);
+    let (excluded, tags) = divided(&exclusions, &seen);
+    let mut facts = facts(&manifest, &seen);
     let mut selection = match live {
         Some(live) => live.select((&policy, &manifest.rules()?), &tags, &mut facts).await?,
         None => by_file(&policy, manifest.rules()?, &tags, &facts),
     };
-    selection.candidates.extend(excluded.into_iter().map(|tag| Candidate {
-        tag,
-        value: None,
-        verdict: Verdict::Excluded(exclusions.dropping(tag).unwrap_or_default()),
-    }));
+    selection.candidates.extend(excluded);
     match (&args.why_not, args.output) {
         (Some(tag), output) => return why_not(tag, &policy, &selection, output),
         (None, Output::Json) => super::print_json(&answer(&policy, &selection))?,
@@ -84,6 +78,34 @@ async fn choose(args: &Choose) -> anyhow::Result<Exit> {
         (None, Output::Table) => super::print(&funnel::table(&manifest, &policy, &selection)),
     }
     Ok(if selection.error.is_some() { Exit::No } else { Exit::Done })
+}
+
+/// The policy, and the fate that every tag has under it as far as it can be told without asking the registry.
+pub fn judge<'a>(
+    manifest: &Manifest,
+    exclusions: &'a Exclusions,
+    seen: &'a live::Kept,
+) -> anyhow::Result<(Policy, Selection<'a>)> {
+    let policy = manifest.policy()?;
+    let (excluded, tags) = divided(exclusions, seen);
+    let mut selection = policy.select(&tags);
+    manifest.rules()?.offline().apply(&policy, &mut selection, &facts(manifest, seen));
+    selection.candidates.extend(excluded);
+    Ok((policy, selection))
+}
+
+/// The tags on the exclusion list, with that verdict, and the others.
+fn divided<'a>(exclusions: &'a Exclusions, seen: &'a live::Kept) -> (Vec<Candidate<'a>>, Vec<&'a str>) {
+    let (excluded, tags): (Vec<&str>, Vec<&str>) =
+        seen.iter().map(|(tag, _)| tag.as_str()).partition(|tag| exclusions.dropping(tag).is_some());
+    let verdict = |tag| Verdict::Excluded(exclusions.dropping(tag).unwrap_or_default());
+    (excluded.into_iter().map(|tag| Candidate { tag, value: None, verdict: verdict(tag) }).collect(), tags)
+}
+
+/// What rules look at beside the tags.
+fn facts<'a>(manifest: &'a Manifest, seen: &'a live::Kept) -> Facts<'a> {
+    let first_seen = seen.iter().filter_map(|(tag, seen)| Some((tag.as_str(), (*seen)?))).collect();
+    Facts { now: clock::now(), current: manifest.current.as_deref(), first_seen, ..Facts::default() }
 }
 
 /// The choice of a policy in a file, whose registry is not asked.
@@ -135,7 +157,7 @@ fn row<'a>(policy: &Policy, selection: &Selection<'_>, candidate: &'a Candidate<
 }
 
 /// The rule that dropped a tag, or why it lost; none for the chosen one.
-fn reason(policy: &Policy, selection: &Selection<'_>, candidate: &Candidate<'_>) -> Option<String> {
+pub fn reason(policy: &Policy, selection: &Selection<'_>, candidate: &Candidate<'_>) -> Option<String> {
     let defeat = || {
         let chosen = selection.latest().filter(|chosen| chosen.tag != candidate.tag)?;
         Some(policy.defeat(candidate, chosen))

@@ -293,6 +293,8 @@ fn run(
         "127.0.0.1:0",
         "--min-analysis-interval",
         "2s",
+        "--dashboard",
+        "act",
         "--gateway",
         gateway.name,
         "--gateway-admin",

@@ -29,7 +29,7 @@ pub fn table(manifest: &Manifest, policy: &Policy, selection: &Selection<'_>) ->
     };
     let _ = writeln!(out, "Rule     {}", rule(manifest));
     let _ = writeln!(out, "Because  {}\n", policy.summary(selection));
-    let rows = rows(&steps(manifest, selection), selection);
+    let rows = rows(manifest, selection);
     let width = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0);
     let _ = writeln!(out, "{:width$}  {:>6}  {:>7}  FOR EXAMPLE", "STEP", "LEFT", "DROPPED");
     for (name, left, dropped, examples) in rows {
@@ -41,10 +41,11 @@ pub fn table(manifest: &Manifest, policy: &Policy, selection: &Selection<'_>) ->
 }
 
 /// Name, tags left, tags dropped, and some of those, for every step that can drop anything.
-fn rows(steps: &[Step], selection: &Selection<'_>) -> Vec<(String, usize, Option<usize>, String)> {
+pub fn rows(manifest: &Manifest, selection: &Selection<'_>) -> Vec<(String, usize, Option<usize>, String)> {
+    let steps = steps(manifest, selection);
     let mut left = selection.candidates.len();
     let mut rows = vec![("listed".to_owned(), left, None, String::new())];
-    for step in steps {
+    for step in &steps {
         let dropped: Vec<_> = selection.candidates.iter().filter(|one| (step.drops)(&one.verdict)).collect();
         left -= dropped.len();
         rows.push((step.name.clone(), left, Some(dropped.len()), examples(&dropped)));
@@ -63,7 +64,7 @@ fn rows(steps: &[Step], selection: &Selection<'_>) -> Vec<(String, usize, Option
 }
 
 /// The rule in words.
-fn rule(manifest: &Manifest) -> String {
+pub fn rule(manifest: &Manifest) -> String {
     let choice = &manifest.spec.policy;
     let order = manifest.calver().map(|format| format!("calver {format}")).unwrap_or_else(|| {
         match (&choice.semver, &choice.alphabetical, &choice.numerical) {

@@ -72,7 +72,15 @@ pub async fn read(args: &Choose) -> anyhow::Result<Option<(Manifest, Kept, Live)
         );
         return Ok(None);
     };
-    let kept = scanner::Tags::new(store.database().clone()).read(namespace, &reference.name).await?;
-    let tags = kept.seen().map(|(tag, seen)| (tag.to_owned(), seen)).collect();
+    let tags = kept(store, &policy).await?;
     Ok(Some((Manifest::of(&policy), tags, Live { system, policy, repository })))
+}
+
+/// The tags that the store keeps for the policy.
+pub async fn kept(store: &Store, policy: &ImagePolicy) -> reconcile::Result<Kept> {
+    let reference = &policy.spec.image_repository_ref;
+    let namespace = policy.namespace().unwrap_or_default();
+    let namespace = reference.namespace_or(&namespace);
+    let kept = scanner::Tags::new(store.database().clone()).read(namespace, &reference.name).await?;
+    Ok(kept.seen().map(|(tag, seen)| (tag.to_owned(), seen)).collect())
 }
