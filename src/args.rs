@@ -46,8 +46,12 @@ pub enum Verb {
     Scan(look::Scan),
     /// Objects of a running system.
     Get(look::Get),
+    /// Rollouts as they move; one by name until it has ended.
+    Watch(look::Watch),
     /// What happened, oldest first.
     Events(look::Events),
+    /// What slipway logs, or the pods of a workload.
+    Logs(look::Logs),
     /// Ask a controller to act on an object now.
     Reconcile(look::Reconcile),
     /// One object: what it is, where it stands, what happened.

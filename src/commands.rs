@@ -12,6 +12,7 @@ mod image;
 mod install;
 mod kinds;
 mod loadtester;
+mod logs;
 pub mod mark;
 mod markers;
 mod message;
@@ -28,6 +29,7 @@ mod suspend;
 mod system;
 mod table;
 mod uninstall;
+mod watch;
 
 use std::{
     io::{Read as _, Write as _},
@@ -53,6 +55,8 @@ pub enum Exit {
     Refused = 5,
     /// Waited in vain.
     TimedOut = 6,
+    /// Told to stop while it watched.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -74,6 +78,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Verb::Events(args) => events::run(&args),
         Verb::Reconcile(args) => reconcile::run(&args),
         Verb::Describe(args) => describe::run(&args),
+        Verb::Watch(args) => watch::run(&args),
+        Verb::Logs(args) => logs::run(&args),
         Verb::Suspend(args) => suspend::run(&args, suspend::Wish::Suspend),
         Verb::Resume(args) => suspend::run(&args, suspend::Wish::Resume),
         Verb::Choose(args) => choose::run(&args),

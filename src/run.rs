@@ -1,7 +1,7 @@
 //! `slipway run`: opens the store, starts the controllers, waits for the end.
 
 mod lead;
-mod log;
+pub mod log;
 
 use std::{fs, time::Duration};
 
@@ -20,17 +20,23 @@ use crate::{
     serve::{self, Server},
 };
 
+/// Where the state says where else the process that runs over it keeps things.
+pub const INSTANCE: &str = "instance";
+/// Key of the storage folder there.
+pub const STORAGE: &str = "storage";
 /// How long what is under way may take after a signal to end.
 const GRACE: Duration = Duration::from_secs(9);
 
 /// Runs until a signal to end, or until something that must run has ended.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    log::start(&config.log_level, config.log_encoding)?;
+    fs::create_dir_all(&config.storage)
+        .with_context(|| format!("cannot make the storage folder {}", config.storage.display()))?;
+    let standalone = matches!(config.place, Place::Standalone { .. });
+    let kept = Some(config.storage.as_path()).filter(|_| standalone);
+    log::start(&config.log_level, config.log_encoding, kept)?;
     for flag in &config.idle_flags {
         tracing::warn!(flag, "the flag has no effect: it is about a store that slipway does not have");
     }
-    fs::create_dir_all(&config.storage)
-        .with_context(|| format!("cannot make the storage folder {}", config.storage.display()))?;
     let http = Http::new(concat!("slipway/", env!("CARGO_PKG_VERSION")));
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "slipway".into());
     let metrics = Metrics::default();
@@ -94,6 +100,11 @@ async fn open(config: &Config, instance: &str, metrics: &Metrics) -> anyhow::Res
     match &config.place {
         Place::Standalone { state, manifests } => {
             let directory = Directory::open(state, manifests.clone()).await?;
+            // Other verbs find the logs by it.
+            if let Ok(storage) = config.storage.canonicalize() {
+                let storage = storage.to_string_lossy();
+                Store::Directory(directory.clone()).database().note(INSTANCE, STORAGE, storage.as_bytes()).await?;
+            }
             Ok((Store::Directory(directory), Lead::unopposed()))
         }
         Place::Cluster { kubeconfig, settings } => {

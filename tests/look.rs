@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     demo::transport,
-    support::{Run, slipway},
+    support::{Run, SLIPWAY, slipway},
 };
 
 /// A state file with a Canary in a rollout, a policy, and an event.
@@ -207,6 +207,58 @@ async fn reconcile_gives_up_in_time() {
         "{}",
         run.stderr
     );
+}
+
+#[tokio::test]
+async fn watch_tells_each_change_in_a_line_and_ends_with_the_rollout() {
+    let state = State::new().await;
+    let path = state.folder.path().join("state.db").display().to_string();
+    let mut command = Command::new(SLIPWAY);
+    command.args(["watch", "canary/podinfo", "-n", "apps", "--interval", "50ms", "--state", &path]);
+    let mut process = Process(command.stdout(Stdio::piped()).spawn().expect("slipway starts"));
+    let mut lines = BufReader::new(process.0.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+    let first = lines.next().expect("a line");
+    assert!(first.ends_with("Z  apps/podinfo  Progressing  30%  3/5  6.7.0 > 6.7.1  Sending 30% to 6.7.1."), "{first}");
+    let id = ObjectReference {
+        api_version: api::flagger::API_VERSION.into(),
+        kind: "Canary".into(),
+        namespace: "apps".into(),
+        name: "podinfo".into(),
+    };
+    state.store.write_status(&id, "test", &json!({"phase": "Failed", "canaryWeight": 0})).await.expect("written");
+    let last = lines.next().expect("a line");
+    assert!(last.contains("  Failed  0%") && !last.contains('\x1b'), "{last}");
+    assert_eq!(process.0.wait().expect("it ends").code(), Some(1));
+    let list = state.run(&["watch", "canary", "nothing", "-n", "apps"]);
+    assert_eq!(list.code, 1);
+    assert_eq!(state.run(&["watch", "ip/podinfo"]).code, 2);
+    assert_eq!(state.run(&["watch", "--filter", "odd"]).code, 2);
+}
+
+#[tokio::test]
+async fn watch_paints_a_terminal_and_gives_it_back() {
+    let state = State::new().await;
+    let id = ObjectReference {
+        api_version: api::flagger::API_VERSION.into(),
+        kind: "Canary".into(),
+        namespace: "apps".into(),
+        name: "podinfo".into(),
+    };
+    state.store.write_status(&id, "test", &json!({"phase": "Succeeded", "canaryWeight": 0})).await.expect("written");
+    let path = state.folder.path().join("state.db").display().to_string();
+    let shown = |flags: &str| {
+        let line = format!("stty cols 80 rows 24; {SLIPWAY} {flags} watch podinfo -n apps --state {path}");
+        // A terminal, from Debian's essential package bsdutils.
+        let output = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
+        let output = output.expect("script runs (apt-get install bsdutils)");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, text) = shown("--color never --ascii");
+    assert_eq!(code, Some(0), "{text}");
+    let (screen, after) = text.split_once("\x1b[?1049l").expect("the terminal is given back");
+    assert!(screen.contains("\x1b[?1049h") && screen.contains("\x1b[1;1Happs/podinfo  Ready"), "{text}");
+    assert!(after.contains("apps/podinfo  Ready") && after.is_ascii() && !after.contains('\x1b'), "{text}");
+    assert!(shown("--color always").1.contains("\x1b[1mapps/podinfo\x1b[0m"));
 }
 
 /// A process that ends with the value.

@@ -109,6 +109,61 @@ pub struct Events {
     pub output: Format,
 }
 
+/// `slipway watch [canary NAME]`
+#[derive(Debug, clap::Args)]
+pub struct Watch {
+    /// One rollout: `NAME`, `canary NAME`, `canary/NAME`; ends with it, 0 promoted, 1 rolled back.
+    #[arg(value_name = "CANARY")]
+    pub words: Vec<String>,
+    /// Which system.
+    #[command(flatten)]
+    pub place: Place,
+    /// All namespaces.
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Only rollouts in these states: failed, waiting, paused, progressing, promoting, suspended, ready.
+    #[arg(long, value_name = "STATE", value_delimiter = ',')]
+    pub filter: Vec<String>,
+    /// Time between two looks.
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    pub interval: api::Duration,
+}
+
+/// `slipway logs [--for KIND/NAME]`
+#[derive(Debug, clap::Args)]
+pub struct Logs {
+    /// Only lines about this object; of a Deployment, DaemonSet or Pod what its pods write.
+    #[arg(long = "for", value_name = "KIND/NAME")]
+    pub object: Option<String>,
+    /// Which system. On a cluster slipway is looked for in the namespace slipway-system.
+    #[command(flatten)]
+    pub place: Place,
+    /// Objects of all namespaces; without --for that is the default.
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// The least level that is shown: error, warn, info, debug.
+    #[arg(long, default_value = "debug")]
+    pub level: String,
+    /// Go on with what is written from now on.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only lines of this span, such as 5m.
+    #[arg(long, value_name = "DURATION")]
+    pub since: Option<api::Duration>,
+    /// Only lines from this time on.
+    #[arg(long, value_name = "TIME", conflicts_with = "since")]
+    pub since_time: Option<jiff::Timestamp>,
+    /// Only the last so many lines.
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<usize>,
+    /// The namespace slipway runs in, on a cluster.
+    #[arg(long, value_name = "NAMESPACE", default_value = crate::deploy::NAMESPACE)]
+    pub slipway_namespace: String,
+    /// For people, or the lines as they were written.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
 /// `slipway reconcile KIND NAME`
 #[derive(Debug, clap::Args)]
 pub struct Reconcile {

@@ -85,12 +85,15 @@ pub enum Paint {
     Magenta,
     /// Titles.
     Bold,
+    /// What matters less.
+    Dim,
 }
 
 impl Paint {
     const fn code(self) -> &'static str {
         match self {
             Self::Bold => "1",
+            Self::Dim => "2",
             Self::Red => "31",
             Self::Green => "32",
             Self::Yellow => "33",
@@ -98,6 +101,11 @@ impl Paint {
             Self::Magenta => "35",
         }
     }
+}
+
+/// Whether only plain letters are written.
+pub fn is_ascii() -> bool {
+    ASCII.load(Ordering::Relaxed)
 }
 
 /// The text in a colour, if standard output gets colour.

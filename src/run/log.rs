@@ -1,37 +1,52 @@
-//! The log: for people, or one JSON object a line with the fields that Flux's controllers write.
+//! The log: for people, or one JSON object a line with the fields that Flux's controllers write; and standalone kept in a
+//! file beside the state for `slipway logs`.
 
-use std::fmt;
+mod kept;
+
+use std::{fmt, path::Path};
 
 use anyhow::Context as _;
 use reconcile::clock;
 use serde_json::{Map, Value};
 use tracing::{Event, Level, Subscriber, field};
 use tracing_subscriber::{
-    EnvFilter,
+    EnvFilter, Layer as _,
     fmt::{
-        FmtContext, FormatEvent, FormatFields, FormattedFields,
+        self as lines, FmtContext, FormatEvent, FormatFields, FormattedFields,
         format::{JsonFields, Writer},
     },
+    layer::SubscriberExt as _,
     registry::LookupSpan,
+    util::SubscriberInitExt as _,
 };
+
+pub use kept::{FILE, older};
 
 use crate::args::run::LogEncoding;
 
-/// Starts the log of this process.
-pub fn start(level: &str, encoding: LogEncoding) -> anyhow::Result<()> {
+/// Starts the log of this process. With a folder, what is logged is also kept there, as much as `slipway logs` needs.
+pub fn start(level: &str, encoding: LogEncoding, folder: Option<&Path>) -> anyhow::Result<()> {
     // kube-runtime opens a span of its own around ours, and kube-client calls every refusal an error; neither is for users.
     let filter = EnvFilter::try_new(format!("{level},kube_runtime=warn,kube_client=off"));
     let filter = filter.with_context(|| format!("--log-level {level}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match encoding {
-        LogEncoding::Console => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
-        LogEncoding::Json => builder.fmt_fields(JsonFields::new()).event_format(Json).try_init(),
+    let stderr = lines::layer().with_writer(std::io::stderr);
+    let shown = match encoding {
+        LogEncoding::Console => stderr.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        LogEncoding::Json => stderr.fmt_fields(JsonFields::new()).event_format(Json { word }).boxed(),
     };
+    let file = folder.map(kept::File::open).transpose()?;
+    let kept = file.map(|file| {
+        let layer = lines::layer().fmt_fields(JsonFields::new()).event_format(Json { word: own_word });
+        layer.with_ansi(false).with_writer(file)
+    });
+    let started = tracing_subscriber::registry().with(filter).with(shown).with(kept).try_init();
     started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
 }
 
 /// Flux's form of a line: `level`, `ts`, `msg`, `controllerKind`, `name`, `namespace`, then the event's own fields.
-struct Json;
+struct Json {
+    word: fn(Level) -> &'static str,
+}
 
 impl<S, N> FormatEvent<S, N> for Json
 where
@@ -49,14 +64,14 @@ where
         }
         let mut fields = Fields(Map::new());
         event.record(&mut fields);
-        writeln!(writer, "{}", line(*event.metadata().level(), &clock::now().to_string(), spans, fields.0))
+        writeln!(writer, "{}", line((self.word)(*event.metadata().level()), &clock::now().to_string(), spans, fields.0))
     }
 }
 
 /// One line of the log.
-fn line(level: Level, time: &str, spans: Map<String, Value>, mut fields: Map<String, Value>) -> Value {
+fn line(level: &str, time: &str, spans: Map<String, Value>, mut fields: Map<String, Value>) -> Value {
     let mut line = Map::new();
-    line.insert("level".into(), word(level).into());
+    line.insert("level".into(), level.into());
     line.insert("ts".into(), time.into());
     line.insert("msg".into(), fields.remove("message").unwrap_or_default());
     for (key, value) in spans {
@@ -79,6 +94,14 @@ const fn word(level: Level) -> &'static str {
         Level::INFO => "info",
         Level::DEBUG => "debug",
         Level::TRACE => "trace",
+    }
+}
+
+/// Our own names of levels.
+const fn own_word(level: Level) -> &'static str {
+    match level {
+        Level::WARN => "warn",
+        level => word(level),
     }
 }
 
@@ -126,7 +149,7 @@ mod tests {
         let spans = object(json!({"kind": "Kustomization", "namespace": "flux-system", "name": "apps"}));
         let fields = object(json!({"message": "run failed", "error": "boom"}));
         assert_eq!(
-            line(Level::WARN, "2026-01-02T03:04:05Z", spans, fields),
+            line(word(Level::WARN), "2026-01-02T03:04:05Z", spans, fields),
             json!({"level": "error", "ts": "2026-01-02T03:04:05Z", "msg": "run failed", "controller": "kustomization",
                 "controllerKind": "Kustomization", "namespace": "flux-system", "name": "apps", "error": "boom"})
         );
