@@ -147,3 +147,84 @@ async fn describe_tells_what_a_rollout_went_through() {
     let answer: Value = state.run(&["describe", "canary/podinfo", "-o", "json"]).json();
     assert_eq!(answer["runs"][0]["ticks"][1]["checks"][0]["value"], 97.25);
 }
+
+/// What ran is 3; 2 and 1 were promoted before it.
+async fn promoted_thrice() -> State {
+    let state = State::new(Phase::Succeeded, None).await;
+    let workload = |name: &str| {
+        let containers =
+            json!([{"name": "app", "image": "ghcr.io:443/podinfo:3"}, {"name": "proxy", "image": "proxy:1"}]);
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "apps"},
+            "spec": {"template": {"spec": {"containers": containers}}}})
+    };
+    for name in ["podinfo", "podinfo-primary"] {
+        state.store.apply("user", &workload(name)).await.expect("applied");
+    }
+    for (name, image, tag) in
+        [("podinfo", "ghcr.io:443/podinfo", "3"), ("other", "other", "3"), ("pinned", "ghcr.io:443/podinfo", "9")]
+    {
+        let policy = json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImagePolicy",
+            "metadata": {"name": name, "namespace": "flux-system", "annotations": {"slipway.dev/hold": "0.9"}},
+            "spec": {"imageRepositoryRef": {"name": name}, "policy": {"semver": {"range": "*"}}}});
+        let stored = state.store.apply("user", &policy).await.expect("applied");
+        let id = ObjectReference::of(&stored).expect("a name");
+        state
+            .store
+            .write_status(&id, "test", &json!({"latestRef": {"name": image, "tag": tag}}))
+            .await
+            .expect("written");
+    }
+    let canary: Canary = state.store.get("apps", "podinfo").await.expect("read").expect("a canary");
+    for tag in [2, 3] {
+        let began = jiff::Timestamp::from_second(1_767_225_600 + tag).expect("a time");
+        let image = |tag: i64| Some(format!("ghcr.io:443/podinfo:{tag}"));
+        let run = Rollout {
+            revision: format!("sw1-{tag}"),
+            image: image(tag),
+            from_image: image(tag - 1),
+            began,
+            phase: Phase::Succeeded,
+            ..Rollout::default()
+        };
+        let value = serde_json::to_vec(&run).expect("JSON");
+        state.store.database().put(trail::BUCKET, &trail::key(&canary, &run), &value).await.expect("kept");
+    }
+    state
+}
+
+#[tokio::test]
+async fn going_back_after_a_promotion_rolls_out_again_and_holds_what_came_after() {
+    let state = promoted_thrice().await;
+    let find = async |api_version: &str, kind: &str, namespace: &str, name: &str| {
+        let [api_version, kind, namespace, name] = [api_version, kind, namespace, name].map(str::to_owned);
+        state.store.find(&ObjectReference { api_version, kind, namespace, name }).await.expect("read").expect("there")
+    };
+    let hold = async |name: &str| {
+        let policy = find("image.toolkit.fluxcd.io/v1", "ImagePolicy", "flux-system", name).await;
+        policy["metadata"]["annotations"]["slipway.dev/hold"].clone()
+    };
+    for (to, code, text) in [("7", 1, "hint: kept: ghcr.io:443/podinfo:2, ghcr.io:443/podinfo:1"), ("3", 1, "it runs")]
+    {
+        let run = state.run(&["canary", "rollback", "podinfo", "--to", to, "--yes"]);
+        assert!(run.code == code && run.stderr.contains(text), "{to}: {} {}", run.code, run.stderr);
+    }
+    assert_eq!(state.run(&["canary", "rollback", "podinfo", "--to", "1"]).code, 2, "nobody said yes");
+    assert_eq!(hold("podinfo").await, "0.9");
+    let run = state.run(&["canary", "rollback", "podinfo", "--to", "1", "--yes"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let target = find("apps/v1", "Deployment", "apps", "podinfo").await;
+    let images: Vec<&Value> =
+        (0..2).filter_map(|n| target.pointer(&format!("/spec/template/spec/containers/{n}/image"))).collect();
+    assert_eq!(images, ["ghcr.io:443/podinfo:1", "proxy:1"]);
+    assert_eq!(hold("podinfo").await, "0.9,2,3");
+    assert_eq!((hold("other").await, hold("pinned").await), (json!("0.9"), json!("0.9")));
+    assert!(run.stderr.contains("ImagePolicy flux-system/podinfo holds back 0.9,2,3"), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn an_earlier_image_is_not_brought_back_in_the_middle_of_a_rollout() {
+    let state = State::new(Phase::Progressing, None).await;
+    let run = state.run(&["canary", "rollback", "podinfo", "--to", "1", "--yes"]);
+    assert_eq!(run.code, 5, "{}", run.stderr);
+    assert!(run.stderr.contains("hint: to end that one: slipway canary rollback podinfo"), "{}", run.stderr);
+}

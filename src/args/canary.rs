@@ -18,9 +18,9 @@ pub enum Canary {
     Simulate(Simulate),
     /// Open the gate that a rollout waits at, or finish it at once.
     Promote(Promote),
-    /// Send all traffic to the primary and give the new revision up.
+    /// Send all traffic to the primary and give the new revision up; with --to, roll out an earlier image.
     #[command(alias = "abort")]
-    Rollback(Steer),
+    Rollback(Rollback),
     /// Hold a rollout where it is.
     Pause(Pause),
     /// Let a paused rollout go on.
@@ -62,6 +62,18 @@ pub struct Promote {
     /// Leave out the remaining steps and checks.
     #[arg(long)]
     pub full: bool,
+}
+
+/// `slipway canary rollback NAME`
+#[derive(Debug, clap::Args)]
+pub struct Rollback {
+    /// What all take.
+    #[command(flatten)]
+    pub steer: Steer,
+    /// After a promotion: start a rollout of this earlier image (its tag, the whole image, or the digest of the revision that
+    /// brought it), and have the ImagePolicies that chose what came after it hold that back.
+    #[arg(long, value_name = "VERSION|REVISION")]
+    pub to: Option<String>,
 }
 
 /// `slipway canary pause NAME`

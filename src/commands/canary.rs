@@ -1,5 +1,6 @@
 //! `slipway canary …`: what a Canary would do. One file per verb; this one picks it and reads the manifests.
 
+mod back;
 pub mod queries;
 mod render;
 mod simulate;
@@ -24,7 +25,10 @@ pub fn run(verb: &Canary) -> anyhow::Result<Exit> {
         Canary::Queries(args) => queries::run(args),
         Canary::Simulate(args) => simulate::run(args),
         Canary::Promote(args) => steer::promote(args),
-        Canary::Rollback(args) => steer::rollback(args),
+        Canary::Rollback(args) => match &args.to {
+            Some(to) => back::run(&args.steer, to),
+            None => steer::rollback(&args.steer),
+        },
         Canary::Pause(args) => steer::pause(args),
         Canary::Resume(args) => steer::resume(args),
         Canary::Retry(args) => steer::retry(args),

@@ -75,12 +75,14 @@ impl ObjectReference {
 
     /// The reference that an object in JSON form carries, if it has a kind and a name.
     pub fn of(object: &serde_json::Value) -> Option<Self> {
-        let text = |pointer: &str| object.pointer(pointer).and_then(|value| value.as_str()).map(str::to_owned);
+        // This is asked of every object at every tick; a JSON pointer would be taken to pieces each time.
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        let metadata = &object["metadata"];
         Some(Self {
-            api_version: text("/apiVersion").unwrap_or_default(),
-            kind: text("/kind")?,
-            namespace: text("/metadata/namespace").unwrap_or_default(),
-            name: text("/metadata/name")?,
+            api_version: text(&object["apiVersion"]).unwrap_or_default(),
+            kind: text(&object["kind"])?,
+            namespace: text(&metadata["namespace"]).unwrap_or_default(),
+            name: text(&metadata["name"])?,
         })
     }
 }

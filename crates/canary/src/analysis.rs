@@ -2,7 +2,10 @@
 
 use api::flagger::{Canary, Metric};
 
-use crate::{machine::Measurement, metrics};
+use crate::{
+    machine::Measurement,
+    metrics::{self, Observer},
+};
 
 /// Said of a metric that has neither a known name nor a query.
 pub const UNUSABLE: &str = "Metric query failed for no usable metrics template and query were configured";
@@ -42,20 +45,20 @@ pub fn order(metrics: &[Metric]) -> Vec<usize> {
 }
 
 /// Whether the value is good enough; if not, the text of the event that says why. No data is never good enough.
-pub fn judge(canary: &Canary, provider: &str, metric: &Metric, measured: &Measurement) -> Result<(), String> {
+pub fn judge(canary: &Canary, mesh_provider: &str, metric: &Metric, measured: &Measurement) -> Result<(), String> {
     let kind = kind(metric);
     let name = &metric.name;
     let value = match measured {
         Measurement::Value(value) if !value.is_nan() => *value,
-        Measurement::Value(_) => return Err(no_data(canary, provider, metric, "no values found")),
-        Measurement::NoData(problem) => return Err(no_data(canary, provider, metric, problem)),
+        Measurement::Value(_) => return Err(no_data(canary, mesh_provider, metric, "no values found")),
+        Measurement::NoData(problem) => return Err(no_data(canary, mesh_provider, metric, problem)),
         Measurement::Invalid(text) => return Err(text.clone()),
         Measurement::Error(problem) => {
             return Err(match kind {
                 Kind::SuccessRate | Kind::Duration => {
-                    format!("Prometheus query failed: running query failed: {problem}")
+                    format!("Prometheus query failed: {}", builtin_problem(canary, mesh_provider, kind, problem))
                 }
-                Kind::Inline => format!("Prometheus query failed: {problem}"),
+                Kind::Inline => format!("Prometheus query failed for {name}: {problem}"),
                 Kind::Template | Kind::Unusable => format!("Metric query failed for {name}: {problem}"),
             });
         }
@@ -88,14 +91,24 @@ fn breach(metric: &Metric, value: f64) -> Option<(char, f64)> {
     below.or_else(|| max.filter(|&max| value > max).map(|max| ('>', max)))
 }
 
-fn no_data(canary: &Canary, provider: &str, metric: &Metric, problem: &str) -> String {
+/// What went wrong with a builtin query. The observer of applications' own series adds nothing to a failed success rate.
+/// Source: Flagger 1.44 `pkg/metrics/observers/http.go`.
+fn builtin_problem(canary: &Canary, mesh_provider: &str, kind: Kind, problem: &str) -> String {
+    let is_bare = kind == Kind::SuccessRate && Observer::of_canary(canary, mesh_provider) == Observer::Http;
+    if is_bare { problem.into() } else { format!("running query failed: {problem}") }
+}
+
+fn no_data(canary: &Canary, mesh_provider: &str, metric: &Metric, problem: &str) -> String {
     let name = &metric.name;
+    let provider = metrics::provider_name(canary, mesh_provider);
     let target = format!("{}.{}", canary.spec.target_ref.name, canary.namespace());
     let silent = format!(
         "Halt advancement no values found for {provider} metric {name} probably {target} is not receiving traffic"
     );
     match kind(metric) {
-        Kind::SuccessRate => format!("{silent}: running query failed: {problem}"),
+        Kind::SuccessRate => {
+            format!("{silent}: {}", builtin_problem(canary, mesh_provider, Kind::SuccessRate, problem))
+        }
         Kind::Duration => silent,
         Kind::Inline => format!("Halt advancement no values found for metric: {name}"),
         Kind::Template | Kind::Unusable => {
@@ -195,7 +208,7 @@ mod tests {
             Measurement::NoData(String::new()),
             Some("Halt advancement no values found for metric: own"),
         );
-        check(&metric("own", None, None), Measurement::Error("x".into()), Some("Prometheus query failed: x"));
+        check(&metric("own", None, None), Measurement::Error("x".into()), Some("Prometheus query failed for own: x"));
     }
 
     #[test]

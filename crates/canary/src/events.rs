@@ -52,6 +52,11 @@ impl Event {
     fn of(self, phase: Phase) -> Self {
         Self { phase: Some(phase), ..self }
     }
+
+    /// The same, told in that phase unless it announces another.
+    pub(crate) fn or_of(self, phase: Phase) -> Self {
+        Self { phase: self.phase.or(Some(phase)), ..self }
+    }
 }
 
 impl std::fmt::Display for Event {
@@ -112,6 +117,7 @@ impl Names {
     }
 
     pub fn providers_unavailable(&self, problem: &str) -> Event {
+        let problem = problem.replacen("Metric template", "metric template", 1);
         Event::warning(format!("Error checking metric providers: {problem}"))
     }
 

@@ -117,6 +117,9 @@ impl<'a> Tick<'a> {
 
     /// The order of reference progressive-delivery.md, B.3.
     fn run(&mut self) -> Flow {
+        if self.status.phase == Phase::Unset || self.status.conditions.is_empty() && self.is_initializing() {
+            self.enter(Phase::Initializing);
+        }
         if self.canary.spec.suspend {
             self.event(self.names.suspended());
             return self.hold("spec.suspend to be taken back");
@@ -275,7 +278,11 @@ impl<'a> Tick<'a> {
     }
 
     fn event(&mut self, event: Event) {
-        self.effects.push(Effect::Event(event));
+        self.effects.push(Effect::Event(match self.status.phase {
+            // The status that says so is written after its events.
+            Phase::Initializing => event.or_of(Phase::Initializing),
+            _ => event,
+        }));
     }
 
     fn alert(&mut self, alert: Alert) {

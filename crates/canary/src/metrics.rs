@@ -16,7 +16,7 @@ use api::flagger::{Canary, Metric, MetricProvider, MetricTemplate};
 use serde::Serialize;
 use serde_json::Value;
 
-pub use builtin::Observer;
+pub use builtin::{Observer, provider_name};
 pub use error::Error;
 pub use gateway::{GatewayMetrics, Implementation, class_of, gateway_of};
 pub use templates::Model;

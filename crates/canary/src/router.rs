@@ -29,7 +29,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use cookie::Cookies;
-pub use ownership::merged;
+pub use ownership::{keeps, merged};
 
 use ownership::{find, same};
 
@@ -227,7 +227,7 @@ pub fn applied(current: &[Value], ours: &Value) -> Value {
 /// Whether applying `ours` would change nothing.
 fn is_settled(current: &[Value], ours: &Value) -> bool {
     let live = ObjectReference::of(ours).and_then(|wanted| find(current, &wanted));
-    live.is_some_and(|live| same(&applied(current, ours), live))
+    live.is_some_and(|live| keeps(live, ours) && (!ingress::is_copy(ours) || same(&applied(current, ours), live)))
 }
 
 /// The names of the apex, primary and canary services.

@@ -213,10 +213,11 @@ impl Rehearsal {
         {
             let outcome = self.call(index, phase);
             let has_failed = outcome.is_err();
-            self.record(match outcome {
+            let event = match outcome {
                 Ok(()) => names.hook_passed("Post-rollout", &hook.name),
                 Err(problem) => names.post_rollout_failed(&hook.name, &problem),
-            });
+            };
+            self.record(event.or_of(phase));
             if has_failed {
                 break;
             }

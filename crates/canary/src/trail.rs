@@ -3,9 +3,13 @@
 //! Pure: [`record`] adds one tick to a run. The shell keeps the runs in the store's database; `slipway describe canary`
 //! shows them.
 
+mod earlier;
+
 use api::flagger::{Canary, Metric, Phase};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use earlier::{Earlier, earlier, kept, parts};
 
 use crate::{
     analysis,

@@ -100,6 +100,7 @@ pub fn dependencies(canary: &Canary, target: &Value) -> Vec<ObjectReference> {
 struct Copying {
     selector: Selector,
     configs: Tracked,
+    revision: String,
     id: String,
 }
 
@@ -132,8 +133,9 @@ impl<'a> World<'a> {
         let options = &self.options.workload;
         let selector = workload::selector(self.canary, target, options).map_err(|error| error.to_string())?;
         let configs = Tracked::of(self.canary, target, self.objects, options).map_err(|error| error.to_string())?;
-        let id = id(&revision::digest(target), &configs.status());
-        Ok(Copying { selector, configs, id })
+        let revision = revision::digest(target);
+        let id = id(&revision, &configs.status());
+        Ok(Copying { selector, configs, revision, id })
     }
 
     /// What the target and the primary run.
@@ -147,7 +149,6 @@ impl<'a> World<'a> {
 
     fn workload_target(&self) -> Result<Target, String> {
         let target = self.target_object()?;
-        let revision = revision::digest(target);
         let copying = self.copying(target)?;
         let configs = copying.configs.status();
         let primary = self.primary_object();
@@ -159,7 +160,7 @@ impl<'a> World<'a> {
         let status = self.canary.status();
         let (applied, tracked) = (&status.last_applied_spec, &status.tracked_configs);
         // What somebody else copied can only be compared. Source: reference progressive-delivery.md, B.2 "Our rule".
-        let is_noted = configs == *tracked && (revision == *applied || !revision::is_own(applied));
+        let is_noted = configs == *tracked && (copying.revision == *applied || !revision::is_own(applied));
         Ok(Target {
             equals_primary,
             is_applied_to_primary: match copied_from {
@@ -169,7 +170,7 @@ impl<'a> World<'a> {
             is_primary_outdated: primary.is_some() && copied_from.map_or(!equals_primary, |found| found != copying.id),
             is_at_zero: patched(target, &scale_down_patch(self.canary)) == *target,
             is_serving: workload::available(target) > 0,
-            revision,
+            revision: copying.revision,
             configs,
         })
     }

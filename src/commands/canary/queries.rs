@@ -53,7 +53,7 @@ fn provider(canary: &Canary) -> Option<&str> {
 pub fn observer(canary: &Canary, mesh_provider: &str, gateway: GatewayMetrics, others: &[Value]) -> Observer {
     let given = provider(canary);
     let is_gateway = given.unwrap_or(mesh_provider).starts_with("gatewayapi");
-    let named = Observer::of(given, mesh_provider);
+    let named = Observer::of_canary(canary, mesh_provider);
     match gateway {
         GatewayMetrics::Of(observer) if is_gateway => observer,
         GatewayMetrics::Detect if named == Observer::Http && is_gateway => {

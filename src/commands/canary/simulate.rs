@@ -99,7 +99,7 @@ async fn record(
     let templates = manifests.others.iter().filter(|object| object["kind"] == "MetricTemplate");
     let templates: Vec<MetricTemplate> =
         templates.map(|object| api::manifest::typed(object).map_err(anyhow::Error::msg)).collect::<Result<_, _>>()?;
-    let observer = Observer::of(canary.spec.provider.as_deref(), &args.router.mesh_provider);
+    let observer = Observer::of_canary(canary, &args.router.mesh_provider);
     let scene = Scene { observer, revision: metrics::revision(canary, &manifests.others) };
     let queries = metrics::queries(canary, scene, &args.router.mesh_provider, &templates)?;
     let span = Span { from, to, step: canary.analysis().interval(api::flagger::MIN_INTERVAL) };

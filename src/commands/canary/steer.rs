@@ -25,10 +25,10 @@ use crate::{
 };
 
 /// How often the Canary is looked at. The state file is local; nothing tells another process of changes.
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// How a person agrees.
-enum Consent {
+pub(super) enum Consent {
     /// Nothing is asked.
     None,
     /// y or n.
@@ -122,7 +122,8 @@ fn request(steer: &Steer, action: report::Steer, consent: impl Fn(&Canary) -> Co
     })
 }
 
-async fn find(store: &Store, namespace: &str, steer: &Steer) -> anyhow::Result<Option<Canary>> {
+/// The Canary; says what is alike if there is none.
+pub(super) async fn find(store: &Store, namespace: &str, steer: &Steer) -> anyhow::Result<Option<Canary>> {
     let found = store.get::<Canary>(namespace, &steer.name).await?;
     if found.is_none()
         && let Some(kind) = kinds::find("canary")
@@ -149,7 +150,8 @@ fn signature(steer: &Steer, until: Option<Timestamp>) -> Signed {
     }
 }
 
-fn agrees(consent: Consent, steer: &Steer, action: report::Steer) -> anyhow::Result<bool> {
+/// Asks, unless nothing is to be asked; without a terminal nobody agrees.
+pub(super) fn agrees(consent: Consent, steer: &Steer, action: report::Steer) -> anyhow::Result<bool> {
     let (question, hint) = match &consent {
         Consent::None => return Ok(true),
         Consent::Yes(question) => (question, "[y/N]".to_owned()),

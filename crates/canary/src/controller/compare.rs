@@ -74,7 +74,7 @@ impl Rollouts {
         if matches!(analysis::kind(metric), Kind::Template | Kind::Unusable) {
             return Err(format!("{}: name the query to compare under compare.canary", metric.name));
         }
-        let named = Observer::of(canary.spec.provider.as_deref(), &self.options.mesh_provider);
+        let named = Observer::of_canary(canary, &self.options.mesh_provider);
         let observer = self.observer(canary, named).await;
         let scene = Scene { observer, revision: metrics::revision(canary, objects) };
         metrics::query(canary, metric, scene, None).map_err(|error| error.to_string())

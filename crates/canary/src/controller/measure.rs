@@ -88,7 +88,7 @@ impl Rollouts {
         metric: &Metric,
     ) -> Result<Resolved, String> {
         let source = metrics::source(canary, metric).map_err(|problem| problem.to_string())?;
-        let mut observer = Observer::of(canary.spec.provider.as_deref(), &self.options.mesh_provider);
+        let mut observer = Observer::of_canary(canary, &self.options.mesh_provider);
         let (template, provider, namespace): (_, MetricProvider, _) = match source {
             Source::Builtin | Source::Inline(_) => {
                 observer = self.observer(canary, observer).await;
@@ -153,7 +153,7 @@ impl Rollouts {
         let id = format!("{name}.{namespace}");
         match self.context.store.get::<MetricTemplate>(namespace, name).await {
             Ok(Some(template)) => Ok(template),
-            Ok(None) => Err(format!("Metric template {id} error: metrictemplates.flagger.app {name:?} not found")),
+            Ok(None) => Err(format!("Metric template {id} error: metrictemplate.flagger.app {name:?} not found")),
             Err(error) => Err(format!("Metric template {id} error: {error}")),
         }
     }

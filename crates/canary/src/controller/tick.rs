@@ -172,7 +172,7 @@ impl Rollouts {
                 Ok(()) => names.hook_passed("Post-rollout", &hook.name),
                 Err(problem) => names.post_rollout_failed(&hook.name, problem),
             };
-            self.tell(&scene.canary, &event).await?;
+            self.tell(&scene.canary, &event.or_of(phase)).await?;
             if outcome.is_err() {
                 break;
             }

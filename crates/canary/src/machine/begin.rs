@@ -62,7 +62,7 @@ impl Tick<'_> {
     /// Goes on only if the target is ready.
     pub(super) fn canary_ready(&mut self, target: &Target) -> Flow {
         if self.status.phase == Phase::Finalising {
-            // All traffic is on the primary: how the target fares no longer matters.
+            // Differs: all traffic is on the primary, so how the target fares no longer matters; the original waits for it.
             return Ok(());
         }
         if target.is_at_zero && self.status.phase != Phase::Promoting {

@@ -8,9 +8,6 @@ use crate::workload::Kind;
 impl Tick<'_> {
     /// Keeps services, primary, scaler and route in place; while initializing, waits for the primary.
     pub(super) fn prepare(&mut self, target: &Target) -> Flow {
-        if self.status.phase == Phase::Unset || self.status.conditions.is_empty() && self.is_initializing() {
-            self.enter(Phase::Initializing);
-        }
         self.ensure(Part::Services)?;
         let awaits = self.is_initializing() && !self.canary.skip_analysis();
         if awaits {

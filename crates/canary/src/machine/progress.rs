@@ -30,7 +30,9 @@ impl Tick<'_> {
     /// A weight above the reported one means that a tick was cut short after it moved traffic: this tick only reports it.
     /// So nobody gains two steps in one interval, nor a step without an analysis at the one before.
     fn report_weight(&mut self, weights: Weights) -> Flow {
-        let is_weighted = self.analysis.strategy() == Strategy::Canary && !self.is_kubernetes();
+        // With a match some routers read all or nothing, whatever the weight.
+        let is_weighted =
+            self.analysis.strategy() == Strategy::Canary && self.analysis.matches.is_empty() && !self.is_kubernetes();
         let actual = i64::from(weights.canary);
         if is_weighted && self.status.phase == Phase::Progressing && actual > self.status.canary_weight {
             self.status.canary_weight = actual;
@@ -74,7 +76,7 @@ impl Tick<'_> {
                 analysis::Kind::Unusable => Measurement::Invalid(analysis::UNUSABLE.into()),
                 _ => self.measured(index, &metric)?,
             };
-            match analysis::judge(self.canary, self.provider(), &metric, &measured) {
+            match analysis::judge(self.canary, &self.options.mesh_provider, &metric, &measured) {
                 Err(text) if matches!(measured, Measurement::NoData(_)) => {
                     self.silent(&metric, Event::warning(text))?;
                     continue;

@@ -8,10 +8,11 @@ use crate::{alerts, router::Weights};
 impl Tick<'_> {
     /// The new revision is good: the primary gets it. The phase is written first; see the module's documentation.
     pub(super) fn promote(&mut self) -> Flow {
+        let before = self.status.phase;
         self.enter(Phase::Promoting);
         self.write_status();
         self.effect(Effect::CopyToPrimary);
-        self.event(self.names.copying());
+        self.event(self.names.copying().or_of(before));
         Err(Stop::Done)
     }
 

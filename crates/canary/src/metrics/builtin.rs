@@ -2,11 +2,14 @@
 //!
 //! Source: reference progressive-delivery.md, C.3.
 
+use api::flagger::Canary;
+
 use super::{Model, gateway::Implementation, haproxy, local};
+use crate::workload::Kind;
 
 /// Whose series the builtin queries read.
 ///
-/// The controller picks it once for each Canary: [`Observer::of`] with the routing provider in effect. For `gatewayapi:*`
+/// The controller picks it once for each Canary: [`Observer::of_canary`]. For `gatewayapi:*`
 /// it is [`Observer::Local`] standalone, where Slipway's own gateway serves the routes, and [`Observer::Gateway`] on a
 /// cluster, when the implementation that serves the Canary's Gateway is a known one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,25 +48,41 @@ pub enum Observer {
     HaProxy,
 }
 
+/// What events call the source of a Canary's builtin metrics: the provider, with `:service` behind it when the target is a
+/// plain Service. Source: Flagger 1.44 `pkg/controller/scheduler_metrics.go`.
+pub fn provider_name(canary: &Canary, mesh_provider: &str) -> String {
+    let provider = named(canary.spec.provider.as_deref(), mesh_provider);
+    let suffix = if Kind::of(canary) == Kind::Service { ":service" } else { "" };
+    format!("{provider}{suffix}")
+}
+
+fn named<'a>(provider: Option<&'a str>, mesh_provider: &'a str) -> &'a str {
+    match provider.filter(|provider| !provider.is_empty()) {
+        Some(_) if mesh_provider.contains("linkerd") => "linkerd",
+        Some(provider) => provider,
+        None if mesh_provider.contains("crossover") => "crossover",
+        None => mesh_provider,
+    }
+}
+
 impl Observer {
-    /// The one for a Canary's `spec.provider`, else for the controller's `--mesh-provider`. A controller for Linkerd asks
-    /// Linkerd whatever the Canary says.
+    /// The one for a provider, else for the controller's `--mesh-provider`. A controller for Linkerd asks Linkerd whatever
+    /// the Canary says.
     pub fn of(provider: Option<&str>, mesh_provider: &str) -> Self {
-        match provider.filter(|provider| !provider.is_empty()) {
-            Some(_) if mesh_provider.contains("linkerd") => Self::Linkerd,
-            Some(provider) => Self::named(provider),
-            None => Self::named(mesh_provider),
-        }
+        Self::named(named(provider, mesh_provider))
+    }
+
+    /// The one for a Canary.
+    pub fn of_canary(canary: &Canary, mesh_provider: &str) -> Self {
+        Self::named(&provider_name(canary, mesh_provider))
     }
 
     fn named(provider: &str) -> Self {
         match provider {
-            provider if provider.ends_with(":service") => Self::Istio,
             "linkerd" => Self::Linkerd,
             "osm" => Self::Osm,
             "nginx" => Self::Nginx,
             "contour" => Self::Contour,
-            "gloo" => Self::Gloo,
             "kuma" => Self::Kuma,
             "knative" => Self::Knative,
             "traefik" => Self::Traefik,
@@ -72,6 +91,7 @@ impl Observer {
             "kubernetes" => Self::Http,
             provider if provider.starts_with("gatewayapi") => Self::Http,
             provider if provider.starts_with("appmesh") => Self::AppMesh,
+            provider if provider.starts_with("gloo") => Self::Gloo,
             _ => Self::Istio,
         }
     }

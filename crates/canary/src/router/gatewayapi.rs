@@ -67,6 +67,7 @@ fn routes(given: &Given<'_>, weights: Weights) -> Result<Change, Error> {
         names: service_names(canary),
         matches: "matches",
         conditions: &["headers", "queryParams"],
+        tested: json!(matches::of(&canary.analysis().matches)?),
         everything: matches::everything(),
         services: backends,
         live: before,

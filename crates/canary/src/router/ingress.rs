@@ -63,9 +63,14 @@ pub fn no_backend(given: &Given<'_>, source: &ObjectReference) -> Error {
     Error::Invalid(format!("backend {} not found in ingress {}", given.canary.service_name(), source.name))
 }
 
+/// Whether an object is an Ingress, whose spec is replaced whole; see [`drop_stale`].
+pub fn is_copy(ours: &Value) -> bool {
+    ours["kind"] == KIND
+}
+
 /// Takes away what a copy no longer has: its spec is all ours, and so are the annotations that make it a canary.
 pub fn drop_stale(ours: &Value, merged: &mut Value) {
-    let (Some(spec), true) = (ours.get("spec"), ours["kind"] == KIND) else { return };
+    let (Some(spec), true) = (ours.get("spec"), is_copy(ours)) else { return };
     merged["spec"] = spec.clone();
     let given = texts(ours, "/metadata/annotations");
     let prefix = given.iter().find(|(key, value)| key.ends_with("/canary") && *value == "true").map(|(key, _)| key);

@@ -119,6 +119,7 @@ fn virtual_service(given: &Given<'_>, weights: Weights, cookies: Option<&Cookies
         names: service_names(given.canary),
         matches: "match",
         conditions: &["headers", "queryParams", "sourceLabels"],
+        tested: json!(given.canary.analysis().matches),
         everything: json!({}),
         services: rules::services,
         live: before,

@@ -17,41 +17,54 @@ pub fn merged(live: Option<&Value>, ours: &Value) -> Value {
 
 /// The current object that `wanted` names; its API version does not matter.
 pub fn find<'a>(current: &'a [Value], wanted: &ObjectReference) -> Option<&'a Value> {
-    current.iter().find(|object| {
-        ObjectReference::of(object).is_some_and(|found| {
-            let namespace = match found.namespace.as_str() {
-                "" if !wanted.namespace.is_empty() => "default",
-                namespace => namespace,
-            };
-            found.kind == wanted.kind
-                && found.group() == wanted.group()
-                && found.name == wanted.name
-                && namespace == wanted.namespace
-        })
-    })
+    let namespace = |object: &Value| match object["metadata"]["namespace"].as_str().unwrap_or_default() {
+        "" if !wanted.namespace.is_empty() => wanted.namespace == "default",
+        namespace => namespace == wanted.namespace,
+    };
+    let group = |object: &Value| {
+        let version = object["apiVersion"].as_str().unwrap_or_default();
+        version.split_once('/').map_or("", |(group, _)| group) == wanted.group()
+    };
+    let is_meant = |object: &Value| {
+        object["kind"] == *wanted.kind
+            && object["metadata"]["name"] == *wanted.name
+            && namespace(object)
+            && group(object)
+    };
+    current.iter().find(|object| is_meant(object))
+}
+
+/// Whether applying `ours` to `live` would change nothing: what it says is there already.
+pub fn keeps(live: &Value, ours: &Value) -> bool {
+    match (live, ours) {
+        (Value::Object(live), Value::Object(ours)) => {
+            ours.iter().all(|(key, ours)| live.get(key).map_or_else(|| is_empty(ours), |live| keeps(live, ours)))
+        }
+        (live, ours) => same(live, ours),
+    }
 }
 
 /// Whether two objects are equal but for empty members, which an API server leaves out.
 pub fn same(a: &Value, b: &Value) -> bool {
-    fn pruned(value: &Value) -> Value {
-        let empty = |value: &Value| match value {
-            Value::Null => true,
-            Value::Object(members) => members.is_empty(),
-            Value::Array(items) => items.is_empty(),
-            _ => false,
-        };
-        match value {
-            Value::Object(members) => members
-                .iter()
-                .map(|(key, value)| (key.clone(), pruned(value)))
-                .filter(|(_, value)| !empty(value))
-                .collect::<Map<_, _>>()
-                .into(),
-            Value::Array(items) => items.iter().map(pruned).collect::<Vec<_>>().into(),
-            other => other.clone(),
+    let member = |members: &Map<String, Value>, key: &String, other: &Value| {
+        members.get(key).map_or_else(|| is_empty(other), |value| same(value, other))
+    };
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.iter().all(|(key, value)| member(b, key, value)) && b.iter().all(|(key, value)| member(a, key, value))
         }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (a, b) => a == b || is_empty(a) && is_empty(b),
     }
-    pruned(a) == pruned(b)
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(members) => members.values().all(is_empty),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
 }
 
 /// A list of weighted destinations: ours first, each with what others put on the live one of its name, then the live ones
@@ -116,8 +129,10 @@ pub struct Sorting<'a> {
     pub names: (String, String, String),
     /// Member with the matches of a rule.
     pub matches: &'static str,
-    /// Members of a match that a test adds.
+    /// Members of a match that every test may add.
     pub conditions: &'static [&'static str],
+    /// The matches of the Canary's test; none without one.
+    pub tested: Value,
     /// The match that a rule without any has.
     pub everything: Value,
     /// The services that a rule leads to.
@@ -162,7 +177,13 @@ impl Sorting<'_> {
     fn extends(&self, matches: &[Value], rest: &Value) -> bool {
         let rest = self.matches(rest);
         let plain: Vec<Value> = rest.iter().map(|request| self.plain(request)).collect();
-        *matches != *rest && matches.iter().all(|request| plain.contains(&self.plain(request)))
+        // A test may ask for nothing that the router can tell apart.
+        let differs = !self.tests().is_empty() || *matches != *rest;
+        differs && matches.iter().all(|request| plain.contains(&self.plain(request)))
+    }
+
+    fn tests(&self) -> &[Value] {
+        self.tested.as_array().map_or(&[], Vec::as_slice)
     }
 
     fn matches(&self, rule: &Value) -> Vec<Value> {
@@ -174,7 +195,8 @@ impl Sorting<'_> {
 
     fn plain(&self, request: &Value) -> Value {
         let members = request.as_object().into_iter().flatten();
-        let kept = members.filter(|(member, _)| !self.conditions.contains(&member.as_str()));
+        let is_tested = |member: &String| self.tests().iter().any(|test| test.get(member).is_some());
+        let kept = members.filter(|(member, _)| !self.conditions.contains(&member.as_str()) && !is_tested(member));
         kept.map(|(member, value)| (member.clone(), value.clone())).collect()
     }
 }

@@ -404,6 +404,30 @@ fn ingress() -> Value {
 }
 
 #[test]
+fn a_test_is_written_once_whatever_it_asks_for() {
+    let tests = [
+        json!({"uri": {"prefix": "/beta"}, "method": {"exact": "GET"}}),
+        json!({"name": "beta", "withoutHeaders": {"w": {"exact": "v"}}}),
+        json!({"headers": {"x-user": {"exact": "v"}}, "uri": {"exact": "/a"}}),
+    ];
+    for (provider, test) in
+        ["gatewayapi:v1", "istio"].into_iter().flat_map(|name| tests.iter().map(move |test| (name, test)))
+    {
+        let canary = podinfo(json!({"provider": provider, "analysis": {"iterations": 2, "match": [test]}}));
+        let (mut current, mut counts) = (Vec::new(), Vec::new());
+        for weights in [Weights::PRIMARY, TWENTY, Weights::PRIMARY] {
+            let change = routes(&canary, &Options::default(), weights, &current, 1).unwrap();
+            current = change.apply.iter().map(|ours| applied(&current, ours)).collect();
+            let route = current.last().unwrap();
+            counts.push(
+                route.pointer("/spec/rules").or_else(|| route.pointer("/spec/http")).unwrap().as_array().unwrap().len(),
+            );
+        }
+        assert!(counts[0] <= 2 && counts.iter().all(|count| *count == counts[0]), "{provider} {test}: {counts:?}");
+    }
+}
+
+#[test]
 fn nginx_tests_by_cookie_or_header() {
     let spec = json!({"provider": "nginx", "ingressRef": {"name": "web"}, "analysis": {"iterations": 2, "match": [
         {"headers": {"cookie": {"exact": "always"}}}, {"headers": {"x-user": {"regex": "a.*"}}}]}});

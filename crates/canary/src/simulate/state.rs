@@ -276,13 +276,13 @@ impl State {
             || self.metrics.contains_key(&metric.name)
             || given.any(|object| object["metadata"]["name"] == **name && object["metadata"]["namespace"] == namespace);
         let missing =
-            || format!("Metric template {name}.{namespace} error: metrictemplates.flagger.app {name:?} not found");
+            || format!("Metric template {name}.{namespace} error: metrictemplate.flagger.app {name:?} not found");
         (!exists).then(missing)
     }
 
     /// Whether the builtin duration query answers in seconds. Source: reference progressive-delivery.md, C.3.
     pub fn measures_seconds(&self) -> bool {
-        Observer::of(self.canary.spec.provider.as_deref(), &self.options.router.mesh_provider) == Observer::Http
+        Observer::of_canary(&self.canary, &self.options.router.mesh_provider) == Observer::Http
     }
 
     pub fn target(&self) -> Option<&Value> {
@@ -298,6 +298,9 @@ impl State {
     }
 
     fn write(&mut self, writes: Vec<Write>, now: Timestamp) {
+        if writes.is_empty() {
+            return;
+        }
         for write in writes {
             match write {
                 Write::Apply(ours) => self.put(router::applied(&self.objects, &ours)),
@@ -319,13 +322,11 @@ impl State {
     }
 
     fn put(&mut self, object: Value) {
-        let Some(id) = ObjectReference::of(&object) else { return };
         // Some routes have no namespace.
-        let is_same = |known: &ObjectReference| {
-            (&known.kind, &known.namespace, &known.name) == (&id.kind, &id.namespace, &id.name)
-        };
-        let mut live = self.objects.iter_mut();
-        match live.find(|object| ObjectReference::of(object).as_ref().is_some_and(is_same)) {
+        fn id(object: &Value) -> [&Value; 3] {
+            [&object["kind"], &object["metadata"]["namespace"], &object["metadata"]["name"]]
+        }
+        match self.objects.iter_mut().find(|live| id(live) == id(&object)) {
             Some(existing) => *existing = object,
             None => self.objects.push(object),
         }

@@ -146,12 +146,55 @@ fn an_event_hook_is_told_the_phase_that_the_event_announces() {
         ),
     );
     let told = ticks.iter().flat_map(|tick| tick.events.iter().zip(&tick.webhook_calls));
-    let mut phases = told.filter_map(|(event, call)| {
-        let known = ["Initialization done", "Scaling up", "Promotion completed", "Canary failed"];
+    let phases = told.filter_map(|(event, call)| {
+        let known =
+            ["providers", "Initialization done", "Scaling up", "Copying", "Promotion completed", "Canary failed"];
         known.iter().any(|part| event.contains(part)).then_some(call.phase)
     });
-    use Phase::{Failed, Initialized, Progressing, Succeeded};
-    assert!(phases.by_ref().eq([Initialized, Progressing, Succeeded, Progressing, Failed]));
+    use Phase::{Failed, Initialized, Initializing, Progressing, Succeeded};
+    assert_eq!(
+        phases.collect::<Vec<_>>(),
+        [Initializing, Initialized, Progressing, Progressing, Succeeded, Progressing, Failed]
+    );
+}
+
+#[test]
+fn a_new_canary_that_is_suspended_is_initializing() {
+    let ticks = play(json!({"suspend": true, "analysis": {"stepWeight": 50}}), json!([{"tick": 2}]));
+    assert!(ticks.iter().all(|tick| tick.phase == Phase::Initializing && tick.primary_image.is_none()));
+    assert_eq!(ticks[0].condition.as_ref().unwrap()["reason"], "Initializing");
+}
+
+#[test]
+fn a_router_that_tests_all_or_nothing_is_believed() {
+    let ingress = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "podinfo"});
+    let ticks = play(
+        json!({"provider": "nginx", "ingressRef": ingress,
+            "analysis": {"stepWeight": 25, "maxWeight": 50, "match": [{"headers": {"x": {"exact": "y"}}}]}}),
+        from_initialized(json!([image(2), {"tick": 3}])),
+    );
+    assert_eq!(ticks.last().map(|tick| (tick.phase, tick.canary_weight)), Some((Phase::Promoting, 25)));
+}
+
+#[test]
+fn silence_and_errors_are_told_as_the_source_of_the_metric_tells_them() {
+    let told = |spec: Value, value: Value| {
+        let mut all = json!({"analysis": {"stepWeight": 50, "metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 99}}]},
+            "service": {"port": 80, "gatewayRefs": [{"name": "gw"}]}});
+        cases::merge(&mut all, &spec);
+        let script = json!([image(2), {"metrics": {"request-success-rate": value}}, {"tick": 3}]);
+        play(all, from_initialized(script)).pop().unwrap().events.pop().unwrap()
+    };
+    let (gateway, service) = (
+        json!({"provider": "gatewayapi:v1"}),
+        json!({"targetRef": {"apiVersion": "v1", "kind": "Service", "name": "podinfo"}}),
+    );
+    assert!(told(gateway.clone(), Value::Null).ends_with("is not receiving traffic: no values found"));
+    assert!(told(json!({}), Value::Null).ends_with("is not receiving traffic: running query failed: no values found"));
+    assert!(
+        told(gateway, json!("error")).starts_with("Warning Synced Prometheus query failed: error response: Status 500")
+    );
+    assert!(told(service, Value::Null).contains("no values found for istio:service metric request-success-rate"));
 }
 
 #[test]

@@ -58,7 +58,10 @@ fn value(response: &Response) -> Result<f64, Error> {
     }
     match (answer.results, answer.data) {
         (Some(results), _) => match results.as_slice() {
-            [only] => only["result"].as_f64().ok_or(Error::NoValues),
+            [only] => match &only["result"] {
+                Value::Null => Err(Error::NoValues),
+                value => value.as_f64().ok_or_else(|| unreadable(response, "the result is not a number")),
+            },
             _ => Err(Error::NoValues),
         },
         (None, Some(data)) => of_nerdgraph(&data),

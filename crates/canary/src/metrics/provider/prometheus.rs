@@ -27,7 +27,7 @@ fn request(ask: &Ask<'_>) -> Result<Request, Error> {
         return Err(Error::Address { provider: NAME, address: String::new() });
     }
     let mut url = ask.url(NAME, "", "/api/v1/query")?;
-    let query = ask.query.split_whitespace().collect::<Vec<_>>().join(" ");
+    let query = collapsed(ask.query);
     url.set_query(Some(&format!("query={}", encoded(&query))));
     let authorization = authorization(ask)?;
     let mut headers: Vec<(&str, &str)> = Vec::new();
@@ -40,6 +40,19 @@ fn request(ask: &Ask<'_>) -> Result<Request, Error> {
         headers.push(("authorization", authorization));
     }
     request_to(NAME, http::Method::GET, url, &headers, "")
+}
+
+/// The query with a blank for each run of white space, at its ends too.
+fn collapsed(query: &str) -> String {
+    let mut text = String::with_capacity(query.len());
+    for letter in query.chars() {
+        match letter.is_whitespace() {
+            true if text.ends_with(' ') => {}
+            true => text.push(' '),
+            false => text.push(letter),
+        }
+    }
+    text
 }
 
 /// The value of the last series. A scalar and the points of a range are errors.

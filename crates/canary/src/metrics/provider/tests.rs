@@ -201,6 +201,8 @@ fn a_request_carries_path_headers_and_credentials() {
         (&sent.headers()["x-scope-orgid"], &sent.headers()["authorization"]),
         (&"a".parse().unwrap(), &"Bearer t".parse().unwrap())
     );
+    let sent = request(&ask(&server, None, "\n  sum(\n\t up )\n")).unwrap();
+    assert_eq!(fields(&sent)["query"], " sum( up ) ");
     let basic = secret(&json!({"username": "u", "password": "p"}));
     let sent = request(&ask(&server, Some(&basic), "up")).unwrap();
     assert_eq!(sent.headers()["authorization"], "Basic dTpw");
@@ -359,4 +361,6 @@ fn null_points_are_no_data() {
     assert_eq!(read("dynatrace", json!({"result": [{"data": [{"values": [1]}, {"values": [2, 3]}]}]})), Ok(2.0));
     assert_eq!(read("dynatrace", json!({"result": [{"data": [{"values": [null]}]}]})), Err(Error::NoValues));
     assert_eq!(read("graphite", json!([{"datapoints": [["1.5", 1], [null, 2]]}])), Ok(1.5));
+    assert_eq!(read("newrelic", json!({"results": [{"result": null}]})), Err(Error::NoValues));
+    assert!(matches!(read("newrelic", json!({"results": [{"result": "x"}]})), Err(Error::Unreadable { .. })));
 }
