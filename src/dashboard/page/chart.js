@@ -32,9 +32,10 @@ function scale(values, check) {
 
 export function chart(series, check, width) {
   const samples = series.canary.map(([at, value, verdict]) => ({ at: Date.parse(at), value, verdict }));
-  const primary = (series.primary ?? []).map(([at, value]) => ({ at: Date.parse(at), value }));
   const weights = series.weight.map(([at, weight]) => ({ at: Date.parse(at), weight }));
   const from = Date.parse(series.startedAt);
+  // Prometheus gives whole seconds: the first may lie before the run.
+  const primary = (series.primary ?? []).map(([at, value]) => ({ at: Math.max(from, Date.parse(at)), value }));
   const last = Math.max(from + 1000, Date.parse(series.endedAt ?? series.now ?? series.startedAt), ...samples.map((sample) => sample.at));
   const narrow = width < 520;
   const pad = narrow ? { ...PAD, left: 50, right: 14 } : PAD;
