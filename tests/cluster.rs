@@ -12,6 +12,7 @@ mod kinds;
 mod lead;
 mod manifests;
 mod moving;
+mod observe;
 mod proxy;
 mod server;
 mod store;

@@ -1,6 +1,7 @@
 //! A proxy between slipway and the API server: it can refuse, lose and cut what passes, and it remembers what was written.
 
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{
@@ -58,6 +59,8 @@ struct Inner {
     requests: AtomicU64,
     faults: AtomicU64,
     writes: Mutex<Vec<Write>>,
+    /// Paths that were listed or watched with the content of their objects.
+    whole: Mutex<BTreeSet<String>>,
     /// Watches end when this changes.
     cut: watch::Sender<u64>,
     /// The next watches to begin are told that their version is gone.
@@ -80,6 +83,7 @@ impl Proxy {
             requests: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             writes: Mutex::default(),
+            whole: Mutex::default(),
             cut: watch::channel(0).0,
             gone: AtomicU64::new(0),
         });
@@ -110,6 +114,11 @@ impl Proxy {
         self.inner.every.store(requests, Ordering::SeqCst);
     }
 
+    /// How many requests there were.
+    pub fn requests(&self) -> u64 {
+        self.inner.requests.load(Ordering::SeqCst)
+    }
+
     /// How many faults there were.
     pub fn faults(&self) -> u64 {
         self.inner.faults.load(Ordering::SeqCst)
@@ -125,6 +134,11 @@ impl Proxy {
         self.inner.gone.store(count, Ordering::SeqCst);
     }
 
+    /// Which paths were listed or watched with the content of their objects.
+    pub fn whole(&self) -> BTreeSet<String> {
+        self.inner.whole.lock().expect("the paths").clone()
+    }
+
     /// What was written so far.
     pub fn writes(&self) -> Vec<Write> {
         self.inner.writes.lock().expect("the writes").clone()
@@ -134,6 +148,10 @@ impl Proxy {
 async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let is_watch = path.contains("watch=true");
+    let accepted = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if (is_watch || path.contains("limit=")) && !accepted.contains("PartialObjectMetadata") {
+        inner.whole.lock().expect("the paths").insert(request.uri().path().to_owned());
+    }
     let number = inner.requests.fetch_add(1, Ordering::SeqCst) + 1;
     let take = |left: u64| left.checked_sub(1);
     if is_watch && let Ok(left) = inner.gone.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) {

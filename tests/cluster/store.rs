@@ -361,3 +361,59 @@ async fn acting_as_a_service_account_has_its_rights_and_no_others() {
         assert!(world.store.acting_as(namespace, account).is_err(), "nobody in particular must not be us");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_watch_tells_is_not_asked_for() {
+    let world = World::new("cached").await;
+    let proxy = Proxy::start(world.client.clone()).await;
+    let through = server::client(&proxy.kubeconfig(world.folder.path())).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let scope = Scope { namespace: Some(world.namespace.clone()), ..Scope::default() };
+    let store = world::store(through, folder.path(), scope);
+    let place = Place { store: store.clone(), namespace: world.namespace.clone() };
+    let (id, secret) = (place.id("v1", "ConfigMap", "a"), place.id("v1", "Secret", "a"));
+    let color = async || Some(store.find_cached(&id).await.ok()??["data"]["color"].clone());
+    // Whether a look made no request.
+    let is_free = async || {
+        let before = proxy.requests();
+        color().await;
+        (proxy.requests() == before).then_some(())
+    };
+
+    assert_eq!(color().await, None);
+    world.until("absence to be known", is_free).await;
+    world.apply(place.config_map("a", &json!({"color": "red"}))).await;
+    world.until("what others made", async || color().await.filter(|color| color == "red")).await;
+    world.until("it to be known", is_free).await;
+    store.apply("one", &place.config_map("a", &json!({"color": "green"}))).await.expect("applied");
+    assert_eq!(color().await.expect("the object"), "green", "our own write is never missed");
+    world.until("it to be known", is_free).await;
+    proxy.cut_watches();
+    world.store.patch(&id, "kubectl", &json!({"data": {"color": "blue"}})).await.expect("patched");
+    world.until("what others changed meanwhile", async || color().await.filter(|color| color == "blue")).await;
+    world.store.delete(&id).await.expect("deleted");
+    world.until("what others deleted", async || color().await.is_none().then_some(())).await;
+    world.until("absence to be known", is_free).await;
+
+    for _ in 0..3 {
+        let before = proxy.requests();
+        assert_eq!(store.find_cached(&secret).await.expect("an answer"), None);
+        assert!(proxy.requests() > before, "Secrets are not kept");
+    }
+
+    // A status that is so already is not written again.
+    world.apply(place.canary("a", &target(60))).await;
+    let canary = place.id("flagger.app/v1beta1", "Canary", "a");
+    let status = json!({"phase": "Initialized", "conditions": null});
+    store.find_cached(&canary).await.expect("an answer");
+    store.write_status(&canary, "flagger", &status).await.expect("written");
+    world
+        .until("nothing to write", async || {
+            store.find_cached(&canary).await.ok()??;
+            let before = proxy.writes().len();
+            store.write_status(&canary, "flagger", &status).await.ok()?;
+            (proxy.writes().len() == before).then_some(())
+        })
+        .await;
+    assert_eq!(world.store.find(&canary).await.expect("an answer").expect("it")["status"]["phase"], "Initialized");
+}

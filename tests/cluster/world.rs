@@ -33,6 +33,8 @@ pub struct World {
     pub folder: TempDir,
     /// The running slipway, if one was started.
     pub slipway: Option<Part>,
+    /// Where the slipway that was started last answers.
+    pub listen: String,
     metrics_server: String,
     started: usize,
 }
@@ -60,6 +62,7 @@ impl World {
             folder,
             kubeconfig: kubeconfig.to_owned(),
             slipway: None,
+            listen: String::new(),
             started: 0,
             namespace,
             store,
@@ -83,11 +86,11 @@ impl World {
     pub fn process(&mut self, kubeconfig: &Path, stages: &str, more: &[&str]) -> Part {
         self.started += 1;
         let name = format!("slipway-{}", self.started);
-        let listen = parts::free_address().expect("a port").to_string();
+        self.listen = parts::free_address().expect("a port").to_string();
         let storage = self.folder.path().join(&name).display().to_string();
         let kubeconfig = kubeconfig.display().to_string();
         let mut command = vec![SLIPWAY, "run", "--kubeconfig", &kubeconfig, "--controllers", stages];
-        command.extend(["--watch-namespace", &self.namespace, "--listen", &listen, "--storage-path", &storage]);
+        command.extend(["--watch-namespace", &self.namespace, "--listen", &self.listen, "--storage-path", &storage]);
         command.extend(["--metrics-server", &self.metrics_server, "--min-analysis-interval", "1s"]);
         command.extend(more);
         Part::start(Path::new(SLIPWAY), self.folder.path(), &name, &command).expect("slipway starts")

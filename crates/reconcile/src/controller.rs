@@ -135,8 +135,7 @@ impl<R: Reconciler> Controller<R> {
         trim: fn(&mut Other),
         map: impl Fn(Option<&Other>, Option<&Other>, &[Arc<R::Kind>]) -> Vec<ObjectRef<R::Kind>> + Send + 'static,
     ) -> Self {
-        let events = self.context.store.watch::<Other>().map(move |event| event.map(|event| event.modify(trim)));
-        self.queue.watch(events.boxed(), map);
+        self.queue.watch(self.context.store.watch_part(trim), map);
         self
     }
 
@@ -234,13 +233,11 @@ impl<R: Reconciler> Runner<R> {
         }
     }
 
-    /// The object as it is now. On a cluster the cache is asked first: it is a moment old at most, and what others change
-    /// meanwhile starts another run.
+    /// The object as it is now. On a cluster that may be a moment ago: what others change meanwhile starts another run.
     async fn look(&self, queued: &R::Kind, id: &ObjectReference) -> Result<Option<Value>, Error> {
-        let is_known = self.memory.begin(queued) && queued.meta().deletion_timestamp.is_none();
-        match is_known && R::STYLE == Style::Flux && !self.context.store.is_standalone() {
-            true => Ok(Some(object::to_value(queued))),
-            false => self.context.store.find(id).await,
+        match queued.meta().deletion_timestamp {
+            None => self.context.store.find_cached(id).await,
+            Some(_) => self.context.store.find(id).await,
         }
     }
 
@@ -268,7 +265,7 @@ impl<R: Reconciler> Runner<R> {
         let outcome = self.telling(&object, begun).await.unwrap_or_else(|_| {
             Err(Failure::new("Failed", "the run broke off: this is a defect of slipway; the log tells where"))
         });
-        self.keep(&object, &before, &outcome).await?;
+        self.keep(&before, &outcome).await?;
         Ok(Some(self.next(&object, &outcome)))
     }
 
@@ -296,7 +293,7 @@ impl<R: Reconciler> Runner<R> {
     /// Says that work is under way, unless the reconciler itself has said more since.
     async fn tell(&self, object: &R::Kind, begun: &Value) -> Result<(), Error> {
         let (id, version) = (object::reference(object), object.meta().resource_version.as_deref());
-        let found = self.context.store.find(&id).await?.unwrap_or_default();
+        let found = self.context.store.find_cached(&id).await?.unwrap_or_default();
         if object::version(&found) == version {
             self.context.store.write_status(&id, R::CONTROLLER, begun).await?;
         }
@@ -343,17 +340,19 @@ impl<R: Reconciler> Runner<R> {
     }
 
     /// Writes the outcome and tells it.
-    async fn keep(&self, object: &R::Kind, before: &Value, outcome: &Result<Done, Failure>) -> Result<(), Error> {
+    async fn keep(&self, before: &Value, outcome: &Result<Done, Failure>) -> Result<(), Error> {
+        if let Err(Failure { retry: Retry::Unsaid(_), message, .. }) = outcome {
+            tracing::debug!(outcome = message, "run waits");
+            self.context.metrics.count(&R::Kind::kind(&()), outcome::ending(outcome));
+            return Ok(());
+        }
         let written = match R::STYLE {
             Style::Flux => Some(status::after(before, outcome, clock::now())),
             Style::Own => status::own(outcome),
         };
         let notices = status::notices(before, outcome, R::STYLE, R::ANNOUNCE);
         match self.context.events.conclude(before, R::CONTROLLER, written.as_ref(), &notices).await {
-            Ok(Some(stored)) => {
-                self.memory.wrote(object, object::version(&stored));
-                self.note(&stored);
-            }
+            Ok(Some(stored)) => self.note(&stored),
             Ok(None) => {}
             // Deleted meanwhile: nobody is left to tell.
             Err(Error::NotFound(_)) => return Ok(()),
@@ -370,10 +369,10 @@ impl<R: Reconciler> Runner<R> {
     fn next(&self, object: &R::Kind, outcome: &Result<Done, Failure>) -> Action {
         match outcome {
             Ok(done) => {
-                self.memory.succeeded(object);
+                self.memory.forget(object);
                 done.requeue.map_or_else(Action::await_change, Action::requeue)
             }
-            Err(Failure { retry: Retry::After(time), .. }) => Action::requeue(*time),
+            Err(Failure { retry: Retry::After(time) | Retry::Unsaid(time), .. }) => Action::requeue(*time),
             Err(Failure { retry: Retry::Never, .. }) => Action::await_change(),
             Err(Failure { retry: Retry::Backoff, .. }) => Action::requeue(self.failed(object)),
         }

@@ -5,7 +5,7 @@ pub(crate) mod directory;
 pub(crate) mod merge;
 
 use api::meta::ObjectReference;
-use futures::stream::BoxStream;
+use futures::{StreamExt as _, stream::BoxStream};
 use kube::{core::PartialObjectMeta, runtime::watcher};
 use serde_json::Value;
 
@@ -52,6 +52,24 @@ impl Store {
         .await
     }
 
+    /// [`Store::find`] for who looks often: on a cluster it may be a moment old, though never older than our own last
+    /// write; then nobody is asked. Contents of Secrets are not kept, so they are always asked for.
+    pub async fn find_cached(&self, id: &ObjectReference) -> Result<Option<Value>> {
+        effect(Site::Get, &id.to_string(), async {
+            match self {
+                Self::Cluster(cluster) => cluster.find_cached(id).await,
+                Self::Directory(directory) => directory.find(id).await,
+            }
+        })
+        .await
+    }
+
+    /// [`Store::get`] for who looks often; see [`Store::find_cached`].
+    pub async fn get_cached<K: Object>(&self, namespace: &str, name: &str) -> Result<Option<K>> {
+        let found = self.find_cached(&object::named::<K>(namespace, name)).await?;
+        found.map(|value| object::from_value(&value)).transpose()
+    }
+
     /// The objects of a kind, in one namespace or in all. One that does not fit its type is left out with a warning.
     pub async fn list<K: Object>(&self, namespace: Option<&str>) -> Result<Vec<K>> {
         let values = self.list_values(&object::named::<K>("", ""), namespace).await?;
@@ -81,6 +99,15 @@ impl Store {
             Self::Cluster(cluster) => cluster.watch(),
             Self::Directory(directory) => directory.watch(),
         }
+    }
+
+    /// The same with the rest of each object taken away before it is kept anywhere.
+    pub fn watch_part<K: Object>(&self, trim: fn(&mut K)) -> BoxStream<'static, Result<watcher::Event<K>>> {
+        let whole = match self {
+            Self::Cluster(cluster) => cluster.watch_part(),
+            Self::Directory(directory) => directory.watch(),
+        };
+        whole.map(move |event| event.map(|event| event.modify(trim))).boxed()
     }
 
     /// Those of them that are this process's to work on: the shard. Their changes start runs.

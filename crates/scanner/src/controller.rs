@@ -14,9 +14,14 @@ mod secrets;
 mod signatures;
 mod traffic;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use api::{
+    conditions::{self, READY},
     image::{ImagePolicy, ImageRepository},
     meta::ObjectReference,
 };
@@ -74,16 +79,17 @@ pub async fn controllers(context: Context, options: Options, shutdown: Shutdown)
     let tags = Tags::new(context.store.database().clone());
     let numbers = Numbers::new(&context.metrics);
     let registries = Arc::new(Registries::new(context.clone(), options, &numbers));
-    let (store, kept) = (context.store.clone(), tags.clone());
+    let (everything, kept) = (context.store.clone(), tags.clone());
     let repositories =
         Repositories { options, tags: tags.clone(), registries: registries.clone(), numbers: numbers.clone() };
     let images = Images { registries, store: context.store.clone() };
-    let policies = Policies { options, tags, images, numbers, store: context.store.clone() };
+    let store = context.store.clone();
+    let policies = Policies { options, tags, images, numbers, store, waiting: Mutex::default() };
     let scanning = Controller::new(context.clone(), repositories).concurrency(options.concurrency);
     let choosing = Controller::new(context, policies)
         .concurrency(options.concurrency.max(POLICIES_AT_ONCE))
         .watches::<ImageRepository>(affected);
-    if let Err(error) = collect(&store, &kept).await {
+    if let Err(error) = collect(&everything, &kept).await {
         tracing::warn!(%error, "tags of removed repositories are not collected");
     }
     tokio::join!(scanning.run(shutdown.clone()), choosing.run(shutdown));
@@ -104,7 +110,8 @@ async fn collect(store: &Store, tags: &Tags) -> reconcile::Result<()> {
     Ok(())
 }
 
-/// The policies that a change of a repository concerns: its creation, its end, a scan that found another tag set.
+/// The policies that a change of a repository concerns: its creation, its end, its first scan, even if it failed, and one
+/// that found another tag set.
 ///
 /// Differs: a scan of another image and a changed access list too, which Flux notices only by retrying.
 /// Source: reference image-automation.md section 2.4.
@@ -119,7 +126,8 @@ fn affected(
             let facts = |one: &ImageRepository| {
                 (revision(one).to_owned(), scanned_image(one).to_owned(), one.spec.access_from.clone())
             };
-            facts(before) != facts(after) && !revision(after).is_empty()
+            let was_awaited = awaits_first_scan(before) && !awaits_first_scan(after);
+            was_awaited || (facts(before) != facts(after) && !revision(after).is_empty())
         }
         _ => true,
     };
@@ -133,6 +141,12 @@ fn affected(
             && reference.namespace_or(policy.metadata.namespace.as_deref().unwrap_or_default()) == namespace
     };
     policies.iter().filter(refers).map(|policy| ObjectRef::from_obj(&**policy)).collect()
+}
+
+/// Whether tags can be expected in a moment: the repository is new, and nothing went wrong with it yet.
+fn awaits_first_scan(repository: &ImageRepository) -> bool {
+    let ready = repository.status.as_ref().and_then(|status| conditions::find(&status.conditions, READY));
+    revision(repository).is_empty() && !repository.spec.suspend && ready.is_none_or(|ready| ready.status != "False")
 }
 
 /// The revision of the last scan.

@@ -3,11 +3,11 @@
 //! Differs: Flux's default store is shared by all objects of the same image, so that two exclusion lists overwrite each
 //! other; here each ImageRepository has its own.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use reconcile::{Database, clock};
-use tokio::sync::broadcast;
+use tokio::{sync::watch, time::Instant};
 
 use crate::Listing;
 
@@ -15,14 +15,12 @@ use crate::Listing;
 /// one tag a line, greatest first in byte order, and behind a tab when it was first seen. One record, so that no cut can
 /// part them.
 const BUCKET: &str = "tags";
-/// Keys kept for those who wait; who misses one looks again.
-const BUS_CAPACITY: usize = 1024;
 
 /// The kept tags. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Tags {
     database: Database,
-    stored: broadcast::Sender<String>,
+    scanned: watch::Sender<Option<Instant>>,
 }
 
 /// The tags of one repository, as they are kept.
@@ -86,7 +84,7 @@ impl Stored {
 impl Tags {
     /// The tags kept in this database.
     pub fn new(database: Database) -> Self {
-        Self { database, stored: broadcast::channel(BUS_CAPACITY).0 }
+        Self { database, scanned: watch::Sender::new(None) }
     }
 
     /// Keeps a listing in place of the one before; its revision. Nothing is written if it is the same.
@@ -106,8 +104,7 @@ impl Tags {
             let record = before.replaced(&head, listing, origin.image, clock::now());
             self.database.put(BUCKET, &key, record.as_bytes()).await?;
         }
-        // Nobody waiting is fine.
-        let _ = self.stored.send(key);
+        self.scanned.send_replace(Some(clock::instant()));
         Ok(revision)
     }
 
@@ -122,27 +119,9 @@ impl Tags {
         self.record(&key(namespace, name)).await
     }
 
-    /// Waits until a scan of the repository ends, at most this long.
-    pub async fn wait(&self, namespace: &str, name: &str, limit: Duration) -> reconcile::Result<()> {
-        let mut stored = self.stored.subscribe();
-        if self.count(namespace, name).await? > 0 {
-            return Ok(());
-        }
-        let key = key(namespace, name);
-        let arrival = async {
-            loop {
-                match stored.recv().await {
-                    Ok(stored) if stored != key => {}
-                    // Having missed some, this one may be among them.
-                    _ => return,
-                }
-            }
-        };
-        tokio::select! {
-            () = arrival => {}
-            () = clock::sleep(limit) => {}
-        }
-        Ok(())
+    /// When a scan ended last, of whichever repository; none since the start.
+    pub fn last_scan(&self) -> Option<Instant> {
+        *self.scanned.borrow()
     }
 
     /// Forgets the tags of a repository.
@@ -217,16 +196,5 @@ mod tests {
         assert_eq!((tags.count("ns", "a").await.expect("read"), tags.count("ns", "b").await.expect("read")), (2, 0));
         tags.remove("ns", "a").await.expect("removed");
         assert_eq!(tags.read("ns", "a").await.expect("read"), Stored::default());
-    }
-
-    #[tokio::test]
-    async fn waiting_ends_with_the_scan() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let tags = Tags::new(Database::open(&folder.path().join("state.db")).expect("a database"));
-        let waiting = tags.wait("ns", "a", Duration::from_secs(600));
-        let one = listing(&["1"]);
-        let (waited, _) = tokio::join!(waiting, tags.put("ns", "a", &one, origin()));
-        waited.expect("waited");
-        assert_eq!(tags.count("ns", "a").await.expect("read"), 1);
     }
 }

@@ -151,7 +151,7 @@ impl Rollouts {
 
     async fn template(&self, namespace: &str, name: &str) -> Result<MetricTemplate, String> {
         let id = format!("{name}.{namespace}");
-        match self.context.store.get::<MetricTemplate>(namespace, name).await {
+        match self.context.store.get_cached::<MetricTemplate>(namespace, name).await {
             Ok(Some(template)) => Ok(template),
             Ok(None) => Err(format!("Metric template {id} error: metrictemplate.flagger.app {name:?} not found")),
             Err(error) => Err(format!("Metric template {id} error: {error}")),

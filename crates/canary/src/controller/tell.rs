@@ -71,7 +71,7 @@ impl Rollouts {
     }
 
     async fn send(&self, canary: &Canary, namespace: &str, name: &str, alert: &Alert) -> Result<(), String> {
-        let provider: AlertProvider = match self.context.store.get(namespace, name).await {
+        let provider: AlertProvider = match self.context.store.get_cached(namespace, name).await {
             Ok(Some(provider)) => provider,
             Ok(None) => return Err("alert provider not found".into()),
             Err(error) => return Err(error.to_string()),

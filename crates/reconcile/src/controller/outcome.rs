@@ -24,6 +24,8 @@ pub enum Retry {
     Backoff,
     /// After this time.
     After(Duration),
+    /// After this time, and until then nothing is written or told: what is needed is about to come.
+    Unsaid(Duration),
     /// Not before somebody changes the object: it is Stalled.
     Never,
 }
@@ -98,6 +100,12 @@ impl Failure {
         Self { retry: Retry::Never, ..Self::new(reason, message) }
     }
 
+    /// No failure yet: what is needed is about to come and starts another run. After this time at the latest it is looked at
+    /// again. Nothing is written or told until then.
+    pub fn unsaid(message: impl Into<String>, after: Duration) -> Self {
+        Self { retry: Retry::Unsaid(after), ..Self::new("DependencyNotReady", message) }
+    }
+
     /// Tried again after this time.
     #[must_use]
     pub fn after(mut self, time: Duration) -> Self {
@@ -129,7 +137,7 @@ impl From<Error> for Failure {
 /// What the scraper is told of a run.
 pub(super) const fn ending(outcome: &Result<Done, Failure>) -> Ending {
     match outcome {
-        Ok(Done { requeue: Some(_), .. }) => Ending::RequeueAfter,
+        Ok(Done { requeue: Some(_), .. }) | Err(Failure { retry: Retry::Unsaid(_), .. }) => Ending::RequeueAfter,
         Ok(_) => Ending::Success,
         Err(_) => Ending::Error,
     }

@@ -1,7 +1,9 @@
 //! The store of a cluster: the Kubernetes API through `kube`, with the same verbs.
 
+mod cached;
 mod events;
 mod gate;
+mod known;
 mod watch;
 
 use std::{
@@ -21,7 +23,7 @@ use serde_json::{Value, json};
 
 pub use gate::Rate;
 
-use self::{events::Told, gate::Gate};
+use self::{cached::Followed, events::Told, gate::Gate};
 use crate::{Database, Error, Metrics, Result, object::effective_namespace, store::merge};
 
 /// Objects asked for at once; longer lists come in pages.
@@ -52,9 +54,13 @@ struct Shared {
     database: Database,
     scope: Scope,
     kinds: Mutex<Kinds>,
+    /// Held by who asks where a kind is served.
+    asking: tokio::sync::Mutex<()>,
     told: Mutex<Told>,
     /// Clients that act as a service account, by the account's user name.
     accounts: Mutex<HashMap<String, Client>>,
+    /// What is known of kinds that are followed, by API version and kind.
+    known: Mutex<HashMap<(String, String), Followed>>,
 }
 
 /// The Kubernetes API. Clones share the connection and what was learned.
@@ -62,6 +68,8 @@ struct Shared {
 pub struct Cluster {
     client: Client,
     shared: Arc<Shared>,
+    /// Whether this acts with other rights than our own.
+    is_other: bool,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -75,16 +83,16 @@ impl Cluster {
     /// The database keeps what has no place in the API, such as tags.
     pub fn new(client: Client, database: Database, scope: Scope, rate: Rate) -> Self {
         let gate = Gate::new(client, rate);
-        let (kinds, told, accounts) = Default::default();
+        let (kinds, asking, told, accounts, known) = Default::default();
         let client = gate.client(None);
-        Self { client, shared: Arc::new(Shared { gate, database, scope, kinds, told, accounts }) }
+        let shared = Arc::new(Shared { gate, database, scope, kinds, asking, told, accounts, known });
+        Self { client, shared, is_other: false }
     }
 
     /// Has the requests to the API server counted among the metrics.
     pub fn measured(self, metrics: &Metrics) -> Self {
         let requests = self.shared.gate.requests();
-        let help = "Number of HTTP requests, partitioned by status code and method.";
-        metrics.register(|registry| registry.register("rest_client_requests", help, requests));
+        metrics.register(|registry| requests.register(registry));
         self
     }
 
@@ -104,14 +112,20 @@ impl Cluster {
             .map_err(|error| Error::Invalid { object: user.clone(), problem: error.to_string() })?;
         let mut accounts = self.shared.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let client = accounts.entry(user).or_insert_with(|| self.shared.gate.client(Some(header))).clone();
-        Ok(Self { client, shared: self.shared.clone() })
+        Ok(Self { client, shared: self.shared.clone(), is_other: true })
     }
 
     /// Where objects of a kind are served. Asked once; a kind that is not there yet is asked for again.
     async fn kind(&self, id: &ObjectReference) -> Result<(ApiResource, Reach)> {
         let key = (id.api_version.clone(), id.kind.clone());
-        if let Some(known) = self.shared.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Ok(known.clone());
+        let known = || self.shared.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        // Many objects of a kind ask at once when slipway starts.
+        let _alone = self.shared.asking.lock().await;
+        if let Some(known) = known() {
+            return Ok(known);
         }
         let gvk = GroupVersionKind::gvk(id.group(), id.version(), &id.kind);
         let (resource, capabilities) = match discovery::pinned_kind(&self.client, &gvk).await {
@@ -174,27 +188,38 @@ impl Cluster {
         let parameters = PatchParams { dry_run: mode == Mode::DryRun, ..PatchParams::apply(manager).force() };
         let api = self.api(id).await?;
         let body = Patch::Apply(&body);
-        insisted(id, || api.patch(&id.name, &parameters, &body)).await
+        let apply = insisted(id, || api.patch(&id.name, &parameters, &body));
+        if mode == Mode::Write { self.noted(id, apply).await } else { apply.await }
     }
 
     pub(crate) async fn patch(&self, id: &ObjectReference, manager: &str, merge: &Value) -> Result<Value> {
         let api = self.api(id).await?;
         let (parameters, body) = (by(manager), Patch::Merge(merge));
         let patch = || api.patch(&id.name, &parameters, &body);
-        match merge.pointer("/metadata/resourceVersion") {
-            Some(Value::String(_)) => patch().await.map(|object| value(id, object)).map_err(|error| failed(id, error)),
-            _ => insisted(id, patch).await,
-        }
+        self.noted(id, async {
+            match merge.pointer("/metadata/resourceVersion") {
+                Some(Value::String(_)) => {
+                    patch().await.map(|object| value(id, object)).map_err(|error| failed(id, error))
+                }
+                _ => insisted(id, patch).await,
+            }
+        })
+        .await
     }
 
     pub(crate) async fn write_status(&self, id: &ObjectReference, manager: &str, merge: &Value) -> Result<Value> {
+        if let Some(unchanged) = self.unchanged_by(id, merge) {
+            return Ok(unchanged);
+        }
         let (parameters, body) = (by(manager), Patch::Merge(json!({ "status": merge })));
         let api = self.api(id).await?;
-        insisted(id, || api.patch_status(&id.name, &parameters, &body)).await
+        self.noted(id, insisted(id, || api.patch_status(&id.name, &parameters, &body))).await
     }
 
     pub(crate) async fn delete(&self, id: &ObjectReference) -> Result<bool> {
-        match self.api(id).await?.delete(&id.name, &DeleteParams::background()).await {
+        let deleted = self.api(id).await?.delete(&id.name, &DeleteParams::background()).await;
+        self.doubts(id);
+        match deleted {
             Ok(_) => Ok(true),
             Err(error) if code(&error) == Some(404) => Ok(false),
             Err(error) => Err(failed(id, error)),

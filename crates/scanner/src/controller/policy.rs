@@ -1,29 +1,29 @@
 //! ImagePolicy: chooses among the kept tags. Source: reference image-automation.md sections 2.1, 2.4, 2.6 and 5.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use ::policy::{Bar, Candidate, Facts, Policy, Rules, rules::RULES};
 use api::{
-    conditions::{self, READY},
     image::{DigestReflectionPolicy, IMAGE_LABELS, ImagePolicy, ImageProvider, ImageRef, ImageRepository},
     meta::REQUESTED_AT,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
-use reconcile::{Done, Failure, Notice, Reconciler, Store, clock, controller};
+use reconcile::{Done, Failure, Notice, ObjectRef, Reconciler, Store, clock, controller};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
-    CONTROLLER, Options,
+    CONTROLLER, Options, awaits_first_scan,
     images::{Asking, Images},
     numbers::Numbers,
-    repository, revision, scanned_image,
+    repository, scanned_image,
 };
 use crate::{
     Tags,
@@ -32,7 +32,8 @@ use crate::{
     tags::Stored,
 };
 
-/// How long a run waits for the first scan of its repository. Source: section 2.4, four tries from 1 s on.
+/// How long a policy waits for the first scan of its repository while no other ends. Source: section 2.4, four tries from
+/// 1 s on.
 const FIRST_SCAN: Duration = Duration::from_millis(4_750);
 /// A signature is not looked for more often.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
@@ -50,6 +51,8 @@ pub(super) struct Policies {
     pub images: Images,
     pub numbers: Numbers,
     pub store: Store,
+    /// Policies whose repository awaits its first scan, and since when.
+    pub waiting: Mutex<HashMap<ObjectRef<ImagePolicy>, Instant>>,
 }
 
 impl Reconciler for Policies {
@@ -94,6 +97,10 @@ impl Reconciler for Policies {
         })
     }
 
+    fn removed(&self, object: &ImagePolicy) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ObjectRef::from_obj(object));
+    }
+
     /// The rules stand in annotations, which do not change the generation.
     fn fingerprint(&self, object: &ImagePolicy) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -133,7 +140,7 @@ impl Policies {
             let denied = Denied::Blocked { kind: "ImageRepository", namespace, name };
             return Err(failed("AccessDenied", denied.to_string()));
         }
-        let found = self.store.get::<ImageRepository>(namespace, name).await;
+        let found = self.store.get_cached::<ImageRepository>(namespace, name).await;
         let found = found.map_err(|error| failed("Failed", error.to_string()))?;
         let repository = found.ok_or_else(|| {
             let problem = format!("imagerepositories.image.toolkit.fluxcd.io \"{name}\" not found");
@@ -205,8 +212,10 @@ impl Policies {
         let rules = Rules::parse(object.annotations())
             .map_err(|error| Failure::terminal("InvalidPolicy", format!("invalid policy: {error}")))?;
         let (namespace, name) = (repository.namespace().unwrap_or_default(), repository.name_any());
-        if awaits_first_scan(repository) {
-            self.tags.wait(&namespace, &name, FIRST_SCAN).await?;
+        if let Some(left) = self.patience(object, repository)
+            && self.tags.count(&namespace, &name).await? == 0
+        {
+            return Err(Failure::unsaid("the repository is not scanned yet", left));
         }
         let stored = self.tags.read(&namespace, &name).await?;
         let tags: Vec<&str> = stored.iter().collect();
@@ -220,6 +229,20 @@ impl Policies {
         }
         let tag = policy.latest(&tags).map_err(|error| Failure::new("Failure", error.to_string()))?;
         Ok(Chosen { tag: tag.to_owned(), verified: None, barred: None, again: None })
+    }
+
+    /// How much longer the policy may wait for the first scan of its repository: not at all where none is to come.
+    fn patience(&self, object: &ImagePolicy, repository: &ImageRepository) -> Option<Duration> {
+        let (now, id) = (clock::instant(), ObjectRef::from_obj(object));
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !awaits_first_scan(repository) {
+            waiting.remove(&id);
+            return None;
+        }
+        let since = *waiting.entry(id).or_insert(now);
+        // A thousand repositories are scanned one after another.
+        let since = self.tags.last_scan().map_or(since, |last| last.max(since));
+        FIRST_SCAN.checked_sub(now - since).filter(|left| !left.is_zero())
     }
 
     /// The best tag that the policy's own rules do not bar.
@@ -284,12 +307,6 @@ impl Policies {
         let image = &repository.spec.image;
         found.map_err(|error| Failure::new("Failed", format!("failed fetching digest of {image}:{tag}: {error}")))
     }
-}
-
-/// Whether tags can be expected in a moment: the repository is new, and nothing went wrong with it yet.
-fn awaits_first_scan(repository: &ImageRepository) -> bool {
-    let ready = repository.status.as_ref().and_then(|status| conditions::find(&status.conditions, READY));
-    revision(repository).is_empty() && !repository.spec.suspend && ready.is_none_or(|ready| ready.status != "False")
 }
 
 /// Whether the kept tags are those of an image that the repository named before.

@@ -11,7 +11,8 @@ use http::{HeaderValue, Method, Request, Response, header::RETRY_AFTER};
 use kube::{Client, client::Body};
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
 };
 use tokio::time::Instant;
 use tower::Service;
@@ -53,8 +54,47 @@ pub(super) struct RequestLabels {
     method: String,
 }
 
-/// Requests by their answer; those without one have the code `<error>`, as in client-go.
-pub(super) type Requests = Family<RequestLabels, Counter>;
+/// Label of client-go's durations, without the host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerbLabels {
+    verb: String,
+}
+
+/// What is counted of the requests. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Requests {
+    /// Requests by their answer; those without one have the code `<error>`, as in client-go.
+    answers: Family<RequestLabels, Counter>,
+    /// Seconds to the head of the answer.
+    durations: Family<VerbLabels, Histogram, fn() -> Histogram>,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self { answers: Family::default(), durations: Family::new_with_constructor(histogram) }
+    }
+}
+
+/// The buckets of Kubernetes' own programs. Source: component-base 0.36, `metrics/prometheus/restclient`.
+fn histogram() -> Histogram {
+    Histogram::new([0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0])
+}
+
+impl Requests {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let help = "Number of HTTP requests, partitioned by status code and method.";
+        registry.register("rest_client_requests", help, self.answers.clone());
+        let help = "Request latency in seconds. Broken down by verb.";
+        registry.register("rest_client_request_duration_seconds", help, self.durations.clone());
+    }
+
+    fn observe(&self, method: &Method, code: String, took: Duration) {
+        let method = method.to_string();
+        let verb = VerbLabels { verb: method.clone() };
+        self.durations.get_or_create(&verb).observe(took.as_secs_f64());
+        self.answers.get_or_create(&RequestLabels { code, method }).inc();
+    }
+}
 
 /// The gate before a client.
 #[derive(Clone)]
@@ -93,13 +133,14 @@ impl Gate {
             if writes {
                 fence::pass().await;
             }
-            let method = request.method().to_string();
+            let (method, path, begun) = (request.method().clone(), request.uri().clone(), clock::instant());
             let answer = tokio::time::timeout(ANSWER, self.inner.send(request)).await;
             let code = match &answer {
                 Ok(Ok(response)) => response.status().as_str().to_owned(),
                 _ => "<error>".to_owned(),
             };
-            self.requests.get_or_create(&RequestLabels { code, method }).inc();
+            tracing::trace!(%method, %path, code, "asked the API server");
+            self.requests.observe(&method, code, begun.elapsed());
             let answer = answer.map_err(|_| "the API server did not answer in time")?;
             match (pause(&answer, attempt), again) {
                 (Some(time), Some(again)) => {

@@ -1,12 +1,12 @@
 //! Watches over the Kubernetes API: the objects now, then every change, over disconnects, expiry and restarts.
 
-use std::{fmt::Debug, marker::PhantomData, time::Duration};
+use std::{fmt::Debug, marker::PhantomData, sync::Arc, time::Duration};
 
 use api::meta::ObjectReference;
 use async_stream::stream;
 use futures::{Stream, StreamExt as _, stream::BoxStream};
 use kube::{
-    Api, Resource, ResourceExt as _,
+    Api, Resource,
     api::{ApiResource, ObjectMeta},
     core::{DynamicObject, DynamicResourceScope, PartialObjectMeta},
     runtime::{
@@ -15,8 +15,13 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::{Cluster, code, value};
+use super::{
+    Cluster, code,
+    known::{Feed, Known, Reach},
+    value,
+};
 use crate::{Error, Object, Result, clock, controller, object};
 
 /// Where `kubectl apply` keeps what it applied last.
@@ -27,35 +32,46 @@ type Watched<K> = BoxStream<'static, Result<Event<K>>>;
 impl Cluster {
     /// Objects of a kind in the namespaces we look at.
     pub(crate) fn watch<K: Object>(&self) -> Watched<K> {
-        self.follow(watcher::Config::default())
+        self.follow(watcher::Config::default(), Feed::Contents, Reach::All)
+    }
+
+    /// The same for a kind of which little is kept: who wants to see more of an object has to ask for it.
+    pub(crate) fn watch_part<K: Object>(&self) -> Watched<K> {
+        self.follow(watcher::Config::default(), Feed::Versions, Reach::All)
     }
 
     /// Those of them that are ours to work on.
     pub(crate) fn watch_own<K: Object>(&self) -> Watched<K> {
         let config = watcher::Config::default();
-        self.follow(match &self.shared.scope.selector {
-            Some(selector) => config.labels(selector),
-            None => config,
-        })
+        match &self.shared.scope.selector {
+            Some(selector) => self.follow(config.labels(selector), Feed::Contents, Reach::Selected),
+            None => self.follow(config, Feed::Contents, Reach::All),
+        }
     }
 
     /// Only the objects' metadata travel and are kept.
     pub(crate) fn watch_metadata<K: Object>(&self) -> Watched<PartialObjectMeta<K>> {
-        let api: Api<PartialObjectMeta<DynamicObject>> = self.reach::<K, _>();
         let partial = |found: PartialObjectMeta<DynamicObject>| PartialObjectMeta {
             types: found.types,
             metadata: ObjectMeta { managed_fields: None, annotations: None, ..found.metadata },
             _phantom: PhantomData,
         };
-        followed(api, watcher::Config::default()).map(move |event| event.map(|event| map(event, partial))).boxed()
+        let known = self.claim(&object::named::<K>("", ""), Feed::Versions, Reach::All);
+        followed(self.reach::<K, PartialObjectMeta<DynamicObject>>(), watcher::Config::default())
+            .inspect(move |event| known.iter().for_each(|known| note(known, event, |one| (one.meta(), None))))
+            .map(move |event| event.map(|event| map(event, partial)))
+            .boxed()
     }
 
-    fn follow<K: Object>(&self, config: watcher::Config) -> Watched<K> {
+    fn follow<K: Object>(&self, config: watcher::Config, feed: Feed, reach: Reach) -> Watched<K> {
         let api: Api<DynamicObject> = self.reach::<K, _>();
         let (this, kind) = (self.clone(), object::named::<K>("", ""));
+        let known = self.claim(&kind, feed, reach);
         followed(api, config)
             .filter_map(move |event| {
                 let (this, kind) = (this.clone(), kind.clone());
+                let event = event.map(|event| map(event, |found| carried(&kind, found)));
+                known.iter().for_each(|known| note(known, &event, |(meta, content)| (meta, Some(content))));
                 async move {
                     let event = match event {
                         Ok(event) => event,
@@ -64,9 +80,9 @@ impl Cluster {
                     Some(Ok(match event {
                         Event::Init => Event::Init,
                         Event::InitDone => Event::InitDone,
-                        Event::InitApply(found) => Event::InitApply(this.decode(&kind, found).await?),
-                        Event::Apply(found) => Event::Apply(this.decode(&kind, found).await?),
-                        Event::Delete(found) => Event::Delete(this.decode(&kind, found).await?),
+                        Event::InitApply((_, found)) => Event::InitApply(this.decode(&found).await?),
+                        Event::Apply((_, found)) => Event::Apply(this.decode(&found).await?),
+                        Event::Delete((_, found)) => Event::Delete(this.decode(&found).await?),
                     }))
                 }
             })
@@ -86,16 +102,13 @@ impl Cluster {
     }
 
     /// The object as its type; one that does not fit gets a condition that says which field is wrong.
-    async fn decode<K: Object>(&self, kind: &ObjectReference, mut found: DynamicObject) -> Option<K> {
-        // kubectl's copy of what it applied is as large as the object.
-        found.annotations_mut().remove(LAST_APPLIED);
-        let value = value(kind, found);
-        match object::from_value(&value) {
+    async fn decode<K: Object>(&self, value: &Value) -> Option<K> {
+        match object::from_value(value) {
             Ok(object) => Some(object),
             Err(error) => {
                 tracing::warn!(%error, "object does not fit its kind");
-                let status = controller::invalid_status(&value, &error.to_string(), clock::now());
-                if let Some(id) = ObjectReference::of(&value)
+                let status = controller::invalid_status(value, &error.to_string(), clock::now());
+                if let Some(id) = ObjectReference::of(value)
                     && let Err(error) = self.write_status(&id, "slipway", &status).await
                 {
                     tracing::warn!(%error, "condition could not be written");
@@ -103,6 +116,55 @@ impl Cluster {
                 None
             }
         }
+    }
+}
+
+/// An object of a watch: which one it is, and the whole of it as JSON.
+type Carried = (ObjectMeta, Value);
+
+fn carried(kind: &ObjectReference, mut found: DynamicObject) -> Carried {
+    // kubectl's copy of what it applied is as large as the object.
+    if let Some(annotations) = &mut found.metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+    let meta = &found.metadata;
+    let named = ObjectMeta {
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+        resource_version: meta.resource_version.clone(),
+        ..ObjectMeta::default()
+    };
+    (named, value(kind, found))
+}
+
+/// Takes what a watch tells into the books of its kind.
+fn note<A>(known: &Known, event: &Result<Event<A>>, facts: impl Fn(&A) -> (&ObjectMeta, Option<&Value>)) {
+    let named = |meta: &ObjectMeta| (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+    match event {
+        Err(_) => known.broke(),
+        Ok(Event::Init) => known.lists(),
+        Ok(Event::InitDone) => known.has_listed(),
+        Ok(Event::InitApply(one) | Event::Apply(one)) => {
+            let (meta, content) = facts(one);
+            let (namespace, name) = named(meta);
+            known.saw(&namespace, &name, meta.resource_version.as_deref(), content);
+        }
+        Ok(Event::Delete(one)) => {
+            let (meta, _) = facts(one);
+            let (namespace, name) = named(meta);
+            known.went(&namespace, &name, meta.resource_version.as_deref());
+        }
+    }
+}
+
+/// Follows the versions of a kind's objects for the books alone.
+pub(super) async fn feed(api: Api<PartialObjectMeta<DynamicObject>>, known: Arc<Known>) {
+    let mut events = std::pin::pin!(followed(api, watcher::Config::default()));
+    while let Some(event) = events.next().await {
+        if let Err(error) = &event {
+            tracing::debug!(%error, "watch of versions broke and is taken up again");
+        }
+        note(&known, &event, |one| (one.meta(), None));
     }
 }
 
