@@ -71,7 +71,7 @@ pub struct Installation {
     pub arguments: Vec<String>,
     /// The only namespace that is looked at; all when absent.
     pub watch_namespace: Option<String>,
-    /// Whether ConfigMaps and Secrets of Canaries are followed, which needs the right to write them.
+    /// Whether ConfigMaps and Secrets of Canaries are followed, which needs the right to write Secrets.
     pub config_tracking: bool,
     /// Parts that not every cluster wants or knows.
     pub extras: BTreeSet<Extra>,

@@ -7,7 +7,7 @@ use api::{
 use canary::{
     report::{self, Known, Rollout, Row, Workload},
     router,
-    trail::{self, Run},
+    trail::{self, Run, published},
 };
 use reconcile::{Result, Store};
 use serde_json::Value;
@@ -84,13 +84,32 @@ impl Rollouts {
     pub async fn runs(&self, canary: &Canary) -> Result<Vec<Run>> {
         let prefix = trail::prefix(canary.namespace(), canary.name());
         let records = self.store.database().scan(trail::BUCKET, &prefix).await?;
-        Ok(records.iter().filter_map(|(_, value)| serde_json::from_slice(value).ok()).collect())
+        let runs: Vec<Run> = records.iter().filter_map(|(_, value)| serde_json::from_slice(value).ok()).collect();
+        Ok(if runs.is_empty() { self.published(canary).await } else { runs })
+    }
+
+    /// The runs that a controller on a cluster publishes: its database is out of reach from outside.
+    async fn published(&self, canary: &Canary) -> Vec<Run> {
+        if self.store.is_standalone() {
+            return Vec::new();
+        }
+        match self.store.find(&published::id(canary)).await {
+            Ok(found) => found.as_ref().map(published::runs).unwrap_or_default(),
+            // Who may not see ConfigMaps still sees Canaries.
+            Err(error) => {
+                tracing::debug!(%error, "runs cannot be read");
+                Vec::new()
+            }
+        }
     }
 
     async fn last_run(&self, canary: &Canary) -> Result<Option<Run>> {
         let prefix = trail::prefix(canary.namespace(), canary.name());
         let value = self.store.database().last(trail::BUCKET, &prefix).await?;
-        Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
+        match value.and_then(|value| serde_json::from_slice(&value).ok()) {
+            Some(run) => Ok(Some(run)),
+            None => Ok(self.published(canary).await.pop()),
+        }
     }
 
     async fn workload(&self, canary: &Canary, name: &str) -> Result<Option<Workload>> {

@@ -51,7 +51,7 @@ pub struct Install {
     /// Refuse references to objects of other namespaces.
     #[arg(long)]
     pub no_cross_namespace_refs: bool,
-    /// Follow ConfigMaps and Secrets of Canaries, which needs the right to write them.
+    /// Follow ConfigMaps and Secrets of Canaries, which needs the right to write Secrets.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub config_tracking: bool,
     /// Say who may talk to slipway's pods.

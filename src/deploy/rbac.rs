@@ -118,9 +118,9 @@ fn delivery() -> Vec<Value> {
 fn canary(installation: &Installation) -> Vec<Value> {
     let mut rules = Vec::from(owned(FLAGGER, &["canaries"]));
     rules.push(rule(FLAGGER, &["metrictemplates", "alertproviders"], READ));
-    let configs = if installation.config_tracking { WRITE } else { READ };
-    rules.push(rule("", &["configmaps", "secrets"], configs));
-    rules.push(rule("", &["services"], WRITE));
+    // A ConfigMap for each Canary holds its runs.
+    rules.push(rule("", &["configmaps", "services"], WRITE));
+    rules.push(rule("", &["secrets"], if installation.config_tracking { WRITE } else { READ }));
     rules.push(rule("", &["pods"], READ));
     rules.push(rule("apps", &["deployments", "daemonsets"], WRITE));
     rules.push(rule("autoscaling", &["horizontalpodautoscalers"], WRITE));

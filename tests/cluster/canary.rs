@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{manifests, world::World};
+use crate::support::slipway;
 
 const SERVICE: (&str, &str) = ("v1", "Service");
 const ROUTE: (&str, &str) = ("gateway.networking.k8s.io/v1", "HTTPRoute");
@@ -50,7 +51,7 @@ pub async fn settled(world: &World, version: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_gateway_api_a_good_version_is_promoted_and_a_bad_one_rolled_back() {
-    let world = initialized("gateway", "gatewayapi:v1", &json!({"stepWeights": [20, 60]})).await;
+    let mut world = initialized("gateway", "gatewayapi:v1", &json!({"stepWeights": [20, 60]})).await;
     settled(&world, "1.0.0").await;
     assert_eq!(weights(&world).await, (100, 0));
     for name in ["app", "app-primary", "app-canary"] {
@@ -76,6 +77,31 @@ async fn with_gateway_api_a_good_version_is_promoted_and_a_bad_one_rolled_back()
     assert_eq!(failed["status"]["canaryWeight"], 0);
     let told = world.told("Canary failed! Scaling down").await;
     assert_eq!((told.kind(), told.reporting_controller.as_str()), ("Warning", "flagger"));
+
+    // Whoever may read ConfigMaps sees what the rollouts went through.
+    assert_eq!(runs_seen_by_describe(&world, 2).await, ["Succeeded", "Failed"]);
+    // So does the next pod, which has a database of its own.
+    world.measure(100.0).await;
+    world.start("canary", &[]);
+    world.apply(manifests::deployment("1.3.0", &json!({}))).await;
+    world.reaches("Succeeded", &[]).await;
+    assert_eq!(runs_seen_by_describe(&world, 3).await, ["Succeeded", "Failed", "Succeeded"]);
+}
+
+/// How the runs ended that `slipway describe` shows from outside of the cluster, once there are so many.
+async fn runs_seen_by_describe(world: &World, count: usize) -> Vec<String> {
+    let kubeconfig = world.kubeconfig.display().to_string();
+    let (namespace, flags) = (world.namespace.clone(), ["-o", "json", "--kubeconfig", &kubeconfig]);
+    let arguments = [&["describe", "canary", "app", "-n", &namespace], &flags[..]].concat();
+    world
+        .until(&format!("{count} ended runs"), async || {
+            let shown = slipway(&arguments).json();
+            let runs = shown["runs"].as_array()?;
+            let ended = runs.iter().filter(|run| run["ended"].is_string());
+            let phases: Vec<_> = ended.filter_map(|run| run["phase"].as_str()).map(str::to_owned).collect();
+            (phases.len() == count).then_some(phases)
+        })
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

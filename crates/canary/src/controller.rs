@@ -116,6 +116,8 @@ struct Rollouts {
     last_ticks: Mutex<HashMap<ObjectReference, Timestamp>>,
     /// The last run of each Canary, as the database has it.
     runs: Mutex<HashMap<ObjectReference, Option<Run>>>,
+    /// When the runs of each Canary were published last.
+    published: Mutex<HashMap<ObjectReference, Timestamp>>,
 }
 
 impl Rollouts {
@@ -138,6 +140,7 @@ impl Rollouts {
             gateways: Mutex::default(),
             last_ticks: Mutex::default(),
             runs: Mutex::default(),
+            published: Mutex::default(),
         }
     }
 
@@ -180,6 +183,7 @@ impl Reconciler for Rollouts {
         let id = reconcile::object::reference(canary);
         self.last_ticks.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.numbers.forget(canary);
     }
 }

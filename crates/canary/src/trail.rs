@@ -1,7 +1,9 @@
 //! What a rollout went through: every measured value with its bounds and verdict, what moved, when, and because of what.
 //!
-//! Pure: [`record`] adds one tick to a run. The shell keeps the runs in the store's database; `slipway describe canary`
-//! shows them.
+//! Pure: [`record`] adds one tick to a run. The shell keeps the runs in the store's database, on a cluster also in a
+//! ConfigMap ([`published`]); `slipway describe canary` shows them.
+
+pub mod published;
 
 mod earlier;
 

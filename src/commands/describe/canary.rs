@@ -22,7 +22,7 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// Reads the runs that the store has kept.
+    /// Reads the runs that the store has kept: on this machine its database, on a cluster what the controller publishes.
     pub async fn read(store: &Store, object: &Value) -> anyhow::Result<Self> {
         let canary: Canary = api::manifest::typed(object).map_err(anyhow::Error::msg)?;
         let rollouts = Rollouts::new(store.clone(), router::Options::default());

@@ -1,15 +1,17 @@
-//! The trail of rollouts, kept in the store's database: one record per run.
+//! The trail of rollouts, kept in the store's database: one record per run. On a cluster it is published, too.
 
 use std::sync::PoisonError;
 
 use api::flagger::Canary;
+use jiff::Timestamp;
 use reconcile::{Failure, object};
 use serde_json::Value;
 
 use super::{Rollouts, tick::Scene};
 use crate::{
+    events::SOURCE,
     machine::{Answers, Decision},
-    trail::{self, Change, Run},
+    trail::{self, Change, Run, published},
 };
 
 impl Rollouts {
@@ -32,20 +34,50 @@ impl Rollouts {
     }
 
     /// Keeps what a performed tick added.
-    pub(super) async fn keep(&self, canary: &Canary, change: Change) -> Result<(), Failure> {
+    pub(super) async fn keep(&self, canary: &Canary, change: Change, now: Timestamp) -> Result<(), Failure> {
         let Change::Run(run) = change else { return Ok(()) };
         let database = self.context.store.database();
-        let value = serde_json::to_vec(&run).map_err(|error| Failure::new("Failed", error.to_string()))?;
-        database.note(trail::BUCKET, &trail::key(canary, &run), &value).await?;
+        self.note_run(canary, &run).await?;
         if run.ticks.len() == 1 {
             let known = database.scan(trail::BUCKET, &trail::prefix(canary.namespace(), canary.name())).await?;
             for (key, _) in known.iter().take(known.len().saturating_sub(trail::KEPT)) {
                 database.remove(trail::BUCKET, key).await?;
             }
         }
+        self.publish(canary, &run, now).await;
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         runs.insert(object::reference(canary), Some(run));
         Ok(())
+    }
+
+    async fn note_run(&self, canary: &Canary, run: &Run) -> Result<(), Failure> {
+        let value = serde_json::to_vec(run).map_err(|error| Failure::new("Failed", error.to_string()))?;
+        Ok(self.context.store.database().note(trail::BUCKET, &trail::key(canary, run), &value).await?)
+    }
+
+    /// The runs that the database holds, oldest first. A record of another version is history that nobody can read.
+    async fn kept_runs(&self, canary: &Canary) -> Result<Vec<Run>, Failure> {
+        let prefix = trail::prefix(canary.namespace(), canary.name());
+        let records = self.context.store.database().scan(trail::BUCKET, &prefix).await?;
+        Ok(records.iter().filter_map(|(_, value)| serde_json::from_slice(value).ok()).collect())
+    }
+
+    /// Writes the runs where others can read them, if it is time to. A rollout does not fail because nobody can look at it.
+    async fn publish(&self, canary: &Canary, run: &Run, now: Timestamp) {
+        let id = object::reference(canary);
+        let last = self.published.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
+        if self.context.store.is_standalone() || !published::is_due(run, last, now) {
+            return;
+        }
+        let written = async {
+            let runs = self.kept_runs(canary).await.map_err(|failure| failure.message)?;
+            let object = published::object(canary, &runs);
+            self.context.store.apply(SOURCE, &object).await.map_err(|error| error.to_string())
+        };
+        match written.await {
+            Ok(_) => drop(self.published.lock().unwrap_or_else(PoisonError::into_inner).insert(id, now)),
+            Err(problem) => tracing::warn!(problem, "runs cannot be published"),
+        }
     }
 
     /// The last run; read from the database once per life of the process.
@@ -55,10 +87,16 @@ impl Rollouts {
         if let Some(run) = known {
             return Ok(run);
         }
-        let prefix = trail::prefix(canary.namespace(), canary.name());
-        let records = self.context.store.database().scan(trail::BUCKET, &prefix).await?;
-        // A record of another version is history that nobody can read; a new one is begun.
-        let run = records.last().and_then(|(_, value)| serde_json::from_slice(value).ok());
+        let mut runs = self.kept_runs(canary).await?;
+        if runs.is_empty() && !self.context.store.is_standalone() {
+            // The database is the pod's; the one before this may have had another.
+            let found = self.context.store.find_cached(&published::id(canary)).await?;
+            runs = found.as_ref().map(published::runs).unwrap_or_default();
+            for run in &runs {
+                self.note_run(canary, run).await?;
+            }
+        }
+        let run = runs.pop();
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(id, run.clone());
         Ok(run)
     }

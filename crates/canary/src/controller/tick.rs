@@ -73,7 +73,7 @@ impl Rollouts {
         let change = self.change(&scene, &answers, &decision).await?;
         scene.facts = change.facts();
         self.perform(&mut scene, &decision).await?;
-        self.keep(&scene.canary, change).await?;
+        self.keep(&scene.canary, change, scene.now).await?;
         if decision.is_full {
             self.remember(&id, scene.now);
         }
@@ -91,14 +91,14 @@ impl Rollouts {
                 return Err(Failure::terminal("Unsupported", problem));
             }
         };
-        for found in futures::future::join_all(wanted.iter().map(|id| self.context.store.find(id))).await {
+        for found in futures::future::join_all(wanted.iter().map(|id| self.context.store.find_cached(id))).await {
             objects.extend(found?);
         }
         let target = &canary.spec.target_ref;
         let is_target = |one: &&Value| one["kind"] == target.kind && one["metadata"]["name"] == target.name;
         let configs =
             objects.iter().find(is_target).map(|target| world::dependencies(&canary, target)).unwrap_or_default();
-        for found in futures::future::join_all(configs.iter().map(|id| self.context.store.find(id))).await {
+        for found in futures::future::join_all(configs.iter().map(|id| self.context.store.find_cached(id))).await {
             objects.extend(found?);
         }
         Ok(Scene { id, canary, objects, now: clock::now(), random: clock::random(), facts: Vec::new() })
@@ -241,7 +241,9 @@ impl Rollouts {
         let value = |status: &api::flagger::CanaryStatus| serde_json::to_value(status).unwrap_or_default();
         let before = scene.canary.status.as_ref().map_or_else(|| json!({}), value);
         let patch = patch::difference(&before, &value(&status));
-        self.context.store.write_status(&scene.id, SOURCE, &patch).await?;
+        if patch != json!({}) {
+            self.context.store.write_status(&scene.id, SOURCE, &patch).await?;
+        }
         scene.canary.status = Some(status);
         Ok(())
     }
