@@ -81,5 +81,6 @@ fn arguments(installation: &Installation) -> Vec<String> {
         // Also with one pod: Flux's and Flagger's own controllers hold the same Leases, so that old and new never act together.
         "--enable-leader-election".into(),
     ];
-    fixed.into_iter().chain(installation.arguments.iter().cloned()).collect()
+    let untracked = (!installation.config_tracking).then(|| "--enable-config-tracking=false".to_owned());
+    fixed.into_iter().chain(untracked).chain(installation.arguments.iter().cloned()).collect()
 }
