@@ -3,11 +3,15 @@
 //! Not a test: nothing fails here. Machines are noisy, so compare ratios, and quote command, machine and date.
 
 mod canaries;
+mod cluster;
 #[allow(dead_code, reason = "the demo's world is shared; not every part of it is measured")]
 #[path = "../src/demo.rs"]
 mod demo;
 mod hooks;
 mod scan;
+#[allow(dead_code, reason = "what tests share; little of it is needed to measure")]
+#[path = "../tests/support.rs"]
+mod support;
 mod update;
 
 use std::{path::Path, time::Duration};
@@ -19,13 +23,16 @@ use demo::{
 };
 use reconcile::clock;
 use serde_json::json;
+use support::SLIPWAY;
 
-const SLIPWAY: &str = env!("CARGO_BIN_EXE_slipway");
 const ROUNDS: usize = 30;
 
-/// All of them, or those that the command line names: `cargo bench -- update idle`.
+/// All of them, or those that the command line names: `cargo bench -- update idle`. A number says how many objects the
+/// cluster gets: `cargo bench -- cluster 100`.
 fn main() -> anyhow::Result<()> {
-    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let given = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let (numbers, named): (Vec<String>, Vec<String>) = given.partition(|argument| argument.parse::<usize>().is_ok());
+    let count = numbers.first().and_then(|number| number.parse().ok()).unwrap_or(1_000);
     let is_wanted = |name: &str| named.is_empty() || named.iter().any(|wanted| wanted == name);
     demo::say(&format!("{:<58} {:>12} {:>12} {:>14}", "what", "p50", "p95", "goal (p50)"));
     if is_wanted("choose") {
@@ -60,6 +67,12 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("idle") {
             idle().await?;
+        }
+        if is_wanted("cluster") || is_wanted("cluster-images") {
+            cluster::images(count).await?;
+        }
+        if is_wanted("cluster") || is_wanted("cluster-canaries") {
+            cluster::canaries(count).await?;
         }
         Ok(())
     })

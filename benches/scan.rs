@@ -1,6 +1,6 @@
 //! The scanner on a real registry: from the request to the status, and a thousand objects from cold to Ready.
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::bail;
 use api::{
@@ -27,17 +27,7 @@ struct Scanner {
 impl Scanner {
     async fn start(lists: &[(String, usize)]) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (mut part, address) = parts::registry(Path::new(SLIPWAY), folder.path())?;
-        parts::listening(&mut part, address).await?;
-        for (path, tags) in lists {
-            // The registry lists what lies in its folder.
-            let tags_folder = format!("registry/docker/registry/v2/repositories/{path}/_manifests/tags");
-            let tags_folder = folder.path().join(tags_folder);
-            std::fs::create_dir_all(&tags_folder)?;
-            for number in 0..*tags {
-                std::fs::create_dir(tags_folder.join(format!("1.{number}.0")))?;
-            }
-        }
+        let (part, address) = registry(folder.path(), lists).await?;
         let store = Store::Directory(Directory::open(&folder.path().join("state.db"), Vec::new()).await?);
         let context = Context::new(store.clone(), Http::new("bench"), "bench");
         let shutdown = Shutdown::new();
@@ -56,6 +46,21 @@ impl Scanner {
         self.shutdown.cancel();
         Ok(self.loops.await?)
     }
+}
+
+/// A registry with planted tags, by repository.
+pub async fn registry(folder: &Path, lists: &[(String, usize)]) -> anyhow::Result<(parts::Part, SocketAddr)> {
+    let (mut part, address) = parts::registry(Path::new(SLIPWAY), folder)?;
+    parts::listening(&mut part, address).await?;
+    for (path, tags) in lists {
+        // The registry lists what lies in its folder.
+        let tags_folder = folder.join(format!("registry/docker/registry/v2/repositories/{path}/_manifests/tags"));
+        std::fs::create_dir_all(&tags_folder)?;
+        for number in 0..*tags {
+            std::fs::create_dir(tags_folder.join(format!("1.{number}.0")))?;
+        }
+    }
+    Ok((part, address))
 }
 
 /// From a request to scan to the status that says it was handled.

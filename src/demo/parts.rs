@@ -158,8 +158,18 @@ pub async fn listening(part: &mut Part, address: SocketAddr) -> anyhow::Result<(
 
 /// Resident memory of a process in bytes, as the system counts it.
 pub fn resident_bytes(process: u32) -> Option<u64> {
+    memory_bytes(process, "VmRSS:")
+}
+
+#[allow(dead_code, reason = "used by tests and benches, which include this file")]
+/// Most resident memory that a process ever had, in bytes.
+pub fn peak_bytes(process: u32) -> Option<u64> {
+    memory_bytes(process, "VmHWM:")
+}
+
+fn memory_bytes(process: u32, field: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let line = status.lines().find(|line| line.starts_with(field))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
 }
