@@ -75,3 +75,25 @@ async fn an_api_server_that_is_killed_in_a_rollout_is_waited_for() {
     world.reaches("Succeeded", &["Failed"]).await;
     settled(&world, "1.1.0").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_over_a_slow_etcd_ends_the_same() {
+    let folder = tempfile::Builder::new().prefix("slipway-kube-").tempdir().expect("a folder");
+    let plane = ControlPlane::start(folder.path(), None).await;
+    server::install(&server::client(&plane.kubeconfig()).await).await;
+    let mut world = World::on("slow", &plane.kubeconfig()).await;
+    world.measurable().await;
+    world.apply(manifests::deployment("1.0.0", &json!({}))).await;
+    world.apply(manifests::canary("gatewayapi:v1", &json!({"stepWeights": [30, 60]}))).await;
+    world.start("canary", &[]);
+    world.reaches("Initialized", &["Failed"]).await;
+    plane.slow_down();
+    let begun = clock::instant();
+    world.get("v1", "ServiceAccount", "default").await;
+    assert!(begun.elapsed() >= Duration::from_millis(100), "etcd is slow");
+    world.apply(manifests::deployment("1.1.0", &json!({}))).await;
+    world.reaches("Succeeded", &["Failed"]).await;
+    settled(&world, "1.1.0").await;
+    let deployments = world.store.list_values(&world.id("apps/v1", "Deployment", ""), Some(&world.namespace)).await;
+    assert_eq!(deployments.expect("a list").len(), 2, "one target, one primary");
+}

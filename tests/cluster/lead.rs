@@ -1,6 +1,6 @@
 //! Leader election: one acts at a time, and the next takes over.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use reconcile::clock;
 use serde_json::json;
@@ -102,4 +102,24 @@ async fn a_leader_that_ends_hands_over_at_once() {
     supply.push("1.2.0").await;
     supply.committed(&world, "1.2.0").await;
     assert_eq!(supply.log().await.len(), 3, "one commit for each image");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_may_hardly_ask_keeps_its_lease() {
+    let mut world = World::new("throttled").await;
+    let flags = [election(&world), vec!["--kube-api-qps=0.01".into(), "--kube-api-burst=1".into()]].concat();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let kubeconfig = world.kubeconfig.clone();
+    let _slipway = world.process(&kubeconfig, "canary", &flags);
+    let renewals = Mutex::new(BTreeSet::new());
+    world
+        .until("the lease to be kept for longer than it lasts", async || {
+            let lease = world.find(LEASE.0, LEASE.1, "flagger-leader-election").await?;
+            let mut renewals = renewals.lock().expect("the renewals");
+            renewals.insert(lease["spec"]["renewTime"].as_str()?.to_owned());
+            (renewals.len() > 10).then_some(())
+        })
+        .await;
+    let (holder, transitions) = holder(&world, "flagger-leader-election").await;
+    assert!(!holder.is_empty() && transitions == 0, "{holder} {transitions}");
 }

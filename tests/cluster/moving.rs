@@ -19,9 +19,11 @@ const FLUX: &str = "flux-system";
 const FLAGGERS: &str = "7d5f8c9b6f";
 const IMAGE: &str = "image.toolkit.fluxcd.io/v1";
 
-/// Definitions as older releases left them: objects stored in the oldest version, any field allowed, no columns.
+/// Definitions as others left them: Flagger's own, and the rest as older releases did: objects stored in the oldest version,
+/// any field allowed, no columns.
 fn older() -> Vec<Value> {
     let mut definitions = manifests::definitions();
+    definitions.retain(|definition| definition["spec"]["group"] != "flagger.app");
     for definition in &mut definitions {
         let versions = definition["spec"]["versions"].as_array_mut().expect("versions");
         let last = versions.len() - 1;
@@ -32,6 +34,7 @@ fn older() -> Vec<Value> {
         }
         definition["spec"]["names"].as_object_mut().expect("names").remove("shortNames");
     }
+    definitions.extend(server::flaggers_definitions());
     definitions
 }
 

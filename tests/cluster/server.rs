@@ -35,7 +35,7 @@ impl ControlPlane {
     /// Starts one in a folder; with `keep` over the objects that an earlier one left there, at the same address.
     pub async fn start(folder: &Path, keep: Option<u16>) -> Self {
         let mut command = Command::new(program());
-        command.arg("--dir").arg(folder).arg("--until-eof");
+        command.arg("--dir").arg(folder).arg("--until-eof").args(["--etcd-delay", "100ms"]);
         if let Some(port) = keep {
             command.args(["--keep", "--port", &port.to_string()]);
         }
@@ -65,6 +65,12 @@ impl ControlPlane {
         let read = Kubeconfig::read_from(self.kubeconfig()).expect("a kubeconfig");
         let server = read.clusters[0].cluster.as_ref().and_then(|cluster| cluster.server.clone()).expect("a server");
         server.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+    }
+
+    /// Makes its etcd take a tenth of a second longer for everything.
+    pub fn slow_down(&self) {
+        let sent = Command::new("kill").args(["-USR1", &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
     }
 
     /// Ends it the hard way.
@@ -98,6 +104,21 @@ fn gateway_definitions() -> Vec<Value> {
         manifests::parse(&text).remove(0)
     };
     names.into_iter().map(read).collect()
+}
+
+/// Flagger's resource definitions as it publishes them, which come beside the program, too.
+pub fn flaggers_definitions() -> Vec<Value> {
+    let file = Path::new(&program()).parent().expect("a folder").join("crds/flagger.yaml");
+    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    // Its quoted texts go on at the indentation of their key, which only Go's reader of YAML takes.
+    let (mut indented, mut is_quoted) = (String::new(), false);
+    for line in text.lines() {
+        indented += if is_quoted { "  " } else { "" };
+        indented += line;
+        indented.push('\n');
+        is_quoted ^= line.matches('\'').count() % 2 == 1;
+    }
+    manifests::parse(&indented)
 }
 
 /// What all tests of the run share.

@@ -1,11 +1,17 @@
 //! What Flagger's users rely on besides the plain rollout, each on a cluster.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::{
     canary::{initialized, runs, settled},
     manifests,
     world::World,
+};
+use crate::{
+    demo::parts::{self, Part},
+    support::{SLIPWAY, client},
 };
 
 /// Changes the Canary before slipway sees it.
@@ -140,4 +146,98 @@ async fn session_affinity_marks_those_who_saw_the_canary() {
         .await;
     world.reaches("Failed", &["Promoting", "Succeeded"]).await;
     settled(&world, "1.0.0").await;
+}
+
+/// Flagger's own load tester's gates, played by slipway's.
+struct Gates {
+    base: String,
+    _part: Part,
+}
+
+impl Gates {
+    async fn start(world: &World) -> Self {
+        let address = parts::free_address().expect("a port");
+        let listen = address.to_string();
+        let command = [SLIPWAY, "loadtester", "--listen", &listen];
+        let mut part = Part::start(Path::new(SLIPWAY), world.folder.path(), "gates", &command).expect("gates");
+        parts::listening(&mut part, address).await.expect("the gates listen");
+        Self { base: format!("http://{address}/gate"), _part: part }
+    }
+
+    fn hook(&self, kind: &str) -> Value {
+        json!({"name": kind, "type": kind, "url": format!("{}/check", self.base)})
+    }
+
+    /// `open` or `close`; gates are closed at first.
+    async fn set(&self, world: &World, act: &str) {
+        let body = json!({"name": "app", "namespace": world.namespace}).to_string();
+        let answer = client().post(format!("{}/{act}", self.base)).body(body).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+}
+
+/// A Canary behind gates of this type, initialised, with a new version applied.
+async fn gated(test: &str, kind: &str, iterations: u32) -> (World, Gates) {
+    let mut world = World::new(test).await;
+    world.measurable().await;
+    let gates = Gates::start(&world).await;
+    world.apply(manifests::deployment("1.0.0", &json!({}))).await;
+    let analysis = json!({"iterations": iterations, "webhooks": [gates.hook(kind)]});
+    world.apply(manifests::canary("kubernetes", &analysis)).await;
+    world.start("canary", &[]);
+    world.reaches("Initialized", &["Failed"]).await;
+    world.apply(manifests::deployment("1.1.0", &json!({}))).await;
+    (world, gates)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_waits_for_its_gate() {
+    let (world, gates) = gated("rollout-gate", "confirm-rollout", 2).await;
+    world.reaches("Waiting", &["Progressing", "Failed"]).await;
+    gates.set(&world, "open").await;
+    world.reaches("Succeeded", &["Failed"]).await;
+    settled(&world, "1.1.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_waits_for_its_gate() {
+    let (world, gates) = gated("promotion-gate", "confirm-promotion", 2).await;
+    world.reaches("WaitingPromotion", &["Promoting", "Failed"]).await;
+    world.told("waiting for promotion approval").await;
+    assert_eq!(runs(&world, "app-primary").await.0, "example.com/app:1.0.0");
+    gates.set(&world, "open").await;
+    world.reaches("Succeeded", &["Failed"]).await;
+    settled(&world, "1.1.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_rollback_gate_rolls_back_a_good_version() {
+    let (world, gates) = gated("rollback-gate", "rollback", 100).await;
+    world.reaches("Progressing", &["Failed"]).await;
+    gates.set(&world, "open").await;
+    world.reaches("Failed", &["Succeeded"]).await;
+    settled(&world, "1.0.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ab_test_sends_those_who_match_to_the_canary() {
+    let analysis = json!({"iterations": 3, "match": [{"headers": {"x-canary": {"exact": "insider"}}}]});
+    let world = initialized("ab", "gatewayapi:v1", &analysis).await;
+    world.apply(manifests::deployment("1.1.0", &json!({}))).await;
+    let used = |rule: &Value| {
+        let all = rule["backendRefs"].as_array().cloned().unwrap_or_default();
+        let used = all.into_iter().filter(|backend| backend["weight"] != 0);
+        used.filter_map(|backend| backend["name"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let rules = world
+        .until("those who match to be sent to the canary", async || {
+            let route = world.find("gateway.networking.k8s.io/v1", "HTTPRoute", "app").await?;
+            let rules = route["spec"]["rules"].as_array()?.clone();
+            (used(&rules[0]) == ["app-canary"]).then_some(rules)
+        })
+        .await;
+    assert!(rules[0]["matches"].to_string().contains("insider"), "{rules:?}");
+    assert_eq!(used(&rules[1]), ["app-primary"], "everybody else");
+    world.reaches("Succeeded", &["Failed"]).await;
+    settled(&world, "1.1.0").await;
 }

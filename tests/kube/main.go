@@ -2,10 +2,10 @@
 // real controllers that rollouts need, and a fake kubelet that binds pods to a fake node and makes them Ready or fail
 // as their annotations say.
 //
-//	kubetest --dir DIR [--port 0] [--keep] [--until-eof]
+//	kubetest --dir DIR [--port 0] [--keep] [--until-eof] [--etcd-delay 100ms]
 //
 // It writes DIR/admin.kubeconfig and, once all of it works, DIR/ready. SIGTERM ends it, and with --until-eof so does
-// the end of standard input.
+// the end of standard input. SIGUSR1 makes etcd as slow as --etcd-delay says.
 package main
 
 import (
@@ -27,6 +27,7 @@ var (
 	keep     = flag.Bool("keep", false, "go on with the objects, keys and certificates of an earlier run in the same folder")
 	untilEOF = flag.Bool("until-eof", false, "end when standard input closes, so that it cannot outlive the test that started it; without --keep the state folder goes, too")
 	podDelay = flag.Duration("pod-delay", 0, "how long a pod takes to become Ready")
+	etcdSlow = flag.Duration("etcd-delay", 0, "how much longer etcd takes for what it is told after a SIGUSR1")
 	extra    = flag.String("api-flags", "", "more kube-apiserver flags, space separated")
 )
 
@@ -67,7 +68,11 @@ func main() {
 		pki(*port)
 	}
 
-	done := startAPIServer(etcd.Clients[0].Addr().String(), strings.Fields(*extra))
+	address := etcd.Clients[0].Addr().String()
+	if *etcdSlow > 0 {
+		address = slow(address)
+	}
+	done := startAPIServer(address, strings.Fields(*extra))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	config, client := connect(ctx, done)
