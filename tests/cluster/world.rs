@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long anything may take before a test gives up; the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// One test's part of the cluster.
 pub struct World {
