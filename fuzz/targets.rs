@@ -64,25 +64,10 @@ pub fn filter(data: &[u8]) {
 
 /// Calls of Receivers: the type by the first byte, a header to the line break, then the body.
 pub fn hook(data: &[u8]) {
-    const TYPES: [&str; 13] = [
-        "generic",
-        "generic-hmac",
-        "generic-oidc",
-        "github",
-        "gitlab",
-        "bitbucket",
-        "harbor",
-        "dockerhub",
-        "quay",
-        "gcr",
-        "nexus",
-        "acr",
-        "cdevents",
-    ];
     let Some((first, rest)) = data.split_first() else { return };
     let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
     let (value, body) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
-    let kind = TYPES[usize::from(*first) % TYPES.len()];
+    let kind = ReceiverType::ALL[usize::from(*first) % ReceiverType::ALL.len()].as_str();
     let spec = serde_json::json!({"type": kind, "resources": [], "events": ["push"]});
     let spec: ReceiverSpec = serde_json::from_value(spec).expect("because these are its fields");
     let mut headers = http::HeaderMap::new();

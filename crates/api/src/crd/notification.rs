@@ -4,7 +4,7 @@ use super::{
     AGE, Kind, READY, STATUS, Schema,
     schema::{choice, conditions, duration, flag, list, local, long, may, must, object, text, texts},
 };
-use crate::notification::{Alert, Provider, Receiver};
+use crate::notification::{Alert, Provider, Receiver, ReceiverType};
 
 /// Kinds whose events an Alert takes and that a Receiver asks to reconcile.
 /// Differs: Canary is not in Flux's list.
@@ -59,22 +59,6 @@ const PROVIDERS: [&str; 34] = [
     "zoom",
     "incident.io",
 ];
-const RECEIVERS: [&str; 13] = [
-    "generic",
-    "generic-hmac",
-    "generic-oidc",
-    "github",
-    "gitlab",
-    "bitbucket",
-    "harbor",
-    "dockerhub",
-    "quay",
-    "gcr",
-    "nexus",
-    "acr",
-    "cdevents",
-];
-
 pub(super) fn kinds() -> Vec<Kind> {
     vec![alert(), provider(), receiver()].into_iter().map(|kind| Kind { categories: super::FLUX, ..kind }).collect()
 }
@@ -138,7 +122,7 @@ fn receiver() -> Kind {
         may("filter", text(), "CEL expression that the object must pass."),
     ]);
     let spec = object([
-        must("type", choice(&RECEIVERS), "Who calls."),
+        must("type", choice(&ReceiverType::ALL.map(ReceiverType::as_str)), "Who calls."),
         may("interval", duration().or("10m"), "How often secret and path are checked again."),
         may("events", list(text()), "Event names that are let through; all when absent."),
         must("resources", list(resource), "What is reconciled."),

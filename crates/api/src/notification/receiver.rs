@@ -91,6 +91,23 @@ pub enum ReceiverType {
 }
 
 impl ReceiverType {
+    /// Every type, in the order of the documentation.
+    pub const ALL: [Self; 13] = [
+        Self::Generic,
+        Self::GenericHmac,
+        Self::GenericOidc,
+        Self::Github,
+        Self::Gitlab,
+        Self::Bitbucket,
+        Self::Harbor,
+        Self::Dockerhub,
+        Self::Quay,
+        Self::Gcr,
+        Self::Nexus,
+        Self::Acr,
+        Self::Cdevents,
+    ];
+
     /// As manifests spell it.
     pub const fn as_str(self) -> &'static str {
         match self {
