@@ -1,9 +1,11 @@
 //! YAML manifests as people write them: several documents in a file, lists, and errors that name the line.
 
+mod quoted;
 mod typed;
 
 use serde_json::Value;
 
+pub use quoted::{Blanks, Refusal, deepened};
 pub use typed::typed;
 
 /// One object of a manifest file.
@@ -46,9 +48,14 @@ pub fn documents(text: &str) -> Vec<Result<Document, ManifestError>> {
 /// One YAML document as JSON; the error carries the line within the text, from 1.
 ///
 /// Old octal numbers (`0644`) are read as Kubernetes reads them; aliases that multiply are refused.
-pub fn parse(text: &str) -> Result<Value, (usize, String)> {
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+pub fn parse(text: &str) -> Result<Value, Refusal> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    deepened(text, strictly).map(|(object, _)| object)
+}
+
+/// One YAML document as YAML 1.2 has it.
+fn strictly(text: &str) -> Result<Value, Refusal> {
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(1, |location| usize::try_from(location.line()).unwrap_or(1));
         (line.max(1), first_line(&error.to_string()))

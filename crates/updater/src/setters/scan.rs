@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use api::manifest;
 use granit_parser::{Event, Parser, Placement, ScalarStyle};
 
 /// A scalar of a file.
@@ -92,12 +93,26 @@ const IDENTITY_DEPTH: usize = 2;
 
 /// Reads a file.
 pub(super) fn scan(text: &str) -> Result<Scan, Problem> {
+    let read = manifest::deepened(text, scan_strictly);
+    let (mut scan, blanks) = read.map_err(|(line, message)| Problem { line, message })?;
+    if !blanks.is_empty() {
+        let scalars = scan.scalars.iter_mut().map(|scalar| &mut scalar.span);
+        let comments = scan.comments.iter_mut().map(|comment| &mut comment.span);
+        for span in scalars.chain(comments).chain(&mut scan.aliases) {
+            *span = blanks.origin(span.start)..blanks.origin(span.end);
+        }
+    }
+    Ok(scan)
+}
+
+/// Reads a file as YAML 1.2 has it.
+fn scan_strictly(text: &str) -> Result<Scan, manifest::Refusal> {
     let mut scan = Scan::default();
     let mut open: Vec<Open> = Vec::new();
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| Problem {
-            line: error.marker().line().max(1),
-            message: error.to_string().lines().next().unwrap_or_default().to_owned(),
+        let (event, span) = event.map_err(|error| {
+            let message = error.to_string().lines().next().unwrap_or_default().to_owned();
+            (error.marker().line().max(1), message)
         })?;
         let span = span.byte_range().unwrap_or(0..0);
         match event {

@@ -49,6 +49,14 @@ fn every_style_keeps_its_form() {
 }
 
 #[test]
+fn quoted_text_at_its_keys_indentation_moves_no_byte() {
+    let text = |tag| {
+        format!("a:\n  b: 'one\n  two'\n  image: a.io/i:{tag} {M}\n  c: \"three\n  four\"\nd: a.io/i:{tag} {M}\n")
+    };
+    becomes(&text("1.0.0"), &text("2.0.0"));
+}
+
+#[test]
 fn block_scalars_keep_header_indent_and_end() {
     becomes(&format!("a: |- {M}\n    a.io/i:1\n\nb: 1\n"), &format!("a: |- {M}\n    a.io/i:2.0.0\n\nb: 1\n"));
     becomes(&format!("a: > {M}\n  a.io/i:2.0.0\n"), &format!("a: > {M}\n  a.io/i:2.0.0\n"));
