@@ -252,16 +252,18 @@ impl<R: Reconciler> Runner<R> {
             tracing::debug!("object is suspended");
             return Ok(Some(Action::await_change()));
         }
-        let (before, begun) = match R::STYLE {
+        let (object, before, begun) = match R::STYLE {
             Style::Flux => match self.claim(&*object, value).await {
-                Ok(claimed) => begun(claimed),
+                Ok(claimed) => {
+                    let (before, begun) = begun(claimed);
+                    (Arc::new(object::from_value(&before)?), before, begun)
+                }
                 // Deleted meanwhile.
                 Err(Error::NotFound(_)) => return Ok(None),
                 Err(error) => return Err(error),
             },
-            Style::Own => (value, None),
+            Style::Own => (object, value, None),
         };
-        let object: Arc<R::Kind> = Arc::new(object::from_value(&before)?);
         let outcome = self.telling(&object, begun).await.unwrap_or_else(|_| {
             Err(Failure::new("Failed", "the run broke off: this is a defect of slipway; the log tells where"))
         });

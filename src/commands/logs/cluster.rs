@@ -1,17 +1,22 @@
 //! Logs of pods on a cluster, through its API.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
+use api::manifest;
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::api::{
-    apps::v1::{DaemonSet, Deployment},
-    core::v1::Pod,
+use k8s_openapi::{
+    api::{
+        apps::v1::{DaemonSet, Deployment},
+        core::v1::Pod,
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{
-    Api, Client, ResourceExt as _,
-    api::{ListParams, LogParams},
+    Api, Client, Resource, ResourceExt as _,
+    api::{ApiResource, DynamicObject, ListParams, LogParams},
+    core::Selector,
 };
 use reconcile::clock;
+use serde_json::Value;
 
 use super::Wanted;
 use crate::{
@@ -32,7 +37,7 @@ pub(super) async fn run(wanted: &Wanted<'_>) -> anyhow::Result<Exit> {
             (pods, false)
         }
         None => {
-            let api: Api<Pod> = Api::namespaced(client.clone(), &wanted.args.slipway_namespace);
+            let api = objects::<Pod>(&client, &wanted.args.slipway_namespace);
             let labels = ListParams::default().labels(&format!("app.kubernetes.io/name={}", deploy::NAME));
             (api.list(&labels).await?.items, true)
         }
@@ -48,7 +53,7 @@ pub(super) async fn run(wanted: &Wanted<'_>) -> anyhow::Result<Exit> {
     read(wanted, &client, &pods, is_own).await
 }
 
-async fn read(wanted: &Wanted<'_>, client: &Client, pods: &[Pod], is_own: bool) -> anyhow::Result<Exit> {
+async fn read(wanted: &Wanted<'_>, client: &Client, pods: &[DynamicObject], is_own: bool) -> anyhow::Result<Exit> {
     let now = clock::now();
     let seconds = wanted.from.map(|from| now.duration_since(from).as_secs().max(1));
     // The server cannot tell lines of one object from others: what is cut there must not be filtered here.
@@ -63,9 +68,10 @@ async fn read(wanted: &Wanted<'_>, client: &Client, pods: &[Pod], is_own: bool) 
     for pod in pods {
         let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
         let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-        let containers = pod.spec.iter().flat_map(|spec| &spec.containers).map(|container| container.name.clone());
-        for container in containers {
-            let params = LogParams { container: Some(container), ..params.clone() };
+        let containers = pod.data.pointer("/spec/containers").and_then(Value::as_array);
+        for container in containers.into_iter().flatten() {
+            let container = container["name"].as_str().map(str::to_owned);
+            let params = LogParams { container, ..params.clone() };
             let lines = api.log_stream(&name, &params).await.with_context(|| format!("the log of pod {name}"))?.lines();
             let name = name.clone();
             streams.push(lines.map_ok(move |line| (name.clone(), line)).boxed());
@@ -90,21 +96,26 @@ async fn read(wanted: &Wanted<'_>, client: &Client, pods: &[Pod], is_own: bool) 
 }
 
 /// The pods that a workload selects; none if it is not there.
-async fn of_workload(client: &Client, namespace: &str, kind: &str, name: &str) -> anyhow::Result<Option<Vec<Pod>>> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let selector: Option<LabelSelector> = match kind {
+async fn of_workload(
+    client: &Client,
+    namespace: &str,
+    kind: &str,
+    name: &str,
+) -> anyhow::Result<Option<Vec<DynamicObject>>> {
+    let pods = objects::<Pod>(client, namespace);
+    let workloads = match kind {
         "Pod" => return Ok(pods.get_opt(name).await?.map(|pod| vec![pod])),
-        "DaemonSet" => {
-            let found = Api::<DaemonSet>::namespaced(client.clone(), namespace).get_opt(name).await?;
-            found.and_then(|found| found.spec).map(|spec| spec.selector)
-        }
-        _ => {
-            let found = Api::<Deployment>::namespaced(client.clone(), namespace).get_opt(name).await?;
-            found.and_then(|found| found.spec).map(|spec| spec.selector)
-        }
+        "DaemonSet" => objects::<DaemonSet>(client, namespace),
+        _ => objects::<Deployment>(client, namespace),
     };
-    let Some(selector) = selector else { return Ok(None) };
-    let labels = selector.match_labels.unwrap_or_default();
-    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    Ok(Some(pods.list(&ListParams::default().labels(&labels.join(","))).await?.items))
+    let Some(workload) = workloads.get_opt(name).await? else { return Ok(None) };
+    let selector: LabelSelector =
+        manifest::typed(&workload.data["spec"]["selector"]).map_err(|error| anyhow!("spec.selector.{error}"))?;
+    let selector = Selector::try_from(selector).context("spec.selector")?;
+    Ok(Some(pods.list(&ListParams::default().labels_from(&selector)).await?.items))
+}
+
+/// Objects of a kind as they come: reading pods and workloads whole would take half a megabyte of code.
+fn objects<K: Resource<DynamicType = ()>>(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<K>(&()))
 }
