@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use api::image::ImageUpdateAutomation;
+use reconcile::clock;
 use serde::Serialize;
 use updater::{message, setters::Change};
 
@@ -29,7 +30,7 @@ fn render(args: &Message) -> anyhow::Result<Exit> {
     let text = super::read(&args.changes)?;
     let changes: Vec<Change> =
         serde_json::from_str(&text).with_context(|| format!("{}: a JSON list of changes is expected", args.changes))?;
-    let message = message::render(&automation, &changes)?;
+    let message = message::render(&automation, &changes, clock::now())?;
     match args.output {
         Output::Json => super::print_json(&Answer { message, error: None })?,
         Output::Table => super::print(&message),

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use api::image::{ImagePolicy, ImageUpdateAutomation};
 use kube::ResourceExt as _;
+use reconcile::clock;
 use serde::Serialize;
 use updater::{
     message, selector,
@@ -63,7 +64,7 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
     if !answer.changes.is_empty() {
         // Without an automation the message is the one that Flux writes where nothing is said.
         let silent = || ImageUpdateAutomation::new("", api::image::ImageUpdateAutomationSpec::default());
-        answer.message = message::render(&automation.unwrap_or_else(silent), &answer.changes)
+        answer.message = message::render(&automation.unwrap_or_else(silent), &answer.changes, clock::now())
             .map_err(|error| anyhow::anyhow!("{}: {error}", args.automation.as_deref().unwrap_or("message")))?;
     }
     if !args.dry_run {

@@ -1,9 +1,6 @@
 //! Go's `fmt`: `Sprint`, `Sprintln`, `Sprintf`.
 
-use crate::{
-    Value,
-    print::{self, Form},
-};
+use crate::{Value, print};
 
 mod number;
 
@@ -53,48 +50,49 @@ struct Spec {
     zero: bool,
     width: Option<usize>,
     precision: Option<usize>,
+    /// Of `%+v`: structs with the names of their fields.
+    names: bool,
+    /// Of `%#v`: values as Go's source writes them.
+    syntax: bool,
 }
 
-/// Go's `fmt.Sprintf`.
+/// The operands of a format, and which of them is next.
+struct Operands<'v> {
+    values: &'v [Value],
+    next: usize,
+    /// Whether an index in brackets was given anywhere.
+    reordered: bool,
+    /// Whether the indexes of the verb at hand lead to operands.
+    good: bool,
+}
+
+/// Go's `fmt.Sprintf`. Source: Go `fmt/print.go`, `doPrintf`.
 pub(crate) fn sprintf(format: &str, values: &[Value]) -> String {
     let mut out = String::new();
     let mut chars = format.chars().peekable();
-    let mut used = 0;
-    let mut reordered = false;
+    let mut operands = Operands { values, next: 0, reordered: false, good: true };
     while let Some(c) = chars.next() {
         if c != '%' {
             out.push(c);
             continue;
         }
-        let mut spec = Spec::default();
-        flags(&mut chars, &mut spec);
-        reordered |= explicit(&mut chars, &mut used);
-        spec.width = size(&mut chars, values, &mut used, &mut spec.minus, &mut out, "%!(BADWIDTH)");
-        if spec.minus {
-            spec.zero = false;
-        }
-        if chars.next_if_eq(&'.').is_some() {
-            reordered |= explicit(&mut chars, &mut used);
-            let mut negative = false;
-            let read = size(&mut chars, values, &mut used, &mut negative, &mut out, "%!(BADPREC)");
-            spec.precision = if negative { None } else { Some(read.unwrap_or(0)) };
-        }
-        reordered |= explicit(&mut chars, &mut used);
+        operands.good = true;
+        let spec = operands.spec(&mut chars, &mut out);
         match chars.next() {
             None => out.push_str("%!(NOVERB)"),
             Some('%') => out.push('%'),
-            Some(verb) => match values.get(used) {
+            Some(verb) if !operands.good => out.push_str(&format!("%!{verb}(BADINDEX)")),
+            Some(verb) => match values.get(operands.next) {
                 Some(value) => {
-                    used += 1;
-                    put(&mut out, verb, spec, value, 0);
+                    operands.next += 1;
+                    put(&mut out, verb, spec.of(verb), value, 0);
                 }
-                None if reordered => out.push_str(&format!("%!{verb}(BADINDEX)")),
                 None => out.push_str(&format!("%!{verb}(MISSING)")),
             },
         }
     }
-    if !reordered && used < values.len() {
-        let extra: Vec<String> = values[used..]
+    if !operands.reordered && operands.next < values.len() {
+        let extra: Vec<String> = values[operands.next..]
             .iter()
             .map(|value| match value {
                 Value::Nil => "<nil>".to_owned(),
@@ -108,7 +106,73 @@ pub(crate) fn sprintf(format: &str, values: &[Value]) -> String {
 
 type Chars<'f> = std::iter::Peekable<std::str::Chars<'f>>;
 
-fn flags(chars: &mut Chars<'_>, spec: &mut Spec) {
+impl Operands<'_> {
+    /// What stands between the percent sign and the verb.
+    fn spec(&mut self, chars: &mut Chars<'_>, out: &mut String) -> Spec {
+        let mut spec = flags(chars);
+        let mut indexed = self.index(chars);
+        if chars.next_if_eq(&'*').is_some() {
+            let width = self.size();
+            if width.is_none() {
+                out.push_str("%!(BADWIDTH)");
+            }
+            spec.minus |= width.is_some_and(|width| width < 0);
+            spec.width = width.and_then(|width| usize::try_from(width.abs()).ok());
+            indexed = false;
+        } else {
+            spec.width = digits(chars);
+            self.good &= !(indexed && spec.width.is_some());
+        }
+        if spec.minus {
+            spec.zero = false;
+        }
+        if chars.next_if_eq(&'.').is_some() {
+            self.good &= !indexed;
+            indexed = self.index(chars);
+            if chars.next_if_eq(&'*').is_some() {
+                spec.precision = self.size().and_then(|precision| usize::try_from(precision).ok());
+                if spec.precision.is_none() {
+                    out.push_str("%!(BADPREC)");
+                }
+                indexed = false;
+            } else {
+                spec.precision = Some(digits(chars).unwrap_or(0));
+            }
+        }
+        if !indexed {
+            self.index(chars);
+        }
+        spec
+    }
+
+    /// `[n]`: the next operand is the n-th. Whether that was written.
+    fn index(&mut self, chars: &mut Chars<'_>) -> bool {
+        if chars.next_if_eq(&'[').is_none() {
+            return false;
+        }
+        self.reordered = true;
+        let closes = chars.clone().any(|c| c == ']');
+        let inside: String = if closes { chars.by_ref().take_while(|&c| c != ']').collect() } else { String::new() };
+        match inside.parse::<usize>() {
+            Ok(wanted) if (1..=self.values.len()).contains(&wanted) => self.next = wanted - 1,
+            _ => self.good = false,
+        }
+        closes
+    }
+
+    /// The operand that `*` stands for; none if it is no size.
+    fn size(&mut self) -> Option<i64> {
+        let value = self.values.get(self.next)?;
+        self.next += 1;
+        match value {
+            Value::Int(size) if size.abs() <= MAX_WIDTH => Some(*size),
+            _ => None,
+        }
+    }
+}
+
+fn flags(chars: &mut Chars<'_>) -> Spec {
+    let mut spec = Spec::default();
     while let Some(flag) = chars.next_if(|c| matches!(c, '-' | '+' | '#' | ' ' | '0')) {
         match flag {
             '-' => spec.minus = true,
@@ -118,49 +182,22 @@ fn flags(chars: &mut Chars<'_>, spec: &mut Spec) {
             _ => spec.zero = true,
         }
     }
+    spec
 }
 
-/// `[n]`: the next operand is the n-th.
-fn explicit(chars: &mut Chars<'_>, used: &mut usize) -> bool {
-    if chars.next_if_eq(&'[').is_none() {
-        return false;
-    }
-    let inside: String = std::iter::from_fn(|| chars.next_if(|&c| c != ']')).collect();
-    chars.next();
-    match inside.parse::<usize>() {
-        Ok(wanted) if wanted > 0 => *used = wanted - 1,
-        _ => *used = usize::MAX,
-    }
-    true
+fn digits(chars: &mut Chars<'_>) -> Option<usize> {
+    let digits: String = std::iter::from_fn(|| chars.next_if(char::is_ascii_digit)).collect();
+    digits.parse().ok().filter(|size| i64::try_from(*size).is_ok_and(|size| size <= MAX_WIDTH))
 }
 
-fn size(
-    chars: &mut Chars<'_>,
-    values: &[Value],
-    used: &mut usize,
-    minus: &mut bool,
-    out: &mut String,
-    bad: &str,
-) -> Option<usize> {
-    let number = if chars.next_if_eq(&'*').is_some() {
-        let value = values.get(*used);
-        *used = used.saturating_add(1);
-        match value {
-            Some(Value::Int(size)) if size.abs() <= MAX_WIDTH => *size,
-            _ => {
-                out.push_str(bad);
-                return None;
-            }
+impl Spec {
+    /// Under `%v` two flags mean something else.
+    fn of(self, verb: char) -> Self {
+        match verb {
+            'v' => Self { names: self.plus, syntax: self.sharp, plus: false, sharp: false, ..self },
+            _ => self,
         }
-    } else {
-        let digits: String = std::iter::from_fn(|| chars.next_if(char::is_ascii_digit)).collect();
-        if digits.is_empty() {
-            return None;
-        }
-        digits.parse::<i64>().ok().filter(|size| *size <= MAX_WIDTH)?
-    };
-    *minus |= number < 0;
-    usize::try_from(number.abs()).ok()
+    }
 }
 
 /// One operand under one verb; composite values apply it to their elements.
@@ -169,66 +206,64 @@ fn put(out: &mut String, verb: char, spec: Spec, value: &Value, depth: usize) {
         return out.push_str("...");
     }
     match (verb, value) {
-        ('T', value) => string(out, 's', spec, value.type_name()),
-        ('v', value) if depth == 0 => verb_v(out, spec, value),
-        (_, Value::Nil) if depth > 0 => out.push_str("<nil>"),
+        ('T', value) if depth == 0 => string(out, 's', spec, value.type_name()),
+        ('v', Value::Nil) if depth == 0 => pad(out, spec, "<nil>"),
+        (_, Value::Nil) if depth > 0 => out.push_str(if spec.syntax { "interface {}(nil)" } else { "<nil>" }),
         (verb, Value::Nil) => out.push_str(&format!("%!{verb}(<nil>)")),
         ('t' | 'v', Value::Bool(value)) => pad(out, spec, if *value { "true" } else { "false" }),
         (_, Value::Int(whole)) => number::whole(out, verb, spec, *whole),
         (_, Value::Float(float)) => number::float(out, verb, spec, *float),
         (_, Value::String(text)) => string(out, verb, spec, text),
-        (_, Value::Struct(inner)) if inner.display.is_some() && matches!(verb, 's' | 'q' | 'x' | 'X' | 'v') => {
+        (_, Value::Struct(inner)) if displays(verb, spec) && inner.display.is_some() => {
             string(out, verb, spec, inner.display.as_deref().unwrap_or_default());
         }
         (_, Value::List(list)) => {
-            out.push('[');
-            for (index, item) in list.items.iter().enumerate() {
-                out.push_str(if index == 0 { "" } else { " " });
-                put(out, verb, spec, item, depth + 1);
-            }
-            out.push(']');
+            let put = |out: &mut String, item: &Value| put(out, verb, spec, item, depth + 1);
+            enclosed(out, spec, ["[", "]"], list.type_name, list.items.iter(), put);
         }
         (_, Value::Map(map)) => {
-            out.push_str("map[");
-            for (index, (key, value)) in map.entries().iter().enumerate() {
-                out.push_str(if index == 0 { "" } else { " " });
+            let entries = map.entries();
+            enclosed(out, spec, ["map[", "]"], map.type_name, entries.iter(), |out, (key, value)| {
                 put(out, verb, spec, key, depth + 1);
                 out.push(':');
                 put(out, verb, spec, value, depth + 1);
-            }
-            out.push(']');
+            });
         }
         (_, Value::Struct(inner)) => {
-            out.push('{');
-            for (index, field) in inner.fields.iter().enumerate() {
-                out.push_str(if index == 0 { "" } else { " " });
-                if verb == 'v' && spec.plus {
+            enclosed(out, spec, ["{", "}"], inner.type_name, inner.fields.iter(), |out, field| {
+                if spec.names || spec.syntax {
                     out.push_str(field.name);
                     out.push(':');
                 }
                 put(out, verb, spec, &field.value, depth + 1);
-            }
-            out.push('}');
+            });
         }
         (verb, other) => bad_verb(out, verb, spec, other),
     }
 }
 
-fn verb_v(out: &mut String, spec: Spec, value: &Value) {
-    match value {
-        Value::String(text) if spec.sharp => pad(out, spec, &print::quote(text)),
-        Value::Int(whole) => number::whole(out, 'd', spec, *whole),
-        Value::Float(float) => number::float(out, 'v', spec, *float),
-        Value::List(_) | Value::Map(_) | Value::Struct(_) if spec.width.is_some() => {
-            put(out, 'v', Spec { sharp: false, ..spec }, value, 1);
-        }
-        value => {
-            let mut text = String::new();
-            let form = if spec.plus { Form::Names } else { Form::Plain };
-            print::write(&mut text, value, form, 0);
-            pad(out, Spec { precision: None, ..spec }, &text);
-        }
+/// Whether a struct that can tell itself does so under the verb.
+fn displays(verb: char, spec: Spec) -> bool {
+    matches!(verb, 's' | 'q' | 'x' | 'X' | 'v') && !spec.syntax
+}
+
+/// The elements of a composite value in its brackets; in Go's syntax behind the name of its type.
+fn enclosed<T>(
+    out: &mut String,
+    spec: Spec,
+    brackets: [&str; 2],
+    type_name: &str,
+    elements: impl Iterator<Item = T>,
+    put: impl Fn(&mut String, T),
+) {
+    let ([open, close], separator) = if spec.syntax { (["{", "}"], ", ") } else { (brackets, " ") };
+    out.push_str(if spec.syntax { type_name } else { "" });
+    out.push_str(open);
+    for (index, element) in elements.enumerate() {
+        out.push_str(if index == 0 { "" } else { separator });
+        put(out, element);
     }
+    out.push_str(close);
 }
 
 /// A verb that does not suit the operand; width and precision hold for its plain form all the same.
@@ -244,6 +279,7 @@ fn string(out: &mut String, verb: char, spec: Spec, text: &str) {
         None => text.to_owned(),
     };
     match verb {
+        'v' if spec.syntax => pad(out, spec, &print::quote(&cut(text))),
         's' | 'v' => pad(out, spec, &cut(text)),
         'q' if spec.sharp && !text.contains('`') && !text.chars().any(|c| c.is_control() && c != '\t') => {
             pad(out, spec, &format!("`{}`", cut(text)));

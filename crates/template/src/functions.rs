@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use jiff::Timestamp;
+
 use crate::{Value, compare, escape, format, print, sprig};
 
 /// What kind of value a parameter takes.
@@ -106,7 +108,7 @@ impl Functions {
         FUNCTIONS.clone()
     }
 
-    /// Go's own and Sprig's, without those of Sprig's that are not determined by their arguments.
+    /// Go's own and Sprig's, without those of Sprig's that are not determined by their arguments; see [`Functions::at`].
     /// Source: Sprig 3.3 `HermeticTxtFuncMap`, which Flux gives to commit messages.
     pub fn sprig() -> Self {
         static FUNCTIONS: LazyLock<Functions> = LazyLock::new(|| {
@@ -123,6 +125,11 @@ impl Functions {
     pub fn with(mut self, name: &str, function: Function) -> Self {
         Arc::make_mut(&mut self.0).insert(name.to_owned(), function);
         self
+    }
+
+    /// The same with Sprig's `ago`, the time that has passed since a date until now.
+    pub fn at(self, now: Timestamp) -> Self {
+        self.with("ago", Function::new([Kind::Any], move |args| Ok(sprig::ago(&args[0], now).into())))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

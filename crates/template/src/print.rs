@@ -10,19 +10,10 @@ const MAX_DEPTH: usize = 50;
 /// The power of ten from which floats are printed with an exponent.
 const EXPONENT_FROM: i32 = 6;
 
-/// Which of Go's printings of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// `%v`
-    Plain,
-    /// `%+v`: with the names of fields.
-    Names,
-}
-
 /// The value as `%v` prints it.
 pub(crate) fn text(value: &Value) -> String {
     let mut out = String::new();
-    write(&mut out, value, Form::Plain, 0);
+    write(&mut out, value, 0);
     out
 }
 
@@ -34,8 +25,7 @@ pub(crate) fn action(value: &Value) -> String {
     }
 }
 
-/// Appends the value in that form.
-pub(crate) fn write(out: &mut String, value: &Value, form: Form, depth: usize) {
+fn write(out: &mut String, value: &Value, depth: usize) {
     if depth > MAX_DEPTH {
         return out.push_str("...");
     }
@@ -51,7 +41,7 @@ pub(crate) fn write(out: &mut String, value: &Value, form: Form, depth: usize) {
             out.push('[');
             for (index, item) in list.items.iter().enumerate() {
                 out.push_str(if index == 0 { "" } else { " " });
-                write(out, item, form, depth + 1);
+                write(out, item, depth + 1);
             }
             out.push(']');
         }
@@ -59,9 +49,9 @@ pub(crate) fn write(out: &mut String, value: &Value, form: Form, depth: usize) {
             out.push_str("map[");
             for (index, (key, value)) in map.entries().iter().enumerate() {
                 out.push_str(if index == 0 { "" } else { " " });
-                write(out, key, form, depth + 1);
+                write(out, key, depth + 1);
                 out.push(':');
-                write(out, value, form, depth + 1);
+                write(out, value, depth + 1);
             }
             out.push(']');
         }
@@ -72,11 +62,7 @@ pub(crate) fn write(out: &mut String, value: &Value, form: Form, depth: usize) {
             out.push('{');
             for (index, field) in value.fields.iter().enumerate() {
                 out.push_str(if index == 0 { "" } else { " " });
-                if form == Form::Names {
-                    out.push_str(field.name);
-                    out.push(':');
-                }
-                write(out, &field.value, form, depth + 1);
+                write(out, &field.value, depth + 1);
             }
             out.push('}');
         }

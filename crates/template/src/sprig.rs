@@ -38,6 +38,7 @@ pub(crate) const TABLES: &[&[Entry]] = &[
     words::TABLE,
 ];
 
+pub(crate) use dates::ago;
 pub(crate) use lists::MUST;
 
 /// Longest text and list that a function builds, so that a template cannot exhaust memory.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use api::image::ImageUpdateAutomation;
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use template::{Field, Functions, List, Map, Method, Options, Stage, Struct, Template, Value};
 
@@ -41,12 +42,13 @@ impl Error {
     }
 }
 
-/// The message of a commit with these changes. Used as rendered, not trimmed; it may be empty.
-pub fn render(automation: &ImageUpdateAutomation, changes: &[Change]) -> Result<String, Error> {
+/// The message of a commit with these changes, made now. Used as rendered, not trimmed; it may be empty.
+pub fn render(automation: &ImageUpdateAutomation, changes: &[Change], now: Timestamp) -> Result<String, Error> {
     let commit = automation.spec.git.as_ref().map(|git| &git.commit);
     let text = commit.and_then(|commit| commit.message_template.as_deref()).unwrap_or_default();
     let text = if text.is_empty() { DEFAULT } else { text };
-    let template = Template::parse(NAME, text, Functions::sprig()).map_err(|error| Error::Parse(error.to_string()))?;
+    let functions = Functions::sprig().at(now);
+    let template = Template::parse(NAME, text, functions).map_err(|error| Error::Parse(error.to_string()))?;
     let values = commit.map(|commit| commit.message_template_values.clone()).unwrap_or_default();
     let namespace = automation.namespace().unwrap_or_default();
     let data = data(&namespace, &automation.name_any(), &values, changes);
@@ -191,6 +193,8 @@ mod tests {
 
     use super::*;
 
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
     fn automation(template: Option<&Json>, values: &Json) -> ImageUpdateAutomation {
         let mut commit = json!({"author": {"email": "a@b"}});
         if let Some(template) = template {
@@ -215,7 +219,7 @@ mod tests {
             object.metadata.namespace = case["automation"]["namespace"].as_str().map(str::to_owned);
             object.metadata.name = case["automation"]["name"].as_str().map(str::to_owned);
             let changes: Vec<Change> = serde_json::from_value(case["changes"].clone()).unwrap();
-            let found = render(&object, &changes);
+            let found = render(&object, &changes, NOW);
             match (&found, case.get("expected"), case.get("stalled_reason")) {
                 (Ok(found), Some(expected), _) => assert_eq!(json!(found), *expected, "{}", case["name"]),
                 (Err(error), None, stalled) => {
@@ -244,7 +248,8 @@ mod tests {
         let labels = json!({"source": "https://git.example/app", "revision": "4f2a"});
         let changes = json!([{"file": "a.yaml", "setter": "ns:p", "old": "a:1", "new": "a:2", "labels": labels}]);
         let changes: Vec<Change> = serde_json::from_value(changes).unwrap();
-        let rendered = |template: &str| render(&automation(Some(&json!(template)), &Json::Null), &changes).unwrap();
+        let rendered =
+            |template: &str| render(&automation(Some(&json!(template)), &Json::Null), &changes, NOW).unwrap();
         let link = "{{ range .Changed.Changes }}{{ with .Source }}{{ . }}/commit/{{ end }}{{ .Revision }}{{ .Version }}{{ end }}";
         assert_eq!(rendered(link), "https://git.example/app/commit/4f2a");
         assert_eq!(rendered("{{ index .Changed.Changes 0 }}"), "{a:1 a:2 ns:p}");
@@ -264,7 +269,7 @@ mod tests {
             ("{{ toJson .AutomationObject }}", "{\"Namespace\":\"ns\",\"Name\":\"n\"}"),
             ("{{ printf \"%T\" .Changed }}", "update.Result"),
         ] {
-            assert_eq!(render(&automation(Some(&json!(template)), &Json::Null), &changes).unwrap(), expected);
+            assert_eq!(render(&automation(Some(&json!(template)), &Json::Null), &changes, NOW).unwrap(), expected);
         }
         for (template, cause) in [
             (
@@ -276,17 +281,18 @@ mod tests {
                 "can't evaluate field Setter in type update.ObjectChanges",
             ),
         ] {
-            let error = render(&automation(Some(&json!(template)), &Json::Null), &changes).unwrap_err().to_string();
+            let error =
+                render(&automation(Some(&json!(template)), &Json::Null), &changes, NOW).unwrap_err().to_string();
             assert!(error.ends_with(cause), "{error}");
         }
     }
 
     #[test]
     fn no_template_gives_the_default_and_removed_fields_only_fail_when_reached() {
-        assert_eq!(render(&automation(None, &Json::Null), &[]).unwrap(), DEFAULT);
+        assert_eq!(render(&automation(None, &Json::Null), &[], NOW).unwrap(), DEFAULT);
         let taken = automation(Some(&json!("{{ .Changed.ImageResult }}")), &Json::Null);
-        assert!(render(&taken, &[]).unwrap_err().is_removed_field());
+        assert!(render(&taken, &[], NOW).unwrap_err().is_removed_field());
         let not_taken = automation(Some(&json!("{{ if false }}{{ .Updated }}{{ end }}ok")), &Json::Null);
-        assert_eq!(render(&not_taken, &[]).unwrap(), "ok");
+        assert_eq!(render(&not_taken, &[], NOW).unwrap(), "ok");
     }
 }

@@ -16,6 +16,11 @@ pub(super) fn whole(out: &mut String, verb: char, spec: Spec, value: i64) {
         'c' | 'q' | 'U' => return character(out, verb, spec, value),
         verb => return bad_verb(out, verb, spec, &Value::Int(value)),
     };
+    if value == 0 && spec.precision == Some(0) {
+        return pad(out, Spec { zero: false, ..spec }, "");
+    }
+    // An octal zero is its own prefix.
+    let prefix = if prefix == digits { "" } else { prefix };
     let sign = match () {
         () if value < 0 => "-",
         () if spec.plus => "+",

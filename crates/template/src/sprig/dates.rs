@@ -32,6 +32,16 @@ pub(super) const TABLE: &[Entry] = &[
     ("must_date_modify", "sa", modified),
 ];
 
+/// How long ago a date is, in whole seconds; what is no date is now. Source: Sprig 3.3 `dateAgo`.
+pub(crate) fn ago(value: &Value, now: Timestamp) -> String {
+    let then = match value {
+        Value::Int(seconds) => Some(*seconds),
+        other => seconds(other).ok(),
+    };
+    let passed = then.map_or(0, |then| i128::from(now.as_second()) - i128::from(then));
+    written(passed * SECOND)
+}
+
 const SECOND: i128 = 1_000_000_000;
 /// `0001-01-01`, Go's `time.Time{}`.
 const ZERO_TIME: DateTime = DateTime::constant(1, 1, 1, 0, 0, 0, 0);

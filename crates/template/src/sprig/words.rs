@@ -58,31 +58,31 @@ fn swap(text: &str) -> String {
         .collect()
 }
 
-/// Breaks lines at spaces; words longer than a line are broken only if asked.
+/// Breaks lines at spaces; words longer than a line are broken only if asked. Width counts bytes, as in Sprig.
 fn wrap(text: &str, width: i64, newline: &str, break_words: bool) -> String {
     let newline = if newline.is_empty() { "\n" } else { newline };
     let width = usize::try_from(width.max(1)).unwrap_or(1);
-    let chars: Vec<char> = text.chars().collect();
-    let mut out = String::with_capacity(text.len());
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
-    while chars.len() - at > width {
-        if chars[at] == ' ' {
+    while bytes.len() - at > width {
+        if bytes[at] == b' ' {
             at += 1;
             continue;
         }
-        let last_space = chars[at..=at + width].iter().rposition(|&c| c == ' ');
+        let last_space = bytes[at..=at + width].iter().rposition(|&byte| byte == b' ');
         let (end, next) = match (last_space, break_words) {
             (Some(space), _) => (at + space, at + space + 1),
             (None, true) => (at + width, at + width),
-            (None, false) => match chars[at + width..].iter().position(|&c| c == ' ') {
+            (None, false) => match bytes[at + width..].iter().position(|&byte| byte == b' ') {
                 Some(space) => (at + width + space, at + width + space + 1),
                 None => break,
             },
         };
-        out.extend(&chars[at..end]);
-        out.push_str(newline);
+        out.extend(&bytes[at..end]);
+        out.extend(newline.as_bytes());
         at = next;
     }
-    out.extend(&chars[at..]);
-    out
+    out.extend(&bytes[at..]);
+    String::from_utf8_lossy(&out).into_owned()
 }

@@ -268,8 +268,9 @@ async fn commit_and_push(
     base: &Base,
     edited: &Edited,
 ) -> Result<Option<Pushed>, Stop> {
-    let message =
-        message::render(run.automation, &edited.changes).map_err(|error| Stop::Failed(message_failure(&error)))?;
+    let now = clock::now();
+    let message = message::render(run.automation, &edited.changes, now);
+    let message = message.map_err(|error| Stop::Failed(message_failure(&error)))?;
     let failed = |error: Error| match error {
         Error::Git(error) if error.is_rejected() => Stop::Rejected,
         error => {
@@ -278,7 +279,7 @@ async fn commit_and_push(
     };
     let author = &run.git.commit.author;
     let author = Author { name: author.name.clone(), email: author.email.clone() };
-    let (at, text, now) = (Arc::clone(mirror), message.clone(), clock::now());
+    let (at, text) = (Arc::clone(mirror), message.clone());
     let (parent, files) = (base.commit.clone(), edited.files.clone());
     let signing = run.signing.clone();
     let made = source::step("commit", move || {
