@@ -1,22 +1,16 @@
 //! Signatures on commits that `git verify-commit` accepts, made in the process: no gpg, no agent, no key on the disk.
 //! Source: Git `Documentation/gitformat-signature.txt`; reference image-automation.md section 6.6.
 
+mod identity;
 mod openpgp;
 mod packets;
 mod passphrase;
 
 use std::fmt;
 
-use rsa::{
-    pkcs1::DecodeRsaPrivateKey as _,
-    pkcs8::DecodePrivateKey as _,
-    signature::{SignatureEncoding as _, Signer as _},
-};
-use ssh_key::{
-    Algorithm, HashAlg, LineEnding, PrivateKey, Signature, SshSig,
-    private::{KeypairData, RsaKeypair},
-    public::KeyData,
-};
+pub(crate) use identity::decrypted;
+use rsa::signature::{SignatureEncoding as _, Signer as _};
+use ssh_key::{Algorithm, HashAlg, LineEnding, Signature, SshSig, private::KeypairData, public::KeyData};
 
 /// Shortest RSA modulus that signs.
 const RSA_MINIMUM_BITS: usize = 2048;
@@ -60,7 +54,7 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// An SSH key as `ssh-keygen` writes it: Ed25519, ECDSA on P-256 or P-384, or RSA of at least 2048 bits.
+    /// An SSH key: Ed25519, ECDSA on P-256, P-384 or P-521, or RSA of at least 2048 bits.
     ///
     /// # Errors
     /// When it cannot be read, or the passphrase does not fit.
@@ -92,36 +86,6 @@ impl SigningKey {
         };
         Ok(armored.trim_end().to_owned())
     }
-}
-
-/// The key pair of an SSH identity, in any of the forms that OpenSSH reads, decrypted.
-pub(crate) fn decrypted(identity: &[u8], passphrase: Option<&[u8]>) -> Result<KeypairData, InvalidKey> {
-    let unreadable = |error: String| InvalidKey::Unreadable(error);
-    let text = std::str::from_utf8(identity).map_err(|error| unreadable(error.to_string()))?.trim();
-    let rsa = |key: rsa::RsaPrivateKey| {
-        let pair = RsaKeypair::try_from(&key).map_err(|error| unreadable(error.to_string()))?;
-        Ok(KeypairData::Rsa(pair))
-    };
-    if text.contains("BEGIN RSA PRIVATE KEY") {
-        return rsa::RsaPrivateKey::from_pkcs1_pem(text).map_err(|error| unreadable(error.to_string())).and_then(rsa);
-    }
-    if text.contains("BEGIN PRIVATE KEY") {
-        return rsa::RsaPrivateKey::from_pkcs8_pem(text).map_err(|error| unreadable(error.to_string())).and_then(rsa);
-    }
-    let key = PrivateKey::from_openssh(text).map_err(|error| unreadable(error.to_string()));
-    // ssh-key 0.6.7 reads no ECDSA key whose number begins with a zero byte: one in 256, and half of those on P-521.
-    let key = key.map_err(|error| match error {
-        InvalidKey::Unreadable(cause) if cause == "length invalid" => {
-            InvalidKey::Unreadable("this ECDSA key cannot be read; make another, or one for Ed25519".to_owned())
-        }
-        other => other,
-    })?;
-    if !key.is_encrypted() {
-        return Ok(key.key_data().clone());
-    }
-    let passphrase = passphrase.ok_or(InvalidKey::PassphraseMissing)?;
-    let opened = key.decrypt(passphrase).map_err(|error| InvalidKey::PassphraseWrong(error.to_string()))?;
-    Ok(opened.key_data().clone())
 }
 
 fn ssh(pair: &KeypairData, content: &[u8]) -> Result<String, ssh_key::Error> {

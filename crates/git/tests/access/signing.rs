@@ -138,22 +138,23 @@ fn ssh_keygen_verifies_what_an_ssh_key_signed() {
         ("ed25519", "256", "s3cret", "OPENSSH"),
         ("ecdsa", "256", "", "OPENSSH"),
         ("ecdsa", "384", "", "OPENSSH"),
+        ("ecdsa", "521", "", "OPENSSH"),
+        ("ecdsa", "521", "s3cret", "OPENSSH"),
+        ("ecdsa", "256", "", "PEM"),
+        ("ecdsa", "384", "", "PKCS8"),
         ("rsa", "2048", "", "OPENSSH"),
         ("rsa", "2048", "", "PEM"),
+        ("rsa", "2048", "", "PKCS8"),
     ];
     for (algorithm, bits, passphrase, form) in kinds {
         let name = format!("{algorithm}{bits}{passphrase}{form}");
         let mut arguments = vec!["-q", "-t", algorithm, "-b", bits, "-N", passphrase, "-f", &name];
-        if form == "PEM" {
-            arguments.extend(["-m", "PEM"]);
+        if form != "OPENSSH" {
+            arguments.extend(["-m", form]);
         }
         assert!(Command::new("ssh-keygen").args(arguments).current_dir(folder).status().unwrap().success());
         let identity = std::fs::read(folder.join(&name)).unwrap();
         let key = SigningKey::ssh(&identity, (!passphrase.is_empty()).then_some(passphrase.as_bytes()));
-        // One ECDSA key in 256 is of those that the library does not read; it says so.
-        if algorithm == "ecdsa" && matches!(&key, Err(InvalidKey::Unreadable(why)) if why.contains("make another")) {
-            continue;
-        }
         let key = key.unwrap();
         let public = std::fs::read_to_string(folder.join(&name).with_extension("pub")).unwrap();
         std::fs::write(folder.join("allowed"), format!("slipway@example.com namespaces=\"git\" {public}")).unwrap();
