@@ -159,6 +159,11 @@ fn replace(inner: &str, variables: &Variables, depth: usize) -> Result<String, S
     if is_default(operation) {
         return Ok(value.cloned().unwrap_or_default());
     }
+    // Differs: Flux takes the message for a default.
+    if let Some(message) = operation.strip_prefix(":?") {
+        let value = value.filter(|value| !value.is_empty()).cloned();
+        return value.ok_or_else(|| format!("variable not set: \"{name}\": {message}"));
+    }
     // Strict, as Flux is since 1.9: a variable that nobody set is a mistake, not an empty text.
     let value = value.ok_or_else(|| format!("variable not set (strict mode): \"{name}\""))?;
     if counts {

@@ -39,6 +39,7 @@ fn operators_do_what_a_shell_does() {
         ("${none:=}", ""),
         ("${none:-${n}}", "8080"),
         ("${none:-a-${other:-${n}}-b}", "a-8080-b"),
+        ("${n:?say which}", "8080"),
         ("${path/b/x}", "a/x/c"),
         ("${n//8/9}", "9090"),
         ("${n/#80/1}", "180"),
@@ -59,7 +60,9 @@ fn what_is_not_set_or_not_understood_is_named() {
         ("${n", "missing closing brace: ${n"),
         ("${}", "unable to parse variable name in '${}'"),
         ("${1x}", "unable to parse variable name in '${1x}'"),
-        ("${n:?}", "unsupported substitution '${n:?}'"),
+        ("${none:?say which}", "variable not set: \"none\": say which"),
+        ("${empty:?}", "variable not set: \"empty\": "),
+        ("${n:+x}", "unsupported substitution '${n:+x}'"),
         ("${n+x}", "unsupported substitution '${n+x}'"),
     ];
     for (text, expected) in cases {
