@@ -3,7 +3,11 @@
 use std::{fs, path::Path};
 
 use reconcile::{Directory, Store};
-use scanner::{Listing, Tags, result::Exclusions, tags::Origin};
+use scanner::{
+    Listing, Tags,
+    result::Exclusions,
+    tags::{Origin, Stored},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -102,7 +106,7 @@ async fn choose_looks_into_a_running_slipway() {
     let none = Exclusions::new(&[]).expect("no patterns");
     let listing = Listing::new(["1.0.0", "1.1.0", "2.0.0"].map(str::to_owned).to_vec(), &none);
     let origin = Origin { image: "ghcr.io/team/app", etag: None };
-    Tags::new(store.database().clone()).put("apps", "app", &listing, origin).await.expect("kept");
+    Tags::new(store.database().clone()).put("apps", "app", &Stored::default(), &listing, origin).await.expect("kept");
     let state = state.display().to_string();
     let choose = |name: &str| slipway(&["choose", name, "--state", &state, "-n", "apps", "-o", "json"]);
     for name in ["app", "policy/app"] {
@@ -133,7 +137,7 @@ async fn choose_asks_the_registry_for_a_policy_of_a_running_slipway() {
     let none = Exclusions::new(&[]).expect("no patterns");
     let listing = Listing::new(["1.0.0", "1.1.0"].map(str::to_owned).to_vec(), &none);
     Tags::new(store.database().clone())
-        .put("apps", "app", &listing, Origin { image: &image, etag: None })
+        .put("apps", "app", &Stored::default(), &listing, Origin { image: &image, etag: None })
         .await
         .expect("kept");
     let state = state.display().to_string();

@@ -50,6 +50,11 @@ impl Stored {
         })
     }
 
+    /// How many tags there are.
+    pub fn count(&self) -> usize {
+        self.head().split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
     /// By which the registry tells whether the tags changed, if these are the tags of that image.
     pub fn etag(&self, image: &str) -> Option<&str> {
         let mut words = self.head().splitn(4, ' ').skip(2);
@@ -92,31 +97,25 @@ impl Tags {
         &self,
         namespace: &str,
         name: &str,
+        before: &Stored,
         listing: &Listing,
         origin: Origin<'_>,
     ) -> reconcile::Result<String> {
-        let key = key(namespace, name);
         let revision = listing.revision();
         let etag = origin.etag.map(|etag| format!(" {etag}")).unwrap_or_default();
         let head = format!("{} {revision} {}{etag}", listing.tags().len(), origin.image);
-        let before = self.record(&key).await?;
         if before.head() != head {
             let record = before.replaced(&head, listing, origin.image, clock::now());
-            self.database.put(BUCKET, &key, record.as_bytes()).await?;
+            self.database.put(BUCKET, &key(namespace, name), record.as_bytes()).await?;
         }
         self.scanned.send_replace(Some(clock::instant()));
         Ok(revision)
     }
 
-    /// How many tags are kept.
-    pub async fn count(&self, namespace: &str, name: &str) -> reconcile::Result<usize> {
-        let stored = self.record(&key(namespace, name)).await?;
-        Ok(stored.head().split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0))
-    }
-
     /// The tags that are kept; none if the repository was never scanned.
     pub async fn read(&self, namespace: &str, name: &str) -> reconcile::Result<Stored> {
-        self.record(&key(namespace, name)).await
+        let bytes = self.database.read(BUCKET, &key(namespace, name)).await?.unwrap_or_default();
+        Ok(Stored(String::from_utf8(bytes).unwrap_or_default()))
     }
 
     /// When a scan ended last, of whichever repository; none since the start.
@@ -134,12 +133,6 @@ impl Tags {
         let keys = self.database.keys(BUCKET).await?;
         let parts = |key: String| key.split_once('/').map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
         Ok(keys.into_iter().filter_map(parts).collect())
-    }
-
-    /// The record under a key.
-    async fn record(&self, key: &str) -> reconcile::Result<Stored> {
-        let bytes = self.database.read(BUCKET, key).await?.unwrap_or_default();
-        Ok(Stored(String::from_utf8(bytes).unwrap_or_default()))
     }
 }
 
@@ -167,17 +160,18 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let tags = Tags::new(Database::open(&folder.path().join("state.db")).expect("a database"));
         let etag = Origin { etag: Some("W/\"1 2\""), ..origin() };
-        tags.put("ns", "a", &listing(&["1"]), etag).await.expect("stored");
+        tags.put("ns", "a", &Stored::default(), &listing(&["1"]), etag).await.expect("stored");
         let first = tags.read("ns", "a").await.expect("read");
         assert_eq!((first.etag("example.com/a"), first.etag("example.com/b")), (etag.etag, None));
         let before = clock::now().as_second();
-        tags.put("ns", "a", &listing(&["1", "2"]), origin()).await.expect("stored");
+        tags.put("ns", "a", &first, &listing(&["1", "2"]), origin()).await.expect("stored");
         let stored = tags.read("ns", "a").await.expect("read");
         let seen: Vec<_> =
             stored.seen().map(|(tag, seen)| (tag, seen.is_some_and(|seen| seen.as_second() >= before))).collect();
         assert_eq!((seen, stored.etag("example.com/a")), (vec![("2", true), ("1", false)], None));
         // Another image starts anew.
-        tags.put("ns", "a", &listing(&["3"]), Origin { image: "example.com/b", etag: None }).await.expect("stored");
+        let other = Origin { image: "example.com/b", etag: None };
+        tags.put("ns", "a", &stored, &listing(&["3"]), other).await.expect("stored");
         let stored = tags.read("ns", "a").await.expect("read");
         assert!(stored.seen().all(|(_, seen)| seen.is_none()));
         assert_eq!(tags.repositories().await.expect("keys"), [("ns".to_owned(), "a".to_owned())]);
@@ -188,12 +182,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state.db");
         let tags = Tags::new(Database::open(&path).expect("a database"));
-        let revision = tags.put("ns", "a", &listing(&["1", "2"]), origin()).await.expect("stored");
-        assert_eq!(tags.put("ns", "a", &listing(&["2", "1"]), origin()).await.expect("stored"), revision);
+        let none = Stored::default();
+        let revision = tags.put("ns", "a", &none, &listing(&["1", "2"]), origin()).await.expect("stored");
+        let kept = tags.read("ns", "a").await.expect("read");
+        assert_eq!(tags.put("ns", "a", &kept, &listing(&["2", "1"]), origin()).await.expect("stored"), revision);
         drop(tags);
         let tags = Tags::new(Database::open(&path).expect("a database"));
-        assert_eq!(tags.read("ns", "a").await.expect("read").iter().collect::<Vec<_>>(), ["2", "1"]);
-        assert_eq!((tags.count("ns", "a").await.expect("read"), tags.count("ns", "b").await.expect("read")), (2, 0));
+        let kept = tags.read("ns", "a").await.expect("read");
+        assert_eq!((kept.iter().collect::<Vec<_>>(), kept.count()), (vec!["2", "1"], 2));
+        assert_eq!(tags.read("ns", "b").await.expect("read").count(), 0);
         tags.remove("ns", "a").await.expect("removed");
         assert_eq!(tags.read("ns", "a").await.expect("read"), Stored::default());
     }

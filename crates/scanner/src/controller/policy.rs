@@ -212,12 +212,12 @@ impl Policies {
         let rules = Rules::parse(object.annotations())
             .map_err(|error| Failure::terminal("InvalidPolicy", format!("invalid policy: {error}")))?;
         let (namespace, name) = (repository.namespace().unwrap_or_default(), repository.name_any());
+        let stored = self.tags.read(&namespace, &name).await?;
         if let Some(left) = self.patience(object, repository)
-            && self.tags.count(&namespace, &name).await? == 0
+            && stored.count() == 0
         {
             return Err(Failure::unsaid("the repository is not scanned yet", left));
         }
-        let stored = self.tags.read(&namespace, &name).await?;
         let tags: Vec<&str> = stored.iter().collect();
         if tags.is_empty() || is_of_another_image(repository) {
             let wait = self.options.requeue_dependency;

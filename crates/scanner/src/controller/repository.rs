@@ -22,7 +22,7 @@ use crate::{
     Error, Listing, Tags,
     result::Exclusions,
     schedule::{self, Decision, Facts, Reason},
-    tags::Origin,
+    tags::{Origin, Stored},
 };
 
 /// The loop's part for ImageRepository.
@@ -57,13 +57,15 @@ impl Reconciler for Repositories {
             Failure::new("AuthenticationFailed", format!("failed to configure authentication options: {error}"))
         })?;
         let requested_at = object.annotations().get(REQUESTED_AT).map(String::as_str);
-        let mut decision = self.decide(&object, &name, requested_at).await?;
+        let kept = self.tags.read(&object.namespace().unwrap_or_default(), &object.name_any()).await;
+        let decide = |requested_at| decide(&object, &name, requested_at, kept.as_ref().map(Stored::count));
+        let mut decision = decide(requested_at)?;
         let unproven = match decision {
             Decision::Scan(Reason::Requested) => unproven(&object, &opened, limit).await,
             _ => None,
         };
         if unproven.is_some() {
-            decision = self.decide(&object, &name, None).await?;
+            decision = decide(None)?;
         }
         match decision {
             Decision::Wait(left) => {
@@ -76,7 +78,7 @@ impl Reconciler for Repositories {
             Decision::Scan(reason) => {
                 tracing::debug!(%reason, "scan is due");
                 let left = limit.saturating_sub(begun.elapsed());
-                let scan = tokio::time::timeout(left, self.scan(&object, &opened, reason)).await;
+                let scan = tokio::time::timeout(left, self.scan(&object, &opened, reason, kept)).await;
                 let scanned = scan.unwrap_or_else(|_| Err(late())).map_err(|error| unreadable(&error))?;
                 Ok(self.spread(scanned))
             }
@@ -112,28 +114,19 @@ impl Repositories {
         Done { requeue: done.requeue.map(|wait| schedule::spread(wait, percentage, clock::random())), ..done }
     }
 
-    async fn decide(
+    /// Lists, filters, keeps. A listing that breaks off is discarded whole by the registry client.
+    async fn scan(
         &self,
         object: &ImageRepository,
-        name: &Name,
-        requested_at: Option<&str>,
-    ) -> Result<Decision, Failure> {
-        let status = object.status.clone().unwrap_or_default();
-        let facts =
-            Facts { spec: &object.spec, status: &status, requested_at, canonical_image_name: &name.to_string() };
-        let stored = self.tags.count(&object.namespace().unwrap_or_default(), &object.name_any()).await;
-        schedule::decide(facts, stored, clock::now()).map_err(|error: reconcile::Error| {
-            Failure::new("Failure", format!("failed to determine if it's scan time: {error}"))
-        })
-    }
-
-    /// Lists, filters, keeps. A listing that breaks off is discarded whole by the registry client.
-    async fn scan(&self, object: &ImageRepository, opened: &Opened, reason: Reason) -> Result<Done, Error> {
+        opened: &Opened,
+        reason: Reason,
+        kept: reconcile::Result<Stored>,
+    ) -> Result<Done, Error> {
+        let kept = kept?;
         let patterns = object.spec.exclusion_list();
         let exclusions = Exclusions::new(&patterns)?;
         let image = opened.repository.name().to_string();
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let kept = self.tags.read(&namespace, &name).await?;
         // What is kept has passed the exclusion list of that time.
         let observed = object.status.as_ref().map_or(&[][..], |status| &status.observed_exclusion_list);
         let known = kept.etag(&image).filter(|_| *observed == patterns);
@@ -143,7 +136,7 @@ impl Repositories {
             Listed::Tags { tags, etag } => (Listing::new(tags, &exclusions), etag),
         };
         let origin = Origin { image: &image, etag: etag.as_deref() };
-        let put = self.tags.put(&namespace, &name, &listing, origin).await;
+        let put = self.tags.put(&namespace, &name, &kept, &listing, origin).await;
         let revision = put.map_err(|source| Error::Put { image: image.clone(), source })?;
         let count = i64::try_from(listing.tags().len()).unwrap_or(i64::MAX);
         self.numbers.tags.get_or_create(&labels(object)).set(count);
@@ -163,6 +156,19 @@ impl Repositories {
         }));
         Ok(told(done, object.status.as_ref(), outcome, interval))
     }
+}
+
+/// Whether to scan; `stored_tags` as in [`schedule::decide`].
+fn decide(
+    object: &ImageRepository,
+    name: &Name,
+    requested_at: Option<&str>,
+    stored_tags: Result<usize, &reconcile::Error>,
+) -> Result<Decision, Failure> {
+    let status = object.status.clone().unwrap_or_default();
+    let facts = Facts { spec: &object.spec, status: &status, requested_at, canonical_image_name: &name.to_string() };
+    schedule::decide(facts, stored_tags, clock::now())
+        .map_err(|error| Failure::new("Failure", format!("failed to determine if it's scan time: {error}")))
 }
 
 /// What a webhook says was pushed, if the registry has none of it. A registry that does not answer is scanned: the scan
