@@ -4,6 +4,7 @@
 
 mod canaries;
 mod cluster;
+mod commits;
 #[allow(dead_code, reason = "the demo's world is shared; not every part of it is measured")]
 #[path = "../src/demo.rs"]
 mod demo;
@@ -52,9 +53,17 @@ fn main() -> anyhow::Result<()> {
         if is_wanted("cold") {
             scan::cold(1000, "5 s").await?;
         }
+        if is_wanted("kept") {
+            scan::kept(10_000, 1_000, "300 MB").await?;
+        }
         if is_wanted("update") {
             update::push(0, "25 ms").await?;
             update::push(999, "30 ms").await?;
+        }
+        if is_wanted("commits") {
+            commits::files(1_000, "0.4 s").await?;
+            commits::policies(1_000, "5 s").await?;
+            commits::memory(10_000, "60 MB").await?;
         }
         if is_wanted("hooks") {
             hooks::hooks().await?;

@@ -1,15 +1,20 @@
 //! The scanner on a real registry: from the request to the status, and a thousand objects from cold to Ready.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, path::Path, time::Duration};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use api::{
     conditions::{self, READY},
     image::{ImagePolicy, ImageRepository},
     meta::REQUESTED_AT,
 };
-use futures::StreamExt as _;
-use reconcile::{Context, Directory, Http, Shutdown, Store, clock, object, watcher::Event};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use reconcile::{Directory, Http, Shutdown, Store, clock, object, watcher::Event};
+use scanner::{
+    Listing, Tags,
+    result::Exclusions,
+    tags::{Origin, Stored},
+};
 use serde_json::{Value, json};
 
 use super::{ROUNDS, SLIPWAY, demo::parts, row};
@@ -29,7 +34,7 @@ impl Scanner {
         let folder = tempfile::tempdir()?;
         let (part, address) = registry(folder.path(), lists).await?;
         let store = Store::Directory(Directory::open(&folder.path().join("state.db"), Vec::new()).await?);
-        let context = Context::new(store.clone(), Http::new("bench"), "bench");
+        let context = reconcile::Context::new(store.clone(), Http::new("bench"), "bench");
         let shutdown = Shutdown::new();
         let loops = tokio::spawn(scanner::controllers(context, scanner::Options::default(), shutdown.clone()));
         Ok(Self { store, registry: address.to_string(), shutdown, loops, _part: part, _folder: folder })
@@ -100,6 +105,7 @@ pub async fn cold(count: usize, goal: &str) -> anyhow::Result<()> {
     let scanner = Scanner::start(&lists).await?;
     let cpu = parts::cpu_seconds(std::process::id()).unwrap_or_default();
     let start = clock::instant();
+    let watch = scanner.store.watch::<ImagePolicy>();
     for number in 0..count {
         let name = format!("app{number}");
         let image = format!("{}/team/{name}", scanner.registry);
@@ -107,12 +113,9 @@ pub async fn cold(count: usize, goal: &str) -> anyhow::Result<()> {
         let spec = json!({"imageRepositoryRef": {"name": name}, "policy": {"semver": {"range": "1.x"}}});
         scanner.apply("ImagePolicy", &name, spec).await?;
     }
-    while ready(&scanner.store).await? < count {
-        if start.elapsed() > Duration::from_secs(300) {
-            bail!("{count} policies are not Ready after five minutes");
-        }
-        clock::sleep(Duration::from_millis(100)).await;
-    }
+    tokio::time::timeout(Duration::from_secs(300), ready(watch, count))
+        .await
+        .with_context(|| format!("{count} policies are not Ready after five minutes"))??;
     let took = start.elapsed().as_secs_f64();
     row(&format!("{count} repositories and policies, cold to Ready"), vec![took], "s", goal);
     let used = parts::cpu_seconds(std::process::id()).unwrap_or_default() - cpu;
@@ -120,13 +123,39 @@ pub async fn cold(count: usize, goal: &str) -> anyhow::Result<()> {
     scanner.finish().await
 }
 
-/// How many policies are Ready.
-async fn ready(store: &Store) -> anyhow::Result<usize> {
-    let policies = store.list::<ImagePolicy>(None).await?;
-    let is_ready = |policy: &&ImagePolicy| {
+/// Waits until so many policies are Ready.
+async fn ready(
+    mut watch: impl Stream<Item = reconcile::Result<Event<ImagePolicy>>> + Unpin,
+    count: usize,
+) -> anyhow::Result<()> {
+    let mut found = HashSet::new();
+    while found.len() < count {
+        let Some(event) = watch.next().await else { bail!("the watch ended") };
+        let (Event::Apply(policy) | Event::InitApply(policy)) = event? else { continue };
         let status = policy.status.as_ref();
         let ready = status.and_then(|status| conditions::find(&status.conditions, READY));
-        ready.is_some_and(|ready| ready.status == "True")
-    };
-    Ok(policies.iter().filter(is_ready).count())
+        if ready.is_some_and(|ready| ready.status == "True") {
+            found.insert(policy.metadata.name);
+        }
+    }
+    Ok(())
+}
+
+/// What the tags of many repositories take on disk.
+pub async fn kept(repositories: usize, count: usize, goal: &str) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let store = Store::Directory(Directory::open(&folder.path().join("state.db"), Vec::new()).await?);
+    let tags = Tags::new(store.database().clone());
+    let all = (0..count).map(|number| format!("1.{number}.0-20260102T030405")).collect();
+    let (listing, none) = (Listing::new(all, &Exclusions::new(&[])?), Stored::default());
+    let puts = stream::iter(0..repositories).map(async |number| {
+        let name = format!("app{number}");
+        let image = format!("registry.example.com/team/{name}");
+        tags.put("apps", &name, &none, &listing, Origin { image: &image, etag: None }).await
+    });
+    puts.buffer_unordered(64).try_for_each(async |_| Ok(())).await?;
+    let files = std::fs::read_dir(folder.path())?.flatten().filter_map(|file| file.metadata().ok());
+    let bytes: u64 = files.map(|file| file.len()).sum();
+    row(&format!("{repositories} repositories × {count} tags on disk"), vec![bytes as f64 / 1e6], "MB", goal);
+    Ok(())
 }
