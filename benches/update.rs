@@ -2,10 +2,14 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
+use anyhow::Context as _;
 use api::meta::{ObjectReference, REQUESTED_AT};
 use reconcile::{Event, clock};
 use serde_json::json;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    process::Command,
+};
 
 use super::{
     ROUNDS,
@@ -17,11 +21,12 @@ use super::{
 pub async fn push(more: usize, goal: &str) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut world = world(folder.path(), more).await?;
-    let (mut samples, mut plain) = (Vec::new(), Vec::new());
+    let (mut samples, mut plain, mut served) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let version: &'static str = Box::leak(format!("1.0.{}", round + 1).into_boxed_str());
         settle(&world).await?;
         plain.push(push_by_git(&world.folder.join("clone"), version).await?);
+        served.push(receive_by_git(&world.folder.join("clone"), &world.folder.join("git/app.git"), version).await?);
         world.push(Release { version, fail_percent: 0 }).await?;
         ask_for_scan(&world).await?;
         let pushed = world.told(&format!("to {}/demo/app:{version}", world.addresses.registry)).await?;
@@ -31,6 +36,7 @@ pub async fn push(more: usize, goal: &str) -> anyhow::Result<()> {
     }
     row(&format!("scan that sees a tag → pushed commit, {} files", more + 1), samples, "ms", goal);
     row(&format!("  the git program pushing a ready-made commit, {} files", more + 1), plain, "ms", "printed");
+    row("  of either, the server's git taking such a push", served, "ms", "printed");
     Ok(())
 }
 
@@ -70,19 +76,52 @@ async fn ask_for_scan(world: &World) -> anyhow::Result<()> {
 
 /// How long the `git` program takes to push a commit that is ready, to a branch that nobody follows; in milliseconds.
 async fn push_by_git(clone: &Path, version: &str) -> anyhow::Result<f64> {
-    std::fs::write(clone.join("peer.txt"), version)?;
-    git(clone, &["add", "peer.txt"]).await?;
-    git(clone, &["-c", "user.name=peer", "-c", "user.email=peer@example.com", "commit", "--quiet", "-m", version])
-        .await?;
+    commit_by_git(clone, version).await?;
     let start = clock::instant();
-    git(clone, &["push", "--quiet", "origin", "HEAD:refs/heads/peer"]).await?;
+    git(clone, &["push", "--quiet", "origin", "HEAD:refs/heads/peer"], b"").await?;
     Ok(start.elapsed().as_secs_f64() * 1e3)
 }
 
-async fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
-    let mut command = Command::new("git");
-    command.arg("-C").arg(folder).args(arguments).env("GIT_CONFIG_GLOBAL", "/dev/null").stdin(Stdio::null());
-    let done = command.output().await?;
-    anyhow::ensure!(done.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+/// How long the server's `git` takes from being started to its report on a push that it is handed; in milliseconds.
+async fn receive_by_git(clone: &Path, bare: &Path, version: &str) -> anyhow::Result<f64> {
+    commit_by_git(clone, &format!("{version} alone")).await?;
+    let new = git(clone, &["rev-parse", "HEAD"], b"").await?;
+    let new = String::from_utf8_lossy(&new).trim().to_owned();
+    let wanted = format!("{new}\n^HEAD~1\n");
+    let pack = git(clone, &["pack-objects", "--revs", "--thin", "--stdout", "-q"], wanted.as_bytes()).await?;
+    let line = format!("{} {new} refs/heads/alone-{version}\0report-status", "0".repeat(40));
+    let mut push = format!("{:04x}{line}0000", line.len() + 4).into_bytes();
+    push.extend(pack);
+    let start = clock::instant();
+    let mut server = Command::new("git");
+    server.args(["receive-pack", "--stateless-rpc"]).arg(bare).env("GIT_CONFIG_GLOBAL", "/dev/null");
+    let mut server = server.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let (mut input, output) = (server.stdin.take().context("stdin")?, server.stdout.take().context("stdout")?);
+    input.write_all(&push).await?;
+    drop(input);
+    let mut report = BufReader::new(output).lines();
+    let first = report.next_line().await?.unwrap_or_default();
+    let taken = start.elapsed().as_secs_f64() * 1e3;
+    anyhow::ensure!(first.contains("unpack ok"), "git receive-pack: {first}");
+    while report.next_line().await?.is_some() {}
+    server.wait().await?;
+    Ok(taken)
+}
+
+async fn commit_by_git(clone: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(clone.join("peer.txt"), text)?;
+    git(clone, &["add", "peer.txt"], b"").await?;
+    let by = ["-c", "user.name=peer", "-c", "user.email=peer@example.com"];
+    git(clone, &[&by[..], &["commit", "--quiet", "-m", text]].concat(), b"").await?;
     Ok(())
+}
+
+async fn git(folder: &Path, arguments: &[&str], input: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(folder).args(arguments).env("GIT_CONFIG_GLOBAL", "/dev/null");
+    let mut running = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    running.stdin.take().context("stdin")?.write_all(input).await?;
+    let done = running.wait_with_output().await?;
+    anyhow::ensure!(done.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(done.stdout)
 }
