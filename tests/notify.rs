@@ -160,6 +160,14 @@ fn check_finds_alerts_that_never_fire_and_providers_that_cannot_send() {
             "spec.inclusionList[1]",
             "\"(\" is not a regular expression and is skipped",
         ),
+        (
+            good.clone(),
+            json!({"inclusionList": ["finished", ".*reconciliation.*", "of our own"]}),
+            "warning",
+            "spec.inclusionList[1]",
+            "\".*reconciliation.*\" does not match \"Reconciliation finished in 1s, next run in 10m0s\": patterns are \
+             case-sensitive; (?i) before it lifts that",
+        ),
     ] {
         let expected = (severity.to_owned(), field.to_owned(), message.to_owned());
         assert_eq!(complaints(&manifests(&provider, &alert), &[]), [expected], "{provider} {alert}");

@@ -8,7 +8,7 @@ use api::{
 };
 use k8s_openapi::ByteString;
 use notification::{
-    alert,
+    alert::{self, Verdict},
     provider::{Secrets, Service, Settings},
     receiver::{SecretData, readiness},
 };
@@ -52,7 +52,7 @@ fn secret(subject: &Subject<'_>, name: &str) -> Option<k8s_openapi::api::core::v
     subject.all.iter().find(is_it).and_then(|object| receive::secret(object).ok())
 }
 
-/// An Alert: patterns that cannot be read, and such that match nothing that its sources said.
+/// An Alert: patterns that cannot be read, and such that match nothing that its sources said, or mostly say.
 pub fn alert(subject: &Subject<'_>) -> Vec<Complaint> {
     let Ok(alert) = typed::<Alert>(subject.object) else { return Vec::new() };
     let lists = [("inclusionList", &alert.spec.inclusion_list), ("exclusionList", &alert.spec.exclusion_list)];
@@ -63,17 +63,81 @@ pub fn alert(subject: &Subject<'_>) -> Vec<Complaint> {
             found.push(Complaint::error(format!("spec.{name}[{index}]"), message));
         }
     }
-    found.extend(unmatched(&alert, subject.events));
+    match of_sources(&alert, subject.events) {
+        verdicts if verdicts.is_empty() => found.extend(miscased(&alert)),
+        verdicts => found.extend(unmatched(&alert, &verdicts)),
+    }
     found
 }
 
-/// Entries of the inclusion list that match none of the events which the Alert's sources said.
-fn unmatched(alert: &Alert, events: &[Event]) -> Vec<Complaint> {
+/// What the Alert says to the events of its sources.
+fn of_sources(alert: &Alert, events: &[Event]) -> Vec<Verdict> {
     let verdicts = events.iter().map(|event| alert::verdict(alert, event, &BTreeMap::new()));
-    let verdicts: Vec<_> = verdicts.filter(|verdict| verdict.is_of_source).collect();
-    if verdicts.is_empty() {
-        return Vec::new();
-    }
+    verdicts.filter(|verdict| verdict.is_of_source).collect()
+}
+
+/// What sources say mostly, by kind: the words that people write patterns for.
+const USUAL: [(&str, &[&str]); 8] = [
+    (
+        "Kustomization",
+        &[
+            "Reconciliation finished in 1s, next run in 10m0s",
+            "Health check passed in 1s",
+            "Health check failed after 1s",
+        ],
+    ),
+    ("GitRepository", &["stored artifact for commit 'Update'", "Fetched revision: main@sha1:0"]),
+    (
+        "HelmRelease",
+        &[
+            "Helm install succeeded for release a/a.v1",
+            "Helm upgrade succeeded for release a/a.v2",
+            "Helm upgrade failed",
+        ],
+    ),
+    ("HelmRepository", &["stored fetched index of size 1kB"]),
+    ("ImageRepository", &["successful scan: found 1 tags with checksum 0", "scan failed"]),
+    ("ImagePolicy", &["Latest image tag for a resolved to 1.0.0"]),
+    ("ImageUpdateAutomation", &["pushed commit '0' to branch 'main'"]),
+    (
+        "Canary",
+        &[
+            "New revision detected! Scaling up a.b",
+            "Advance a.b canary weight 10",
+            "Halt a.b advancement success rate 98.00% < 99%",
+            "Promotion completed! Scaling down a.b",
+            "Rolling back a.b failed checks threshold reached 5",
+            "Canary failed! Scaling down a.b",
+        ],
+    ),
+];
+
+/// Entries of the inclusion list that take nothing of what the sources mostly say, and would if case did not count.
+fn miscased(alert: &Alert) -> Vec<Complaint> {
+    let is_source = |kind: &str| alert.spec.event_sources.iter().any(|source| source.kind == kind);
+    let said = USUAL.iter().filter(|(kind, _)| is_source(kind)).flat_map(|(_, said)| *said);
+    let said: Vec<&str> = said.copied().collect();
+    let meant = |pattern: &str| {
+        let (strict, lax) = (Regex::new(pattern).ok()?, Regex::new(&format!("(?i){pattern}")).ok()?);
+        if said.iter().any(|message| strict.is_match(message)) {
+            return None;
+        }
+        said.iter().find(|message| lax.is_match(message)).copied()
+    };
+    let entries = alert.spec.inclusion_list.iter().enumerate();
+    let found = entries.filter_map(|(index, pattern)| Some((index, pattern, meant(pattern)?)));
+    found
+        .map(|(index, pattern, message)| {
+            let text = format!(
+                "{pattern:?} does not match {message:?}: patterns are case-sensitive; (?i) before it lifts that"
+            );
+            Complaint::warning(format!("spec.inclusionList[{index}]"), text)
+        })
+        .collect()
+}
+
+/// Entries of the inclusion list that match none of the events which the Alert's sources said.
+fn unmatched(alert: &Alert, verdicts: &[Verdict]) -> Vec<Complaint> {
     let patterns = alert.spec.inclusion_list.iter().enumerate();
     let never = patterns.filter(|(index, _)| !verdicts.iter().any(|verdict| verdict.included_by.contains(index)));
     never
