@@ -137,9 +137,7 @@ impl Config {
             storage,
             listen,
             dashboard,
-            receiver_listen: args
-                .receiver_listen
-                .map_or(hooks::Place::Default(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9292))), hooks::Place::Asked),
+            receiver_listen: webhooks(args.receiver_listen),
             events_listen: args.events_listen,
             events_addr: args.events_addr,
             notification: notification::Settings {
@@ -147,6 +145,7 @@ impl Config {
                 max_age: args.notification_max_age.get(),
                 no_cross_namespace_refs: args.no_cross_namespace_refs,
                 external_url: args.external_url,
+                accounts: accounts(&args.scanner),
                 ..Default::default()
             },
             metrics_server: server,
@@ -184,6 +183,19 @@ fn pages(args: &Run, standalone: bool) -> anyhow::Result<(SocketAddr, dashboard:
         cluster: args.cluster_name.clone(),
     };
     Ok((listen, options))
+}
+
+/// Where webhooks are served.
+fn webhooks(asked: Option<SocketAddr>) -> hooks::Place {
+    asked.map_or(hooks::Place::Default(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9292))), hooks::Place::Asked)
+}
+
+/// In whose name the clouds of Providers are asked.
+fn accounts(args: &Scanner) -> notification::Accounts {
+    match args.opens("ObjectLevelWorkloadIdentity") {
+        true => notification::Accounts::Named,
+        false => notification::Accounts::Ours,
+    }
 }
 
 fn scanner_options(args: &Scanner, no_cross_namespace_refs: bool) -> scanner::Options {

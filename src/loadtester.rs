@@ -1,6 +1,9 @@
 //! Flagger's load tester API, so that webhooks written for it keep working: gates, rollback gates, and tasks.
 //! Source: reference progressive-delivery.md, section D.5.
 
+mod concord;
+mod ngrinder;
+mod remote;
 mod tasks;
 
 use std::{
@@ -18,7 +21,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use reconcile::Shutdown;
+use reconcile::{Http, Shutdown};
 use regex::Regex;
 use serde::Deserialize;
 
@@ -43,6 +46,7 @@ struct LoadTester {
     options: Options,
     open: Mutex<BTreeSet<String>>,
     tasks: tasks::Running,
+    http: Http,
 }
 
 /// The body of a webhook.
@@ -56,7 +60,8 @@ struct Payload {
 
 /// Answers until told to stop.
 pub async fn serve(listener: tokio::net::TcpListener, options: Options, shutdown: Shutdown) -> std::io::Result<()> {
-    let tester = Arc::new(LoadTester { options, open: Mutex::default(), tasks: tasks::Running::default() });
+    let http = Http::new(concat!("slipway/", env!("CARGO_PKG_VERSION")));
+    let tester = Arc::new(LoadTester { options, open: Mutex::default(), tasks: tasks::Running::default(), http });
     let ok = async || "OK";
     let router = Router::new()
         .route("/healthz", any(ok))
@@ -116,14 +121,15 @@ async fn task(State(tester): State<Arc<LoadTester>>, body: Bytes) -> Response {
     let task = match tasks::Task::new(&metadata, &tester.options.permitted) {
         Ok(task) => task,
         Err(tasks::Refusal::Wrong(problem)) => return (StatusCode::BAD_REQUEST, problem).into_response(),
+        Err(tasks::Refusal::Unusable(problem)) => return (StatusCode::INTERNAL_SERVER_ERROR, problem).into_response(),
         Err(tasks::Refusal::NotPermitted(problem)) => return (StatusCode::FORBIDDEN, problem).into_response(),
     };
     let canary = format!("{}.{}", payload.name, payload.namespace);
-    if task.kind == Kind::Cmd {
-        tester.tasks.start(canary, task, tester.options.timeout);
+    if task.is_started_only() {
+        tester.tasks.start(canary, task, tester.http.clone(), tester.options.timeout);
         return StatusCode::ACCEPTED.into_response();
     }
-    match task.run(tester.options.timeout).await {
+    match task.run(&tester.http, tester.options.timeout).await {
         Ok(output) if task.returns_output => output.into_response(),
         Ok(_) => StatusCode::OK.into_response(),
         Err(problem) => (StatusCode::INTERNAL_SERVER_ERROR, problem).into_response(),

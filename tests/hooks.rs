@@ -25,6 +25,8 @@ use crate::{
 
 const TOKEN: &str = "webhook-token";
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Where nobody listens.
+const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// Git, a registry, and slipway over both; nothing is looked at but once an hour, unless a hook says so.
 struct World {
@@ -38,7 +40,7 @@ struct World {
     _git: GitServer,
 }
 
-fn manifests(registry: SocketAddr, url: &str, chat: SocketAddr) -> String {
+fn manifests(registry: SocketAddr, url: &str, chat: SocketAddr, pager: SocketAddr) -> String {
     let receiver = |name: &str, kind: &str, resource: Value| {
         json!({"apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver", "metadata": {"name": name, "namespace": "apps"},
             "spec": {"type": kind, "events": ["ping", "push"], "secretRef": {"name": "token"}, "resources": [resource]}})
@@ -67,7 +69,14 @@ fn manifests(registry: SocketAddr, url: &str, chat: SocketAddr) -> String {
         json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Provider", "metadata": {"name": "chat", "namespace": "apps"},
             "spec": {"type": "slack", "channel": "dev", "address": format!("http://{chat}/alerts")}}),
         json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Alert", "metadata": {"name": "all", "namespace": "apps"},
-            "spec": {"providerRef": {"name": "chat"}, "eventSources": [{"kind": "ImagePolicy", "name": "*"}, {"kind": "Kustomization", "name": "*"}]}}),
+            "spec": {"providerRef": {"name": "chat"}, "eventSources": [{"kind": "ImagePolicy", "name": "*"}, {"kind": "Kustomization", "name": "infra"}]}}),
+        json!({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "metadata": {"name": "site", "namespace": "apps"},
+            "spec": {"interval": "1h", "retryInterval": "1h", "path": "./site", "prune": true, "targetNamespace": "apps",
+                "sourceRef": {"kind": "GitRepository", "name": "app"}}}),
+        json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Provider", "metadata": {"name": "pager", "namespace": "apps"},
+            "spec": {"type": "pagerduty", "channel": "KEY", "address": format!("http://{pager}")}}),
+        json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Alert", "metadata": {"name": "site", "namespace": "apps"},
+            "spec": {"providerRef": {"name": "pager"}, "eventSources": [{"kind": "Kustomization", "name": "site"}]}}),
     ];
     objects.map(|object| object.to_string()).join("\n---\n")
 }
@@ -78,6 +87,10 @@ fn release(version: &'static str) -> Release {
 
 impl World {
     async fn start(chat: SocketAddr) -> Self {
+        Self::with_pager(chat, NOBODY).await
+    }
+
+    async fn with_pager(chat: SocketAddr, pager: SocketAddr) -> Self {
         parts::require_tools().expect("the tools are installed");
         let folder = tempfile::Builder::new().prefix("slipway-hooks-").tempdir().expect("a folder");
         let (mut registry_part, registry) = parts::registry(Path::new(SLIPWAY), folder.path()).expect("a registry");
@@ -92,7 +105,8 @@ impl World {
         })
         .await
         .expect("git runs");
-        fs::write(folder.path().join("manifests.yaml"), manifests(registry, &url, chat)).expect("a written file");
+        fs::write(folder.path().join("manifests.yaml"), manifests(registry, &url, chat, pager))
+            .expect("a written file");
         let (hooks, events) = (parts::free_address().expect("a port"), parts::free_address().expect("a port"));
         let mut slipway = run(folder.path(), hooks, events);
         parts::listening(&mut slipway, hooks).await.expect("webhooks are served");
@@ -255,8 +269,52 @@ async fn a_push_is_acted_on_at_once_and_told_in_chat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_error_pages_somebody_until_it_heals() {
+    let (pager, mut pages) = sink::listen().await.expect("a sink");
+    let world = World::with_pager(NOBODY, pager).await;
+    let mut page = async |action: &str| loop {
+        let page = tokio::time::timeout(PATIENCE, pages.recv()).await.expect("a page in time").expect("a page");
+        if page["event_action"] == action {
+            break page;
+        }
+    };
+    let trigger = page("trigger").await;
+    assert_eq!((&trigger["routing_key"], &trigger["payload"]["component"]), (&json!("KEY"), &json!("site")));
+    assert!(trigger["dedup_key"].as_str().is_some_and(|key| !key.is_empty()), "{trigger}");
+    let clone = world.folder.path().join("clone");
+    tokio::task::spawn_blocking(move || {
+        let clone = Clone { folder: &clone };
+        let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "b"}});
+        clone.write(&[("site/a.yaml".into(), config.to_string())]).expect("a file");
+        clone.commit_and_push("Add the site").expect("a push");
+    })
+    .await
+    .expect("git runs");
+    let body = r#"{"ref":"refs/heads/main"}"#;
+    let signed = signature(body);
+    let headers = [("content-type", "application/json"), ("x-github-event", "push"), ("x-hub-signature-256", &signed)];
+    assert_eq!(world.hook("git", &headers, body).await, 200);
+    assert_eq!(page("resolve").await["dedup_key"], trigger["dedup_key"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_is_refused_before_it_has_come() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::start(NOBODY).await;
+    let digest = Sha256::new().chain_update(TOKEN).chain_update("registry").chain_update("apps").finalize();
+    let mut stream = tokio::net::TcpStream::connect(world.hooks).await.expect("a connection");
+    let head =
+        format!("POST /hook/{} HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000000\r\n\r\nx", hex::encode(digest));
+    stream.write_all(head.as_bytes()).await.expect("the head is sent");
+    let mut answer = [0; 12];
+    let read = tokio::time::timeout(Duration::from_secs(4), stream.read_exact(&mut answer)).await;
+    read.expect("nothing more is waited for").expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 413");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_large_body_is_refused_and_a_burst_loses_nothing() {
-    let world = World::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))).await;
+    let world = World::start(NOBODY).await;
     let large = "x".repeat((3 << 20) + 1);
     assert_eq!(world.hook("registry", &[("authorization", TOKEN)], &large).await, 413);
     let handled = |object: &Value| object["status"]["lastHandledReconcileAt"].as_str().map(str::to_owned);
@@ -299,7 +357,7 @@ async fn messages_outlive_a_kill_and_a_silent_chat() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsigned_call_counts_once_the_registry_has_what_it_names() {
-    let world = World::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))).await;
+    let world = World::start(NOBODY).await;
     world.reaches("Receiver", "unsigned", ready).await;
     push_image(world.registry, "1.1.0").await;
     let json = ("content-type", "application/json");

@@ -25,8 +25,8 @@ pub struct Scanner {
     /// Longest life of a kept cloud login.
     #[arg(long, default_value = "1h")]
     pub token_cache_max_duration: api::Duration,
-    /// Flux's feature gates. ObjectLevelWorkloadIdentity=true lets image repositories log in to clouds as their own service
-    /// accounts; others are taken and have no effect.
+    /// Flux's feature gates. ObjectLevelWorkloadIdentity=true lets image repositories and notification providers log in to
+    /// clouds as their own service accounts; others are taken and have no effect.
     #[arg(long, value_name = "GATE=BOOL", value_delimiter = ',', value_parser = gate)]
     pub feature_gates: Vec<(String, bool)>,
     /// Flux's; of slipway's store it says nothing.

@@ -1,6 +1,7 @@
 //! `slipway loadtester`: Flagger's load tester API.
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 use reconcile::Shutdown;
 use regex::Regex;
 
@@ -20,10 +21,10 @@ pub fn run(args: Loadtester) -> anyhow::Result<Exit> {
     let namespaces =
         namespaces.map(|pattern| Regex::new(&pattern).with_context(|| format!("--namespace-regexp {pattern}")));
     // Whoever can call loopback can run commands here anyway.
-    let all = [Kind::Cmd, Kind::Bash, Kind::Helm, Kind::Helmv3, Kind::Kubectl];
+    let all = Kind::value_variants();
     let kinds = match args.enable {
         kinds if !kinds.is_empty() => kinds.into_iter().collect(),
-        _ if address.ip().is_loopback() => all.into(),
+        _ if address.ip().is_loopback() => all.iter().copied().collect(),
         _ => Default::default(),
     };
     let permitted = Permitted { kinds, programs: args.allow_commands.into_iter().collect() };

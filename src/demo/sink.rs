@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use axum::{Json, Router, routing::post};
+use axum::{Json, Router};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -27,7 +27,7 @@ fn take(listener: tokio::net::TcpListener) -> mpsc::UnboundedReceiver<Value> {
             let _ = sender.send(alert);
         }
     };
-    let router = Router::new().route("/alerts", post(receive));
+    let router = Router::new().fallback(receive);
     tokio::spawn(async move { axum::serve(listener, router).await });
     receiver
 }

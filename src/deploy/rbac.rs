@@ -93,7 +93,7 @@ fn image(installation: &Installation) -> Vec<Value> {
 fn notification() -> Vec<Value> {
     let poked = &["get", "list", "watch", "patch"];
     let mut rules = Vec::from(owned(NOTIFICATION, &["alerts", "providers", "receivers"]));
-    rules.push(rule("", &["secrets", "configmaps"], &["get"]));
+    rules.push(rule("", &["secrets", "configmaps", "serviceaccounts"], &["get"]));
     rules.push(rule("", &["serviceaccounts/token"], &["create"]));
     rules.push(rule(IMAGE, &["imagerepositories", "imagepolicies", "imageupdateautomations"], poked));
     rules.push(rule(

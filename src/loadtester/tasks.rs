@@ -8,7 +8,10 @@ use std::{
 };
 
 use clap::ValueEnum;
+use reconcile::Http;
 use tokio::process::Command;
+
+use super::{concord::Process, ngrinder::Test};
 
 /// Most bytes of a task's output that are kept.
 const MAX_OUTPUT_BYTES: usize = 1 << 20;
@@ -28,6 +31,10 @@ pub enum Kind {
     Helmv3,
     /// kubectl, waited for.
     Kubectl,
+    /// A process of Concord, waited for.
+    Concord,
+    /// A test of nGrinder that is started and not waited for.
+    Ngrinder,
 }
 
 /// Which tasks may run.
@@ -44,6 +51,8 @@ pub struct Permitted {
 pub enum Refusal {
     /// It cannot be understood.
     Wrong(String),
+    /// It is of another server, and cannot be understood.
+    Unusable(String),
     /// It is not permitted here.
     NotPermitted(String),
 }
@@ -56,61 +65,77 @@ pub struct Task {
     /// Whether its output is the answer.
     pub returns_output: bool,
     logs_output: bool,
-    command: String,
+    work: Work,
+}
+
+/// What is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Work {
+    Command(String),
+    Concord(Process),
+    Ngrinder(Test),
 }
 
 impl Task {
     /// Reads a task from a webhook's metadata.
     pub fn new(metadata: &BTreeMap<String, String>, permitted: &Permitted) -> Result<Self, Refusal> {
-        let wrong = |problem: String| Err(Refusal::Wrong(problem));
-        let kind = match metadata.get("type").map_or("cmd", String::as_str) {
-            "cmd" => Kind::Cmd,
-            "bash" => Kind::Bash,
-            "helm" => Kind::Helm,
-            "helmv3" => Kind::Helmv3,
-            "kubectl" => Kind::Kubectl,
-            other @ ("concord" | "ngrinder") => return wrong(format!("task type {other} is not supported by slipway")),
-            other => return wrong(format!("unknown task type {other}")),
+        let name = metadata.get("type").map_or("cmd", String::as_str);
+        let kind = Kind::from_str(name, false).map_err(|_| Refusal::Wrong(format!("unknown task type {name}")))?;
+        let is_listed = || kind == Kind::Cmd && metadata.get("cmd").is_some_and(|command| permitted.allows(command));
+        let is_permitted = permitted.kinds.contains(&kind) || is_listed();
+        let work = match kind {
+            // What they name is looked at, so that they must be permitted first.
+            Kind::Concord | Kind::Ngrinder if !is_permitted => return Err(not_permitted(name)),
+            Kind::Concord => Work::Concord(Process::new(metadata).map_err(Refusal::Unusable)?),
+            Kind::Ngrinder => Work::Ngrinder(Test::new(metadata).map_err(Refusal::Wrong)?),
+            _ => {
+                let command = metadata.get("cmd").filter(|command| !command.trim().is_empty());
+                Work::Command(command.ok_or_else(|| Refusal::Wrong("cmd not found in metadata".into()))?.clone())
+            }
         };
-        let Some(command) = metadata.get("cmd").filter(|command| !command.trim().is_empty()) else {
-            return wrong("cmd not found in metadata".into());
-        };
-        let is_listed = kind == Kind::Cmd && permitted.allows(command);
-        if !is_listed && !permitted.kinds.contains(&kind) {
-            let name = kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-            return Err(Refusal::NotPermitted(format!(
-                "task type {name} is not enabled for this command: see --enable"
-            )));
+        if !is_permitted {
+            return Err(not_permitted(name));
         }
         let flag = |key: &str| {
             metadata.get(key).is_some_and(|value| matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True"))
         };
-        Ok(Self {
-            kind,
-            returns_output: flag("returnCmdOutput"),
-            logs_output: flag("logCmdOutput"),
-            command: command.clone(),
-        })
+        Ok(Self { kind, returns_output: flag("returnCmdOutput"), logs_output: flag("logCmdOutput"), work })
     }
 
-    /// Runs the task to its end. The error is what the caller is told.
-    pub async fn run(&self, timeout: Duration) -> Result<Vec<u8>, String> {
+    /// Whether nobody waits for its end.
+    pub fn is_started_only(&self) -> bool {
+        matches!(self.kind, Kind::Cmd | Kind::Ngrinder)
+    }
+
+    /// Runs the task to its end and gives its output. The error is what the caller is told.
+    pub async fn run(&self, http: &Http, timeout: Duration) -> Result<Vec<u8>, String> {
+        match &self.work {
+            Work::Command(command) => self.run_command(command, timeout).await,
+            Work::Ngrinder(test) => test.run(http, timeout).await.map(|()| Vec::new()),
+            Work::Concord(process) => {
+                let ended = tokio::time::timeout(timeout, process.run(http)).await;
+                ended.unwrap_or_else(|_| Err("the concord process took too long".into())).map(|()| Vec::new())
+            }
+        }
+    }
+
+    async fn run_command(&self, text: &str, timeout: Duration) -> Result<Vec<u8>, String> {
         let mut command = match self.kind {
-            Kind::Cmd => shell("sh", &self.command),
-            Kind::Bash => shell("bash", &self.command),
-            Kind::Helm | Kind::Helmv3 => program("helm", &self.command),
-            Kind::Kubectl => program("kubectl", &self.command),
+            Kind::Bash => shell("bash", text),
+            Kind::Helm | Kind::Helmv3 => program("helm", text),
+            Kind::Kubectl => program("kubectl", text),
+            Kind::Cmd | Kind::Concord | Kind::Ngrinder => shell("sh", text),
         };
         let running = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let told = |output: &[u8], problem: &str| {
-            format!("command {} failed: {}: {problem}", self.command, String::from_utf8_lossy(output))
+            format!("command {text} failed: {}: {problem}", String::from_utf8_lossy(output))
         };
         let ended = tokio::time::timeout(timeout, running.output()).await;
         let ended = ended.map_err(|_| told(b"", "it took too long"))?.map_err(|error| told(b"", &error.to_string()))?;
         let mut output = [ended.stdout, ended.stderr].concat();
         output.truncate(MAX_OUTPUT_BYTES);
         if self.logs_output {
-            tracing::info!(command = self.command, output = %String::from_utf8_lossy(&output), "task ended");
+            tracing::info!(command = text, output = %String::from_utf8_lossy(&output), "task ended");
         }
         match ended.status.code() {
             Some(0) => Ok(output),
@@ -118,6 +143,19 @@ impl Task {
             None => Err(told(&output, "ended by a signal")),
         }
     }
+
+    /// What tells it from other tasks of the same canary.
+    fn key(&self) -> String {
+        match &self.work {
+            Work::Command(command) => command.clone(),
+            Work::Ngrinder(test) => test.key(),
+            Work::Concord(_) => String::new(),
+        }
+    }
+}
+
+fn not_permitted(name: &str) -> Refusal {
+    Refusal::NotPermitted(format!("task type {name} is not enabled for this command: see --enable"))
 }
 
 impl Permitted {
@@ -158,25 +196,25 @@ fn program(name: &str, arguments: &str) -> Command {
     command
 }
 
-/// Commands that were started and not waited for.
+/// Tasks that were started and not waited for.
 #[derive(Clone, Debug, Default)]
 pub struct Running(Arc<Mutex<HashSet<(String, String)>>>);
 
 impl Running {
-    /// Starts the command, unless the canary's same command still runs.
-    pub fn start(&self, canary: String, task: Task, timeout: Duration) {
-        let key = (canary, task.command.clone());
+    /// Starts the task, unless the canary's same task still runs.
+    pub fn start(&self, canary: String, task: Task, http: Http, timeout: Duration) {
+        let key = (canary, task.key());
         {
             let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if running.len() >= MAX_TASKS || !running.insert(key.clone()) {
-                tracing::debug!(canary = key.0, "command is not started: it runs already, or too many do");
+                tracing::debug!(canary = key.0, "task is not started: it runs already, or too many do");
                 return;
             }
         }
         let running = self.0.clone();
         tokio::spawn(async move {
-            if let Err(problem) = task.run(timeout).await {
-                tracing::warn!(canary = key.0, problem, "command failed");
+            if let Err(problem) = task.run(&http, timeout).await {
+                tracing::warn!(canary = key.0, problem, "task failed");
             }
             running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         });

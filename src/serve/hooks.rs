@@ -4,10 +4,11 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
-    body::{Body as _, Incoming},
+    body::{Body as _, Frame, Incoming},
     server::conn::http1,
     service::service_fn,
 };
@@ -36,6 +37,9 @@ const DRAIN_BYTES: usize = 64 << 20;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Wait before a port that is in use is tried again.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// What callers get.
+type Answered = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// Where the server listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +136,7 @@ async fn converse(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, shut
 }
 
 impl Server {
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answered {
         let (parts, mut body) = request.into_parts();
         let uri = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
         let known = match self.hooks.find(&uri).await {
@@ -144,8 +148,7 @@ impl Server {
         }
         let size = body.size_hint();
         if size.lower() > MAX_BODY_BYTES as u64 {
-            drain(body).await;
-            return plain(StatusCode::PAYLOAD_TOO_LARGE);
+            return too_large(body);
         }
         let _permit = match size.upper() {
             Some(..=SMALL_BODY_BYTES) => None,
@@ -155,18 +158,26 @@ impl Server {
         let read = tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await;
         match read {
             Ok(Ok(body)) => respond(&self.hooks.answer(&known, &parts.headers, &body.to_bytes()).await),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                drain(body).await;
-                plain(StatusCode::PAYLOAD_TOO_LARGE)
-            }
+            Ok(Err(error)) if error.is::<LengthLimitError>() => too_large(body),
             Ok(Err(_)) => plain(StatusCode::BAD_REQUEST),
             Err(_) => plain(StatusCode::REQUEST_TIMEOUT),
         }
     }
 }
 
-/// Takes a refused body off the line for a while: hyper ends the connection with the answer, and a sender that is still
-/// sending would not get to read it.
+/// Refuses a body at once. The answer ends only after [`drain`]: hyper ends the connection with it, and a sender that is
+/// still sending would not get to read it.
+fn too_large(body: Incoming) -> Answered {
+    let words = plain(StatusCode::PAYLOAD_TOO_LARGE);
+    words.map(|words| {
+        let drained =
+            futures::stream::once(drain(body)).filter_map(|()| async { None::<Result<Frame<Bytes>, Infallible>> });
+        let words = http_body_util::BodyStream::new(words);
+        StreamBody::new(words.chain(drained).boxed()).boxed_unsync()
+    })
+}
+
+/// Takes a refused body off the line for a while, keeping nothing.
 async fn drain(body: Incoming) {
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, async {
         let mut body = Limited::new(body, DRAIN_BYTES);
@@ -175,7 +186,7 @@ async fn drain(body: Incoming) {
     .await;
 }
 
-fn respond(answer: &Answer) -> Response<Full<Bytes>> {
+fn respond(answer: &Answer) -> Answered {
     for problem in &answer.problems {
         tracing::info!(status = answer.status.as_u16(), problem, "webhook refused");
     }
@@ -186,9 +197,9 @@ fn respond(answer: &Answer) -> Response<Full<Bytes>> {
 }
 
 /// A status with its own words; callers learn nothing else.
-fn plain(status: StatusCode) -> Response<Full<Bytes>> {
+fn plain(status: StatusCode) -> Answered {
     let words = status.canonical_reason().unwrap_or_default();
-    let mut response = Response::new(Full::new(Bytes::from_static(words.as_bytes())));
+    let mut response = Response::new(Full::new(Bytes::from_static(words.as_bytes())).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain"));
     response

@@ -184,3 +184,101 @@ async fn the_load_tester_runs_what_is_enabled_and_no_more() {
         client().post(format!("http://{}/gate/open", all.1)).header("origin", "https://evil.example").body("{}");
     assert_eq!(browser.send().await.expect("an answer").status().as_u16(), 403);
 }
+
+/// What a server was asked: method, path, authorization and body.
+type Asked = (String, String, String, String);
+
+/// A server that runs tests for others: answers these texts in order, then the last again.
+async fn test_server(answers: Vec<Value>) -> (String, tokio::sync::mpsc::UnboundedReceiver<Asked>) {
+    let (tell, asked) = tokio::sync::mpsc::unbounded_channel();
+    let answers = std::sync::Arc::new(std::sync::Mutex::new(answers.into_iter().peekable()));
+    let answer = async move |request: axum::extract::Request| {
+        let (parts, body) = request.into_parts();
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let authorization = header("authorization").to_owned();
+        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap_or_default();
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let _ = tell.send((parts.method.to_string(), parts.uri.to_string(), authorization, body));
+        let mut answers = answers.lock().expect("a lock");
+        let last = answers.peek().cloned().unwrap_or_default();
+        let next = answers.next().unwrap_or(last);
+        next.to_string()
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let app = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (url, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_of_concord_is_started_and_followed_to_its_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("key");
+    std::fs::write(&key, "secret\n").expect("a key");
+    let process = |status: &str| json!({"instanceId": "i-1", "status": status, "ok": true});
+    let tester = LoadTester::start(&[]);
+    let task = |server: &str, more: Value| {
+        let mut metadata = json!({"type": "concord", "server": server, "org": "o", "project": "p", "repo": "r", "entrypoint": "e",
+            "apiKeyPath": key, "endpoint": "https://canary/", "arguments.user": "me", "pollInterval": "1", "pollTimeout": "20"});
+        metadata.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        json!({"name": "a", "namespace": "b", "metadata": metadata}).to_string()
+    };
+    let (server, mut asked) = test_server(vec![process("NEW"), process("RUNNING"), process("FINISHED")]).await;
+    assert_eq!(tester.ask("POST", "/", &task(&format!("{server}/ui"), json!({}))).await, (200, String::new()));
+    let (method, path, authorization, form) = asked.recv().await.expect("a request");
+    assert_eq!((method.as_str(), path.as_str(), authorization.as_str()), ("POST", "/api/v1/process", "secret"));
+    for (name, value) in
+        [("org", "o"), ("entryPoint", "e"), ("arguments.endpoint", "https://canary/"), ("arguments.user", "me")]
+    {
+        let field = format!("Content-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n--");
+        assert!(form.contains(&field), "{form}");
+    }
+    for _ in 0..2 {
+        let (method, path, ..) = asked.recv().await.expect("a request");
+        assert_eq!((method.as_str(), path.as_str()), ("GET", "/api/v1/process/i-1"));
+    }
+    let (server, _) = test_server(vec![process("NEW"), process("FAILED")]).await;
+    let failed = (500, "concord process i-1 ended: FAILED".to_owned());
+    assert_eq!(tester.ask("POST", "/", &task(&server, json!({}))).await, failed);
+    let (server, _) = test_server(vec![process("RUNNING")]).await;
+    let late = (500, "concord process i-1 took longer than 1s".to_owned());
+    assert_eq!(tester.ask("POST", "/", &task(&server, json!({"pollTimeout": "1"}))).await, late);
+    for wrong in [
+        json!({"server": ""}),
+        json!({"org": ""}),
+        json!({"apiKeyPath": "/no/such/file"}),
+        json!({"pollInterval": "x"}),
+        json!({"arguments.endpoint": "y"}),
+    ] {
+        assert_eq!(tester.ask("POST", "/", &task(&server, wrong.clone())).await.0, 500, "{wrong}");
+    }
+    let closed = LoadTester::start(&["--enable", "cmd"]);
+    assert_eq!(closed.ask("POST", "/", &task(&server, json!({}))).await.0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_of_ngrinder_is_started_once_and_followed() {
+    let status = |status: &str| json!({"status": [{"id": 7, "status_id": status}]});
+    let answers = vec![json!({"id": 7}), status("TESTING"), status("FINISHED"), json!({"success": false})];
+    let (server, mut asked) = test_server(answers).await;
+    let tester = LoadTester::start(&[]);
+    let task = |clone: &str| {
+        json!({"name": "a", "namespace": "b", "metadata": {"type": "ngrinder", "server": server, "clone": clone,
+            "username": "me", "passwd": "cHc=", "pollInterval": "300ms"}})
+        .to_string()
+    };
+    assert_eq!(tester.ask("POST", "/", &task("100")).await, (202, String::new()));
+    assert_eq!(tester.ask("POST", "/", &task("100")).await, (202, String::new()), "it runs already");
+    let expected = [
+        ("POST", "/perftest/api/100/clone_and_start"),
+        ("GET", "/perftest/api/7/status"),
+        ("GET", "/perftest/api/7/status"),
+    ];
+    for (method, path) in expected {
+        let found = asked.recv().await.expect("a request");
+        assert_eq!((found.0.as_str(), found.1.as_str(), found.2.as_str()), (method, path, "Basic bWU6cHc="));
+    }
+    let wrong = tester.ask("POST", "/", &task("x")).await;
+    assert_eq!(wrong, (400, "`clone` is not the number of a test".into()));
+}

@@ -220,7 +220,10 @@ fn google_card(who: &str, alert: &Alert) -> Value {
 /// Where a chat message goes. Discord takes Slack's form at a path of its own.
 pub fn address(kind: &str, address: &str) -> String {
     match kind {
-        "discord" if !address.ends_with("/slack") => format!("{}/slack", address.trim_end_matches('/')),
+        "discord" if !address.ends_with("/slack") => {
+            let (path, query) = address.split_at(address.find('?').unwrap_or(address.len()));
+            format!("{}/slack{query}", path.trim_end_matches('/'))
+        }
         _ => address.to_owned(),
     }
 }
@@ -262,6 +265,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_thread_of_discord_stays_in_the_query() {
+        let thread = "https://discord.example/api/webhooks/1/x/?thread_id=2";
+        assert_eq!(address("discord", thread), "https://discord.example/api/webhooks/1/x/slack?thread_id=2");
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! Expressions of the Common Expression Language as manifests write them: filters, validations, texts. Pure.
 //! Source: reference image-automation.md section 9.5.
 
+mod lists;
+mod time;
+
 use std::sync::{Arc, LazyLock};
 
 use cel::{
-    Context, Env, ExecutionError, Program,
-    common::{
-        ast::{EntryExpr, Expr, IdedExpr},
-        types::{CelOptional, LIST_TYPE},
-        value::CowVal,
-    },
+    Context, Env, Program,
+    common::ast::{EntryExpr, Expr, IdedExpr},
     extensions,
 };
 use serde_json::{Number, Value};
@@ -39,13 +38,34 @@ pub struct Expression {
     splits: bool,
 }
 
-/// The language with what Flux adds: the extension for texts, and first and last element of a list.
+/// Names that the language itself gives meaning to: types, and what stands before the functions of extensions.
+const NAMES: [&str; 16] = [
+    "base64",
+    "bool",
+    "bytes",
+    "double",
+    "google",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "optional",
+    "optional_type",
+    "sets",
+    "string",
+    "strings",
+    "type",
+    "uint",
+];
+
+/// The language as Flux sets it up. Source: `fluxcd/pkg/runtime/cel`.
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut environment = Env::stdlib();
     let declared = environment
         .add_extension(extensions::strings)
-        .and_then(|()| environment.add_member_overload("first", "list.first()", LIST_TYPE, Vec::new(), first))
-        .and_then(|()| environment.add_member_overload("last", "list.last()", LIST_TYPE, Vec::new(), last));
+        .and_then(|()| environment.add_extension(extensions::encoders))
+        .and_then(|()| environment.add_extension(lists::extension))
+        .and_then(|()| environment.add_extension(time::extension));
     declared.expect("because the standard library declares none of them");
     Arc::new(environment)
 });
@@ -154,6 +174,7 @@ fn depth<'a>(expression: &'a IdedExpr, names: &mut Vec<&'a str>) -> Result<u32, 
     match &expression.expr {
         Expr::Unspecified | Expr::Literal(_) => Ok(0),
         Expr::Ident(name) if name.starts_with('@') || names.contains(&name.as_str()) => Ok(0),
+        Expr::Ident(name) if NAMES.contains(&name.as_str()) => Ok(0),
         Expr::Ident(name) => Err(name.clone()),
         Expr::Select(select) => depth(&select.operand, names),
         Expr::List(list) => deepest(&list.elements, names),
@@ -208,28 +229,6 @@ fn json(value: &cel::Value) -> Value {
     }
 }
 
-fn first<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let mut items = list("first", &arguments)?.iter();
-    Ok(CowVal::owned(items.next().map_or_else(CelOptional::none, |item| CelOptional::of(item.clone_as_boxed()))))
-}
-
-fn last<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let mut items = list("last", &arguments)?.iter();
-    let mut found = None;
-    while let Some(item) = items.next() {
-        found = Some(item);
-    }
-    Ok(CowVal::owned(found.map_or_else(CelOptional::none, |item| CelOptional::of(item.clone_as_boxed()))))
-}
-
-fn list<'a, 'v>(
-    function: &str,
-    arguments: &'a [CowVal<'_, 'v>],
-) -> Result<&'a (dyn cel::common::traits::Iterable + 'v), ExecutionError> {
-    let found = arguments.first().and_then(|list| list.as_iterable());
-    found.ok_or_else(|| ExecutionError::function_error(function, "a list is expected"))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -254,6 +253,13 @@ mod tests {
             "!req.none.first().hasValue()",
             "req.?missing.orValue('d') == 'd'",
             "req.tag.matches('^us')",
+            "type(req.n) == double && type(req.tag) == string",
+            "optional.of(1).hasValue() && !optional.none().hasValue()",
+            "sets.contains(req.list, ['b']) && !sets.contains(['b'], req.list) && sets.contains(req.list, [])",
+            "sets.equivalent(req.list, ['b', 'a', 'b']) && !sets.equivalent(req.list, ['a'])",
+            "sets.intersects(req.list, ['b', 'c']) && !sets.intersects(req.list, [])",
+            "base64.encode(base64.decode('aGk=')) == 'aGk=' && string(base64.decode('aGk')) == 'hi'",
+            "strings.quote(req.list[0]) == '\"a\"'",
         ] {
             assert_eq!(holds(source), Ok(true), "{source}");
         }

@@ -7,6 +7,7 @@ mod forward;
 mod health;
 mod hooks;
 mod identity;
+mod login;
 mod poke;
 mod publish;
 mod queues;
@@ -26,6 +27,7 @@ pub use self::{
     dispatch::Notification,
     forward::forward,
     hooks::{Answer, Hooks, Known, MAX_BODY_BYTES},
+    login::Accounts,
     records::OUTBOX,
 };
 
@@ -47,6 +49,8 @@ pub struct Settings {
     pub external_url: Option<String>,
     /// Where Google's keys are.
     pub google_keys: String,
+    /// In whose name clouds may be asked.
+    pub accounts: Accounts,
 }
 
 impl Default for Settings {
@@ -58,6 +62,7 @@ impl Default for Settings {
             external_url: None,
             no_cross_namespace_refs: false,
             google_keys: GOOGLE_KEYS.into(),
+            accounts: Accounts::default(),
         }
     }
 }

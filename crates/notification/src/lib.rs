@@ -12,7 +12,7 @@ pub mod outbox;
 pub mod provider;
 pub mod receiver;
 
-pub use controller::{Hooks, Notification, Settings, controllers, forward};
+pub use controller::{Accounts, Hooks, Notification, Settings, controllers, forward};
 
 /// Name of the controller in events, as Flux users know it.
 pub const CONTROLLER: &str = "notification-controller";

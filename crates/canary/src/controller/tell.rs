@@ -98,7 +98,8 @@ impl Rollouts {
             .ok_or_else(|| format!("alert provider type {:?} is not supported", provider.kind))?;
         let mut request = http::Request::post(alerts::address(&provider.kind, address))
             .header(http::header::CONTENT_TYPE, "application/json");
-        if !token.is_empty() {
+        // The other chats have their secret in the address.
+        if provider.kind == "slack" && !token.is_empty() {
             request = request.header(http::header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request.body(Bytes::from(payload.to_string())).map_err(|error| error.to_string())?;

@@ -251,6 +251,24 @@ fn what_others_put_on_the_route_stays() {
 }
 
 #[test]
+fn requests_to_the_canary_carry_the_header_that_it_asks_for() {
+    let mut canary = podinfo(json!({}));
+    canary.metadata.annotations = Some([("slipway.dev/canary-header".to_owned(), "X-Canary".to_owned())].into());
+    let modifier = |set: Value| json!({"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": set}});
+    let (ours, other) = (json!({"name": "X-Canary", "value": "true"}), json!({"name": "X-Mine", "value": "1"}));
+    let mut live = routed(&canary, Weights::PRIMARY, None);
+    let backends = |route: &Value| route["spec"]["rules"].as_array().unwrap().last().unwrap()["backendRefs"].clone();
+    assert_eq!(backends(&live)[1]["filters"], json!([modifier(json!([ours]))]));
+    assert_eq!(backends(&live)[0].get("filters"), None);
+    live["spec"]["rules"][0]["backendRefs"][1]["filters"] =
+        json!([modifier(json!([{"name": "x-canary", "value": "no"}, other]))]);
+    let route = routed(&canary, TWENTY, Some(&live));
+    assert_eq!(backends(&route)[1]["filters"][0], modifier(json!([other, ours])));
+    assert_eq!(reconcile(&canary, &Options::default(), std::slice::from_ref(&route), 1).unwrap(), None);
+    assert_eq!(weights(&canary, &Options::default(), &[route]).unwrap(), TWENTY);
+}
+
+#[test]
 fn a_weighted_canary_can_mirror() {
     let canary = podinfo(json!({"analysis": {"mirror": true}}));
     let mirrored = Weights { mirrored: true, ..Weights::PRIMARY };
@@ -369,7 +387,7 @@ fn istio_routes_tcp_by_the_ports_that_the_service_matches() {
     assert_eq!(spec["tcp"][0]["route"][1]["weight"], json!(20));
     let service = json!({"appProtocol": "tcp", "match": [{"port": 9000}, {"uri": {"prefix": "/"}}, {"port": 9001}]});
     let spec = &virtual_service(json!({ "service": service }), TWENTY)["spec"];
-    assert_eq!(spec["tcp"][0]["match"], json!([{"port": 9000}, {"port": 9001}]));
+    assert_eq!(spec["tcp"][0]["match"], json!([{"port": 9000}, {}, {"port": 9001}]));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use futures::{
     stream::{BoxStream, FuturesUnordered},
 };
 use kube::ResourceExt as _;
-use reconcile::{Context, Event, Identities, Notice, Severity, Shutdown, clock, object, store::EventFilter, watcher};
+use reconcile::{Context, Event, Notice, Severity, Shutdown, clock, object, store::EventFilter, watcher};
 use serde_json::Value;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
@@ -21,6 +21,7 @@ use super::{
     about::{annotations, canary_facts, labels},
     batch::Batch,
     health::Health,
+    login::Logins,
     queues::Queues,
     records::Records,
     send::send,
@@ -46,7 +47,7 @@ const BATCH: usize = 256;
 /// The controller of Alerts and Providers.
 pub struct Notification {
     context: Context,
-    identities: Identities,
+    logins: Logins,
     records: Records,
     settings: Settings,
     bus: Receiver<Event>,
@@ -74,7 +75,7 @@ impl Notification {
         let bus = context.events.subscribe();
         let records = Records(context.store.database().clone());
         Self {
-            identities: Identities::new(context.http.clone()),
+            logins: Logins::new(context.http.clone(), settings.accounts),
             context,
             records,
             settings,
@@ -144,12 +145,12 @@ impl Notification {
     /// Starts what is due, one message at a time for each Provider.
     fn start_due(&mut self, sending: &mut Sending) {
         for (key, entry) in self.queues.start(clock::now()) {
-            let (context, identities) = (self.context.clone(), self.identities.clone());
+            let (context, logins) = (self.context.clone(), self.logins.clone());
             let records = self.records.clone();
             sending.push(Box::pin(async move {
                 // A record that cannot be read costs the end of an old alert, not the message.
                 let firing = records.firing(&entry).await.unwrap_or_default();
-                let outcome = send(&context, &identities, &key, &entry, firing.as_ref()).await;
+                let outcome = send(&context, &logins, &key, &entry, firing.as_ref()).await;
                 Tried { key, entry, outcome }
             }));
         }

@@ -3,24 +3,21 @@
 use api::notification::{Alert, Provider};
 use http::HeaderValue;
 use k8s_openapi::api::core::v1::Secret;
-use reconcile::{Context, Event, Identities, clock};
+use reconcile::{Context, Event, clock};
 use serde_json::Value;
 
-use super::publish::publish;
+use super::{login::Logins, publish::publish};
 use crate::{
     Error,
     outbox::Entry,
-    provider::{
-        self, Secrets, Service, Settings, azureeventhub, googlepubsub,
-        settings::{Login, Origin},
-    },
+    provider::{self, Origin, Secrets, Service, Settings},
 };
 
 /// Tells the Provider's service. Provider and Secrets are read anew, so that a mended one helps what is waiting.
 /// `firing` is the last error of the same object that the service was told of.
 pub(super) async fn send(
     context: &Context,
-    identities: &Identities,
+    logins: &Logins,
     key: &str,
     entry: &Entry,
     firing: Option<&Event>,
@@ -30,7 +27,8 @@ pub(super) async fn send(
     if provider.spec.suspend || !Service::of(&provider.spec.kind)?.takes(&entry.event) {
         return Ok(());
     }
-    let settings = log_in(identities, settings(context, &provider, entry).await?).await?;
+    let settings = settings(context, &provider, entry).await?;
+    let settings = logins.log_in(&context.store, &provider, settings).await?;
     let plan = provider::plan(&settings, &entry.event, firing, clock::now())?;
     let mut answers = Vec::new();
     for ask in plan.ask {
@@ -87,17 +85,6 @@ async fn source(context: &Context, event: &Event) -> Result<String, Error> {
     };
     let found = context.store.find(&source).await?.unwrap_or_default();
     Ok(found.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned())
-}
-
-/// With the login that the service wants, if it wants one that has to be asked for.
-async fn log_in(identities: &Identities, settings: Settings) -> Result<Settings, Error> {
-    let token = match settings.login() {
-        None => return Ok(settings),
-        Some(Login::Google(key)) => identities.google(key.map(str::as_bytes), googlepubsub::SCOPE).await,
-        Some(Login::Azure) => identities.azure(azureeventhub::RESOURCE).await,
-        Some(Login::App(app)) => identities.github(app).await,
-    };
-    Ok(settings.logged_in(token.map_err(Error::Login)?))
 }
 
 async fn secret(

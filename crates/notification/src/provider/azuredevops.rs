@@ -27,7 +27,10 @@ pub fn plan(settings: &Settings, event: &Event) -> Result<Plan, Error> {
         "description": description(event),
         "context": {"genre": GENRE, "name": settings.status_context},
     });
-    let login = basic("", &settings.token);
+    let login = match settings.token.as_str() {
+        "" => format!("Bearer {}", settings.access),
+        token => basic("", token),
+    };
     let headers = [("authorization", login.as_str())];
     let statuses = format!(
         "{host}/{organisation}/{project}/_apis/git/repositories/{name}/commits/{commit}/statuses?api-version=7.1"

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 use api::notification::{Alert, Provider, ProviderSpec};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
-use reconcile::{Endpoint, Event, identity::github::App};
+use reconcile::{
+    Endpoint, Event,
+    identity::{git::AZURE_DEVOPS, github::App},
+};
 
 use super::{Service, address, azureeventhub, commit_status};
 use crate::Error;
@@ -61,10 +64,17 @@ pub struct Origin {
 pub enum Login<'a> {
     /// Google's, for the account whose key is given, else our own.
     Google(Option<&'a str>),
-    /// Azure's, for our own identity.
-    Azure,
+    /// Azure's for this resource, for our own identity.
+    Azure(&'static str),
     /// That of an installation of an App.
     App(&'a App),
+}
+
+impl Login<'_> {
+    /// Whether it is our own identity, or that of an account that stands in for it, that a cloud is asked for.
+    pub const fn is_ours(&self) -> bool {
+        matches!(self, Self::Google(None) | Self::Azure(_))
+    }
 }
 
 /// The Secrets that a Provider names, those that it does.
@@ -90,6 +100,8 @@ impl Settings {
         let app = if service.takes_app() && token.is_empty() { app(&text)? } else { None };
         let is_complete = match service {
             Service::Bitbucketserver => has_login,
+            // Without a token it is our own identity that logs in.
+            Service::Azuredevops => true,
             _ if app.is_some() => true,
             service => !service.needs_token() || !token.is_empty(),
         };
@@ -148,8 +160,9 @@ impl Settings {
         match self.service {
             Service::Googlepubsub => Some(Login::Google(key)),
             Service::Azureeventhub if key.is_none() && !azureeventhub::is_connection(&self.address) => {
-                Some(Login::Azure)
+                Some(Login::Azure(azureeventhub::RESOURCE))
             }
+            Service::Azuredevops if key.is_none() => Some(Login::Azure(AZURE_DEVOPS)),
             _ => self.app.as_ref().map(Login::App),
         }
     }

@@ -8,7 +8,7 @@ use super::{Identities, aws};
 use crate::clock;
 
 /// Azure DevOps, as Entra names it. Source: learn.microsoft.com, "Use Microsoft Entra service principals".
-const AZURE_DEVOPS: &str = "499b84ac-1321-427f-aa17-267ca6975798";
+pub const AZURE_DEVOPS: &str = "499b84ac-1321-427f-aa17-267ca6975798";
 /// Host names of CodeCommit before the region.
 const CODECOMMIT: [&str; 2] = ["git-codecommit.", "git-codecommit-fips."];
 

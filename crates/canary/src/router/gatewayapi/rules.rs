@@ -6,6 +6,10 @@ use serde_json::{Map, Value, json};
 use super::{Version, matches};
 use crate::router::{Cookies, Error, Given, Weights, cookie, list, ownership, service_names};
 
+/// The annotation of a Canary that names a header which requests to the canary carry. Envoy Gateway counts backends one by
+/// one only in a rule with a backend that has a filter of its own (envoyproxy/gateway#7008).
+const CANARY_HEADER: &str = "slipway.dev/canary-header";
+
 /// The rules for the requests that the Canary names, or else a live rule; in order.
 pub fn ours(
     given: &Given<'_>,
@@ -113,7 +117,13 @@ impl Maker<'_> {
         let live: Vec<Value> =
             self.base.map_or(&[] as &[Value], |base| list(base, "backendRefs")).iter().map(without_cookie).collect();
         let name = |backend: &Value| backend["name"].as_str().map(str::to_owned);
-        ownership::destinations(&live, ours.collect(), &[names.0, names.1, names.2], name)
+        let canary = names.2.clone();
+        let mut backends = ownership::destinations(&live, ours.collect(), &[names.0, names.1, names.2], name);
+        let annotations = self.given.canary.metadata.annotations.as_ref();
+        if let Some(header) = annotations.and_then(|annotations| annotations.get(CANARY_HEADER)) {
+            backends.iter_mut().filter(|backend| backend["name"] == canary).for_each(|backend| mark(backend, header));
+        }
+        backends
     }
 }
 
@@ -138,6 +148,22 @@ fn joined(filters: &[Value], more: &[Value]) -> Vec<Value> {
 
 fn add_filter(backend: &mut Value, filter: Value) {
     backend["filters"] = json!(joined(list(backend, "filters"), &[filter]));
+}
+
+/// Has requests to a backend carry a header.
+fn mark(backend: &mut Value, header: &str) {
+    let mut filters = list(backend, "filters").to_vec();
+    let ours = json!({"name": header, "value": "true"});
+    match filters.iter_mut().find(|filter| filter["type"] == "RequestHeaderModifier") {
+        // There may be one only.
+        Some(filter) => {
+            let mut set = list(&filter["requestHeaderModifier"], "set").to_vec();
+            set.retain(|other| other["name"].as_str().is_none_or(|name| !name.eq_ignore_ascii_case(header)));
+            filter["requestHeaderModifier"]["set"] = json!([set, vec![ours]].concat());
+        }
+        None => filters.push(json!({"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [ours]}})),
+    }
+    backend["filters"] = json!(filters);
 }
 
 /// A live backend without the cookie that we had it set.

@@ -22,8 +22,11 @@ fn host(destination: &Value) -> Option<&str> {
 /// The rule of a TCP service: connections by weight. Of `service.match` only the ports can tell connections apart.
 pub fn tcp(given: &Given<'_>, weights: Weights, base: Option<&Value>) -> Value {
     let mut rule = json!({"route": destinations(given, base, &[weights.primary, weights.canary])});
-    let ports = given.canary.spec.service.matches.iter().filter_map(|request| request.port.filter(|&port| port > 0));
-    let matches: Vec<Value> = ports.map(|port| json!({ "port": port })).collect();
+    let connections = |request: &HttpMatch| match request.port.filter(|&port| port > 0) {
+        Some(port) => json!({ "port": port }),
+        None => json!({}),
+    };
+    let matches: Vec<Value> = given.canary.spec.service.matches.iter().map(connections).collect();
     if !matches.is_empty() {
         rule["match"] = json!(matches);
     }

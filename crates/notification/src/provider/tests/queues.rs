@@ -46,7 +46,7 @@ fn an_event_hub_gets_the_event_with_a_signature_or_a_token() {
          &sig=Z70DFp4K0GmmjfnXsFCAMHd2mtaRIfCwm9VafMATIeM%3D&se=1767323400&skn=send"
     );
     let own = read("azureeventhub", "flux", "team", &[]).unwrap();
-    assert_eq!(own.login(), Some(Login::Azure));
+    assert_eq!(own.login(), Some(Login::Azure("https://eventhubs.azure.net/")));
     let (_, url, login, _) = told(&own.logged_in("jwt".into()), &failure());
     assert_eq!((url.as_str(), login.as_str()), ("https://team.servicebus.windows.net/flux/messages", "Bearer jwt"));
     let given = read("azureeventhub", "flux", "team", &[("token", "given")]).unwrap();
@@ -109,6 +109,15 @@ fn all_that_comes_of_one_revision_is_one_trace() {
     );
     assert_eq!((&span["name"], &span["status"]["code"]), (&json!("Canary: apps/podinfo"), &json!(2)));
     assert_eq!(span["startTimeUnixNano"], "1767323045000000000");
+}
+
+#[test]
+fn our_own_identity_sets_statuses_at_azure_devops_without_a_token() {
+    let settings = read("azuredevops", "https://dev.azure.com/org/proj/_git/repo", "", &[]).unwrap();
+    assert!(matches!(settings.login(), Some(login @ Login::Azure(_)) if login.is_ours()));
+    assert_eq!(told(&settings.logged_in("jwt".into()), &failure()).2, "Bearer jwt");
+    let given = read("azuredevops", "https://dev.azure.com/org/proj/_git/repo", "", &[("token", "t")]).unwrap();
+    assert_eq!(given.login(), None);
 }
 
 #[test]
