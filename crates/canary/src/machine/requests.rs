@@ -7,7 +7,7 @@
 use std::fmt;
 
 use api::flagger::{Canary, Phase};
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use serde::Serialize;
 
 use super::{Flow, Target, Tick};
@@ -95,7 +95,7 @@ impl fmt::Display for Signed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (word, time) in [("at", self.at), ("until", self.until)] {
             if let Some(time) = time {
-                write!(f, "{word} {time} ")?;
+                write!(f, "{word} {} ", time.round(Unit::Millisecond).unwrap_or(time))?;
             }
         }
         write!(f, "by {}", self.by)?;
