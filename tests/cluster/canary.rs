@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{manifests, world::World};
-use crate::support::slipway;
+use crate::support::{Run, slipway};
 
 const SERVICE: (&str, &str) = ("v1", "Service");
 const ROUTE: (&str, &str) = ("gateway.networking.k8s.io/v1", "HTTPRoute");
@@ -86,6 +86,20 @@ async fn with_gateway_api_a_good_version_is_promoted_and_a_bad_one_rolled_back()
     world.apply(manifests::deployment("1.3.0", &json!({}))).await;
     world.reaches("Succeeded", &[]).await;
     assert_eq!(runs_seen_by_describe(&world, 3).await, ["Succeeded", "Failed", "Succeeded"]);
+
+    // Whoever sees them can go back to what was promoted before, and to nothing else.
+    let never = rollback_to(&world, "1.2.0");
+    assert!(never.code == 1 && never.stderr.contains("hint: kept: example.com/app:1.1.0"), "{}", never.stderr);
+    let back = rollback_to(&world, "1.1.0");
+    assert_eq!(back.code, 0, "{}{}", back.stderr, world.log());
+    settled(&world, "1.1.0").await;
+}
+
+/// `slipway canary rollback --to` from outside of the cluster, waiting for the end.
+fn rollback_to(world: &World, version: &str) -> Run {
+    let kubeconfig = world.kubeconfig.display().to_string();
+    let what = ["canary", "rollback", "app", "--to", version, "--yes", "--wait"];
+    slipway(&[&what[..], &["-n", &world.namespace, "--kubeconfig", &kubeconfig]].concat())
 }
 
 /// How the runs ended that `slipway describe` shows from outside of the cluster, once there are so many.

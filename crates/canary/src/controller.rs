@@ -33,7 +33,6 @@ use crate::{
     machine,
     metrics::{GatewayMetrics, Implementation},
     router,
-    trail::Run,
     validate::References,
     workload, world,
 };
@@ -114,8 +113,6 @@ struct Rollouts {
     gateways: Mutex<HashMap<ObjectReference, (Option<Implementation>, Timestamp)>>,
     /// When each Canary's last full tick was. Forgotten with the process: the status' time stands in then.
     last_ticks: Mutex<HashMap<ObjectReference, Timestamp>>,
-    /// The last run of each Canary, as the database has it.
-    runs: Mutex<HashMap<ObjectReference, Option<Run>>>,
     /// When the runs of each Canary were published last.
     published: Mutex<HashMap<ObjectReference, Timestamp>>,
 }
@@ -139,7 +136,6 @@ impl Rollouts {
             providers,
             gateways: Mutex::default(),
             last_ticks: Mutex::default(),
-            runs: Mutex::default(),
             published: Mutex::default(),
         }
     }
@@ -182,7 +178,6 @@ impl Reconciler for Rollouts {
     fn removed(&self, canary: &Canary) {
         let id = reconcile::object::reference(canary);
         self.last_ticks.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.published.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.numbers.forget(canary);
     }

@@ -21,7 +21,7 @@ use crate::{
     hooks,
     machine::{self, Answers, Decision, Effect, Measurement, Question},
     router::Weights,
-    trail::{self, Change, Run},
+    trail::{self, Run},
     world,
 };
 use state::State;
@@ -145,14 +145,11 @@ impl Rehearsal {
     }
 
     fn note(&mut self, answers: &Answers, decision: &Decision) {
+        let Some(tick) = trail::entry(&self.state.canary, answers, decision, self.now) else { return };
         let images = (self.state.target().and_then(image), self.state.primary().and_then(image));
-        match trail::record(self.runs.last(), &self.state.canary, images, (answers, decision), self.now) {
-            Change::Nothing => {}
-            Change::Run(run) => {
-                self.runs.pop_if(|last| last.began == run.began);
-                self.runs.push(run);
-            }
-        }
+        let run = trail::record(self.runs.last().cloned(), &self.state.canary, images, decision, tick);
+        self.runs.pop_if(|last| last.began == run.began);
+        self.runs.push(run);
     }
 
     fn answer(&mut self, question: Question, answers: &mut Answers) {
@@ -226,11 +223,10 @@ impl Rehearsal {
 
     /// Keeps an event, and sends it to the event hooks.
     fn record(&mut self, event: Event) {
-        let analysis = self.state.canary.analysis().into_owned();
+        let analysis = self.state.canary.analysis();
         let phase = event.phase.unwrap_or(self.state.canary.status().phase);
-        for hook in analysis.hooks(HookType::Event) {
-            self.calls.push(Call { name: hook.name.clone(), kind: hook.kind.as_str(), phase });
-        }
+        let call = |hook: &Hook| Call { name: hook.name.clone(), kind: hook.kind.as_str(), phase };
+        self.calls.extend(analysis.hooks(HookType::Event).map(call));
         self.events.push(event);
     }
 

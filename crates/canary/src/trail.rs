@@ -1,6 +1,6 @@
 //! What a rollout went through: every measured value with its bounds and verdict, what moved, when, and because of what.
 //!
-//! Pure: [`record`] adds one tick to a run. The shell keeps the runs in the store's database, on a cluster also in a
+//! Pure: [`entry`] says what is kept of a tick, [`record`] adds it to a run. The shell keeps the runs in the store's database, on a cluster also in a
 //! ConfigMap ([`published`]); `slipway describe canary` shows them.
 
 pub mod published;
@@ -153,68 +153,14 @@ pub fn prefix(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}/")
 }
 
-/// What a tick adds to a run.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// Nothing worth keeping.
-    Nothing,
-    /// The run as it is now; the one before, if another, stays as it was.
-    Run(Run),
-}
-
-impl Change {
-    /// The facts of the run that goes on; none where there is no news.
-    pub fn facts(&self) -> Vec<(String, String)> {
-        match self {
-            Self::Nothing => Vec::new(),
-            Self::Run(run) => run.facts(),
-        }
-    }
-}
-
-/// Adds a tick to the current run, or begins one. `images` are those of the target and of the primary.
-pub fn record(
-    current: Option<&Run>,
-    canary: &Canary,
-    images: (Option<String>, Option<String>),
-    tick: (&Answers, &Decision),
-    now: Timestamp,
-) -> Change {
-    let (answers, decision) = tick;
+/// What is kept of a tick; nothing if nothing happened that is worth it.
+pub fn entry(canary: &Canary, answers: &Answers, decision: &Decision, now: Timestamp) -> Option<Tick> {
     let (before, after) = (canary.status(), &decision.status);
     let is_idle = before.phase.is_settled() && after.phase.is_settled();
     let is_initial = matches!(after.phase, Phase::Unset | Phase::Initializing | Phase::Terminating);
     if is_idle || is_initial || matches!(before.phase, Phase::Unset | Phase::Initializing) {
-        return Change::Nothing;
+        return None;
     }
-    let entry = entry(canary, answers, decision, now);
-    let moved = before.phase != after.phase
-        || before.canary_weight != after.canary_weight
-        || before.iterations != after.iterations;
-    if !moved && entry.checks.is_empty() && entry.events.is_empty() {
-        return Change::Nothing;
-    }
-    let goes_on =
-        |run: &&Run| run.ended.is_none() && (run.revision == after.last_applied_spec || before.phase == Phase::Waiting);
-    let mut run = current.filter(goes_on).cloned().unwrap_or_else(|| Run {
-        image: images.0,
-        from_image: images.1,
-        began: now,
-        ..Run::default()
-    });
-    run.revision.clone_from(&after.last_applied_spec);
-    run.phase = after.phase;
-    if after.phase.is_settled() || decision.outcome == Some(Outcome::Failed) {
-        run.ended = Some(now);
-    }
-    if run.ticks.len() >= MOST {
-        run.ticks.remove(MOST / 2);
-    }
-    run.ticks.push(entry);
-    Change::Run(run)
-}
-
-fn entry(canary: &Canary, answers: &Answers, decision: &Decision, now: Timestamp) -> Tick {
     let analysis = canary.analysis();
     let order = analysis::order(&analysis.metrics);
     let measured = order.iter().filter_map(|index| Some((&analysis.metrics[*index], answers.metrics.get(index)?)));
@@ -222,15 +168,47 @@ fn entry(canary: &Canary, answers: &Answers, decision: &Decision, now: Timestamp
         Effect::Event(event) => Some(event.text.clone()),
         _ => None,
     };
-    Tick {
+    let tick = Tick {
         at: now,
-        phase: decision.status.phase,
-        weight: decision.status.canary_weight,
-        iterations: decision.status.iterations,
-        failed_checks: decision.status.failed_checks,
+        phase: after.phase,
+        weight: after.canary_weight,
+        iterations: after.iterations,
+        failed_checks: after.failed_checks,
         checks: measured.map(|(metric, measured)| check(metric, measured)).collect(),
         events: decision.effects.iter().filter_map(event).collect(),
+    };
+    let moved =
+        (before.phase, before.canary_weight, before.iterations) != (after.phase, after.canary_weight, after.iterations);
+    (moved || !tick.checks.is_empty() || !tick.events.is_empty()).then_some(tick)
+}
+
+/// The run with one tick more: the last one if it goes on, else a new one. `images` are those of the target and of the primary.
+pub fn record(
+    last: Option<Run>,
+    canary: &Canary,
+    images: (Option<String>, Option<String>),
+    decision: &Decision,
+    tick: Tick,
+) -> Run {
+    let (before, after) = (canary.status(), &decision.status);
+    let goes_on =
+        |run: &Run| run.ended.is_none() && (run.revision == after.last_applied_spec || before.phase == Phase::Waiting);
+    let mut run = last.filter(goes_on).unwrap_or_else(|| Run {
+        image: images.0,
+        from_image: images.1,
+        began: tick.at,
+        ..Run::default()
+    });
+    run.revision.clone_from(&after.last_applied_spec);
+    run.phase = after.phase;
+    if after.phase.is_settled() || decision.outcome == Some(Outcome::Failed) {
+        run.ended = Some(tick.at);
     }
+    if run.ticks.len() >= MOST {
+        run.ticks.remove(MOST / 2);
+    }
+    run.ticks.push(tick);
+    run
 }
 
 fn check(metric: &Metric, measured: &Measurement) -> Check {
@@ -286,5 +264,19 @@ mod tests {
         assert_eq!(second.facts().last().map(|(_, value)| value.as_str()), Some("no data (min 99)"));
         let written = serde_json::to_value(second).unwrap();
         assert_eq!(serde_json::from_value::<Run>(written).unwrap(), *second);
+    }
+
+    #[test]
+    fn a_run_that_never_ends_stays_small() {
+        let canary = crate::cases::canary(
+            &json!({"spec": {"provider": "istio", "analysis": {"interval": "10s", "threshold": 10_000,
+            "stepWeight": 50, "metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 99}}]}}}),
+        );
+        let script = json!([{"image": "app:1"}, {"tick": 1}, {"image": "app:2"}, {"tick": 2}, {"metrics": {"request-success-rate": 1}},
+            {"tick": 1000}]);
+        let runs = simulate::trail(canary, Vec::new(), &Scenario::parse(&script).unwrap(), Default::default());
+        let [run] = runs.as_slice() else { panic!("{} runs", runs.len()) };
+        assert_eq!((run.ticks.len(), run.ticks[0].weight, run.ticks[MOST - 1].failed_checks), (MOST, 0, 1000));
+        assert!(serde_json::to_vec(run).unwrap().len() < 200_000);
     }
 }

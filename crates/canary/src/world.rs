@@ -168,7 +168,7 @@ impl<'a> World<'a> {
                 None => equals_primary && is_noted,
             },
             is_primary_outdated: primary.is_some() && copied_from.map_or(!equals_primary, |found| found != copying.id),
-            is_at_zero: patched(target, &scale_down_patch(self.canary)) == *target,
+            is_at_zero: is_scaled_down(self.canary, target),
             is_serving: workload::available(target) > 0,
             revision: copying.revision,
             configs,
@@ -375,6 +375,13 @@ fn scale_down_patch(canary: &Canary) -> Value {
     match Kind::of(canary) {
         Kind::DaemonSet => daemonset::scale_down_patch(),
         _ => deployment::scale_down_patch(),
+    }
+}
+
+fn is_scaled_down(canary: &Canary, target: &Value) -> bool {
+    match Kind::of(canary) {
+        Kind::DaemonSet => daemonset::is_parked(target),
+        _ => deployment::is_at_zero(target),
     }
 }
 

@@ -6,7 +6,7 @@
 use anyhow::Context as _;
 use api::{flagger::Canary, image::ImagePolicy, meta::ObjectReference};
 use canary::{
-    report,
+    report, router,
     trail::{self, Earlier, Run},
 };
 use policy::rules::HOLD;
@@ -21,6 +21,7 @@ use crate::{
         system::{self, System},
         wait_for,
     },
+    rollouts::Rollouts,
 };
 
 /// Runs the verb.
@@ -39,7 +40,7 @@ pub fn run(steer: &Steer, to: &str) -> anyhow::Result<Exit> {
             eprintln!("error: {} {} has no image to bring back", id.kind, id.name);
             return Ok(Exit::Refused);
         };
-        let runs = runs(store, &canary).await?;
+        let runs = Rollouts::new(store.clone(), router::Options::default()).runs(&canary).await?;
         let Some(earlier) = chosen(&runs, current, to) else {
             eprintln!("error: no rollout of {name} that is kept left {to} behind; it runs {current}");
             eprintln!("hint: kept: {}", trail::kept(&runs, current).join(", "));
@@ -91,13 +92,8 @@ fn with_image(target: &Value, image: &str) -> Value {
     json!({"spec": {"template": {"spec": {"containers": containers}}}})
 }
 
-async fn runs(store: &Store, canary: &Canary) -> anyhow::Result<Vec<Run>> {
-    let prefix = trail::prefix(canary.namespace(), canary.name());
-    let records = store.database().scan(trail::BUCKET, &prefix).await?;
-    Ok(records.iter().filter_map(|(_, value)| serde_json::from_slice(value).ok()).collect())
-}
-
-/// The earlier image. Where no run can be seen, as from outside a cluster, a tag of the image that runs now is believed.
+/// The earlier image. Where no run can be seen, as without the right to read ConfigMaps, a tag of the image that runs now is
+/// believed.
 fn chosen(runs: &[Run], current: &str, to: &str) -> Option<Earlier> {
     if !runs.is_empty() {
         return trail::earlier(runs, current, to);

@@ -11,18 +11,19 @@ use super::{Rollouts, tick::Scene};
 use crate::{
     events::SOURCE,
     machine::{Answers, Decision},
-    trail::{self, Change, Run, published},
+    trail::{self, Run, published},
 };
 
 impl Rollouts {
-    /// What the tick adds to the trail; to be asked before the decision is performed.
-    pub(super) async fn change(
+    /// The run with what the tick adds to it, if that is anything; to be asked before the decision is performed.
+    pub(super) async fn told_run(
         &self,
         scene: &Scene,
         answers: &Answers,
         decision: &Decision,
-    ) -> Result<Change, Failure> {
-        let current = self.current_run(&scene.canary).await?;
+    ) -> Result<Option<Run>, Failure> {
+        let Some(tick) = trail::entry(&scene.canary, answers, decision, scene.now) else { return Ok(None) };
+        let last = self.last_run(&scene.canary).await?;
         let target = &scene.canary.spec.target_ref;
         let image = |name: &str| {
             let is_it = |one: &&Value| one["kind"] == target.kind && one["metadata"]["name"] == name;
@@ -30,23 +31,20 @@ impl Rollouts {
             workload.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).map(str::to_owned)
         };
         let images = (image(&target.name), image(&scene.canary.primary_name()));
-        Ok(trail::record(current.as_ref(), &scene.canary, images, (answers, decision), scene.now))
+        Ok(Some(trail::record(last, &scene.canary, images, decision, tick)))
     }
 
-    /// Keeps what a performed tick added.
-    pub(super) async fn keep(&self, canary: &Canary, change: Change, now: Timestamp) -> Result<(), Failure> {
-        let Change::Run(run) = change else { return Ok(()) };
+    /// Keeps the run after the tick was performed.
+    pub(super) async fn keep(&self, canary: &Canary, run: &Run, now: Timestamp) -> Result<(), Failure> {
         let database = self.context.store.database();
-        self.note_run(canary, &run).await?;
+        self.note_run(canary, run).await?;
         if run.ticks.len() == 1 {
             let known = database.scan(trail::BUCKET, &trail::prefix(canary.namespace(), canary.name())).await?;
             for (key, _) in known.iter().take(known.len().saturating_sub(trail::KEPT)) {
                 database.remove(trail::BUCKET, key).await?;
             }
         }
-        self.publish(canary, &run, now).await;
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        runs.insert(object::reference(canary), Some(run));
+        self.publish(canary, run, now).await;
         Ok(())
     }
 
@@ -80,24 +78,21 @@ impl Rollouts {
         }
     }
 
-    /// The last run; read from the database once per life of the process.
-    async fn current_run(&self, canary: &Canary) -> Result<Option<Run>, Failure> {
-        let id = object::reference(canary);
-        let known = self.runs.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        if let Some(run) = known {
-            return Ok(run);
+    /// The last run. It is read whenever it is needed: a thousand Canaries' runs do not stay in memory.
+    async fn last_run(&self, canary: &Canary) -> Result<Option<Run>, Failure> {
+        let (store, prefix) = (&self.context.store, trail::prefix(canary.namespace(), canary.name()));
+        if let Some(record) = store.database().last(trail::BUCKET, &prefix).await? {
+            return Ok(serde_json::from_slice(&record).ok());
         }
-        let mut runs = self.kept_runs(canary).await?;
-        if runs.is_empty() && !self.context.store.is_standalone() {
-            // The database is the pod's; the one before this may have had another.
-            let found = self.context.store.find_cached(&published::id(canary)).await?;
-            runs = found.as_ref().map(published::runs).unwrap_or_default();
-            for run in &runs {
-                self.note_run(canary, run).await?;
-            }
+        if store.is_standalone() {
+            return Ok(None);
         }
-        let run = runs.pop();
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(id, run.clone());
-        Ok(run)
+        // The database is the pod's; the one before this may have had another.
+        let found = store.find_cached(&published::id(canary)).await?;
+        let mut runs = found.as_ref().map(published::runs).unwrap_or_default();
+        for run in &runs {
+            self.note_run(canary, run).await?;
+        }
+        Ok(runs.pop())
     }
 }

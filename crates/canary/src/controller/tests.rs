@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::patch;
+use crate::{patch, trail::Run};
 
 const NAMESPACE: &str = "apps";
 

@@ -14,6 +14,7 @@ use crate::{
     events::{Event, Names, SOURCE},
     machine::{self, Answers, Decision, Effect, Question, Step},
     patch,
+    trail::Run,
     validate::validate,
     world::{self, World, Write},
 };
@@ -70,10 +71,12 @@ impl Rollouts {
                 Step::Done(decision) => break decision,
             }
         };
-        let change = self.change(&scene, &answers, &decision).await?;
-        scene.facts = change.facts();
+        let run = self.told_run(&scene, &answers, &decision).await?;
+        scene.facts = run.as_ref().map(Run::facts).unwrap_or_default();
         self.perform(&mut scene, &decision).await?;
-        self.keep(&scene.canary, change, scene.now).await?;
+        if let Some(run) = &run {
+            self.keep(&scene.canary, run, scene.now).await?;
+        }
         if decision.is_full {
             self.remember(&id, scene.now);
         }

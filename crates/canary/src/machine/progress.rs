@@ -1,11 +1,13 @@
 //! The analysis and the step that follows it (B.3 steps 19 to 25).
 
+use std::borrow::Cow;
+
 use api::flagger::{Analysis, Failures, HookType, Phase, Strategy};
 
 use super::{Effect, Flow, Measurement, Stop, Tick, weights};
 use crate::{alerts, analysis, events::Event, router::Weights};
 
-impl Tick<'_> {
+impl<'a> Tick<'a> {
     /// One interval of a run: roll back, fail a check, or go one step further.
     pub(super) fn progress(&mut self, weights: Weights) -> Flow {
         if self.wants_rollback(self.status.phase)? {
@@ -115,20 +117,20 @@ impl Tick<'_> {
     /// The analysis as far as the provider can carry it out: without a router there is only blue/green.
     ///
     /// Differs: the original warns at every tick; once per run says the same.
-    fn supported(&mut self) -> Analysis {
-        let mut analysis = self.analysis.clone().into_owned();
+    fn supported(&mut self) -> Cow<'a, Analysis> {
+        let mut analysis = self.analysis.clone();
         if !self.is_kubernetes() {
             return analysis;
         }
         let is_first = self.status.iterations == 0;
         if !analysis.matches.is_empty() {
-            analysis.matches.clear();
+            analysis.to_mut().matches.clear();
             if is_first {
                 self.event(self.names.tests_unsupported());
             }
         }
         if analysis.iterations() < 1 {
-            analysis.iterations = Some(10);
+            analysis.to_mut().iterations = Some(10);
             if is_first {
                 self.event(self.names.weights_unsupported());
                 self.event(self.names.iterations_set(10));

@@ -151,8 +151,7 @@ impl Sorting<'_> {
         let leads_to = |name: &String| services.contains(&name.as_str());
         let matches = self.matches(rule);
         if leads_to(primary) && leads_to(canary) {
-            let text = Value::Array(matches.clone()).to_string();
-            let is_sticky = self.cookies.iter().any(|pattern| text.contains(pattern.as_str()));
+            let is_sticky = self.is_sticky(&matches);
             let is_tested = self.live.iter().any(|other| self.is_rest(other) && self.extends(&matches, other));
             return if is_sticky || is_tested { Rule::Derived } else { Rule::Base };
         }
@@ -165,6 +164,12 @@ impl Sorting<'_> {
             true => Rule::Base,
             false => Rule::Foreign,
         }
+    }
+
+    /// Whether these matches are for users with a cookie.
+    fn is_sticky(&self, matches: &[Value]) -> bool {
+        let texts: Vec<String> = matches.iter().filter(|_| !self.cookies.is_empty()).map(Value::to_string).collect();
+        self.cookies.iter().any(|pattern| texts.iter().any(|text| text.contains(pattern.as_str())))
     }
 
     /// Whether a rule leads to the primary and not to the canary, as that for the requests outside a test does.

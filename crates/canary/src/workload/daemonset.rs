@@ -1,5 +1,7 @@
 //! DaemonSets: the primary copy, parking, readiness.
 
+use std::borrow::Cow;
+
 use api::flagger::Canary;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -11,6 +13,8 @@ use super::{
 
 /// Node label that no node has: a DaemonSet which asks for it runs nowhere.
 const PARKED: &str = "flagger.app/scale-to-zero";
+/// Where that is asked for.
+const NODES: &str = "/spec/template/spec/nodeSelector";
 /// Members of a DaemonSet's spec that the primary takes from the target besides the template.
 const COPIED: [&str; 3] = ["minReadySeconds", "revisionHistoryLimit", "updateStrategy"];
 
@@ -39,13 +43,21 @@ pub fn scale_up_patch() -> Value {
     json!({"spec": {"template": {"spec": {"nodeSelector": {PARKED: null}}}}})
 }
 
+/// Whether the target is stopped.
+pub fn is_parked(target: &Value) -> bool {
+    target.pointer(NODES).is_some_and(|nodes| nodes[PARKED] == "true")
+}
+
 /// The DaemonSet without the parking node selector: what its author wrote.
-pub fn unparked(target: &Value) -> Value {
+pub fn unparked(target: &Value) -> Cow<'_, Value> {
+    if target.pointer(NODES).and_then(|nodes| nodes.get(PARKED)).is_none() {
+        return Cow::Borrowed(target);
+    }
     let mut target = target.clone();
-    if let Some(nodes) = target.pointer_mut("/spec/template/spec/nodeSelector").and_then(Value::as_object_mut) {
+    if let Some(nodes) = target.pointer_mut(NODES).and_then(Value::as_object_mut) {
         nodes.remove(PARKED);
     }
-    target
+    Cow::Owned(target)
 }
 
 /// Whether the primary's rollout is complete; `None` when there is no primary.

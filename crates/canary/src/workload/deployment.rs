@@ -34,6 +34,11 @@ pub fn scale_down_patch() -> Value {
     json!({"spec": {"replicas": 0}})
 }
 
+/// Whether the target is stopped.
+pub fn is_at_zero(target: &Value) -> bool {
+    replicas(target) == Some(0)
+}
+
 /// Patch that starts the target: with the replicas it has, else those of its scaler or of the primary, else one.
 /// `scaler` is the live object that `autoscalerRef` names. Source: reference progressive-delivery.md, B.7 "Scale up".
 pub fn scale_up_patch(canary: &Canary, target: &Value, primary: Option<&Value>, scaler: Option<&Value>) -> Value {

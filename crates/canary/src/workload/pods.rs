@@ -30,9 +30,9 @@ pub fn template(target: &Value, copied: Copied<'_>) -> Value {
 /// The primary's pod template but for the id.
 pub fn rewritten(target: &Value, copied: Copied<'_>) -> Value {
     let Copied { selector, configs, options, .. } = copied;
-    let source = target.pointer("/spec/template").cloned().unwrap_or_default();
+    let source = target.pointer("/spec/template").unwrap_or(&Value::Null);
     let kept = |pointer: &str, without: &str| -> Map<String, Value> {
-        super::members(&source, pointer).filter(|(key, _)| *key != without).map(super::owned).collect()
+        super::members(source, pointer).filter(|(key, _)| *key != without).map(super::owned).collect()
     };
     let mut labels = kept("/metadata/labels", &selector.label);
     labels.insert(selector.label.clone(), json!(selector.primary_value()));
