@@ -1,7 +1,8 @@
 //! The sample rollouts, played by the built binary with the objects of the samples' world given as manifests.
 
-use std::fs;
+use std::{fs, path::Path};
 
+use api::flagger::{Alert, Analysis, Canary, MIN_INTERVAL, Severity};
 use serde_json::{Map, Value, json};
 
 use crate::support::{rows, settle, slipway};
@@ -184,4 +185,54 @@ fn what_the_reference_refuses_is_refused() {
         }
     }
     settle(all.len(), &wrong);
+}
+
+/// The `Set-Cookie` that a route with this session affinity holds, once this cookie is the run's.
+fn set_cookie(folder: &Path, row: &Value) -> Option<String> {
+    let (name, _) = row["cookie"].as_str()?.split_once('=')?;
+    let mut affinity = row["settings"].clone();
+    affinity["cookieName"] = json!(name);
+    affinity["maxAge"] = row["maxAge"].clone();
+    let given = json!({"spec": {"provider": "istio", "analysis": {"stepWeight": 10, "sessionAffinity": affinity}},
+        "status": {"phase": "Progressing", "sessionAffinityCookie": row["cookie"]}});
+    let manifest = folder.join("cookie.yaml");
+    fs::write(&manifest, canary(&json!({"provider": "istio", "canary": given})).to_string()).expect("written");
+    let run = slipway(&["canary", "render", "-o", "json", "--weights", "90,10", "-f", &manifest.display().to_string()]);
+    let route = run.json().as_array()?.iter().find(|object| object["kind"] == "VirtualService")?.clone();
+    let destinations = route["spec"]["http"].as_array()?.iter().filter_map(|rule| rule["route"].as_array()).flatten();
+    let mut cookies = destinations.filter_map(|to| to.pointer("/headers/response/add/Set-Cookie")?.as_str());
+    cookies.find(|text| text.starts_with(name)).map(str::to_owned)
+}
+
+#[test]
+fn strategies_intervals_cookies_and_who_gets_an_alert_are_the_references() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut wrong, mut total) = (Vec::new(), 0);
+    for row in rows("canary/misc.jsonl") {
+        let (found, expected) = match row["kind"].as_str().expect("a kind") {
+            "strategy" => {
+                let typed = canary(&json!({"provider": "istio", "canary": {"spec": {"analysis": row["analysis"]}}}));
+                let canary: Canary = api::manifest::typed(&typed).expect("a Canary");
+                (json!(canary.analysis().strategy().as_str()), &row["expected"])
+            }
+            "analysis-interval" => {
+                let interval = row["interval"].as_str().expect("a text").to_owned();
+                let analysis = Analysis { interval, ..Analysis::default() };
+                (json!(analysis.interval(MIN_INTERVAL).as_secs()), &row["expectedSeconds"])
+            }
+            "alert-filter" => {
+                let alert = json!({"name": "a", "severity": row["configured"], "providerRef": {"name": "a"}});
+                let alert: Alert = serde_json::from_value(alert).expect("an alert");
+                let event: Severity = serde_json::from_value(row["event"].clone()).expect("a severity");
+                (json!(alert.receives(event)), &row["expectedSent"])
+            }
+            "cookie" => (json!(set_cookie(folder.path(), &row)), &row["expected"]),
+            _ => continue,
+        };
+        total += 1;
+        if found != *expected {
+            wrong.push(format!("{row}: {found}"));
+        }
+    }
+    settle(total, &wrong);
 }

@@ -238,6 +238,32 @@ fn has_passed(answers: &Answers) -> bool {
     !answers.metrics.is_empty() && answers.metrics.values().all(|value| *value == Measurement::Value(100.0))
 }
 
+/// Whether every hook of that type said yes.
+fn agreed(spec: &CanarySpec, answers: &Answers, kind: HookType) -> bool {
+    let hooks = spec.analysis.iter().flat_map(|analysis| analysis.webhooks.iter().enumerate());
+    hooks.filter(|(_, hook)| hook.kind == kind).all(|(index, _)| answers.hooks.get(&index) == Some(&Ok(())))
+}
+
+/// No gate and no hook is passed by: not at the beginning of a run, nor for more traffic, nor for the promotion.
+fn check_gates(before: &State, spec: &CanarySpec, one: &Move, place: &dyn Fn() -> String) {
+    let Move { after, answers, .. } = one;
+    let agreed = |kind: HookType| agreed(spec, answers, kind);
+    let is_judged = matches!(before.phase, Phase::Progressing | Phase::WaitingPromotion);
+    let begins = after.phase == Phase::Progressing && (before.phase.is_settled() || before.phase == Phase::Waiting);
+    assert!(!begins || agreed(HookType::ConfirmRollout), "begun against its gate: {}", place());
+    if is_judged && after.route.canary > before.route.canary {
+        let is_first = before.route == Weights::PRIMARY && before.iterations == 0;
+        let hooks = if is_first { HookType::PreRollout } else { HookType::Rollout };
+        assert!(agreed(hooks) && !agreed(HookType::Rollback), "more traffic against a hook: {}", place());
+        let analysis = spec.analysis.as_ref().expect("an analysis");
+        let is_gated = analysis.strategy() == api::flagger::Strategy::Canary && before.phase == Phase::Progressing;
+        let is_open = !is_gated || before.route.mirrored || agreed(HookType::ConfirmTrafficIncrease);
+        assert!(is_open, "more traffic against its gate: {}", place());
+    }
+    let promotes = after.phase == Phase::Promoting && is_judged && before.primary != before.applied;
+    assert!(!promotes || agreed(HookType::ConfirmPromotion), "promoted against its gate: {}", place());
+}
+
 /// The promises about one move.
 fn check(before: &State, spec: &CanarySpec, one: &Move, is_early: bool) {
     let Move { after, effects, answers, is_whole } = one;
@@ -267,6 +293,7 @@ fn check(before: &State, spec: &CanarySpec, one: &Move, is_early: bool) {
         assert!(is_judged && after.primary == after.applied, "promoted unjudged: {}", place());
         assert!(after.phase == Phase::Promoting || skips, "S6: {}", place());
     }
+    check_gates(before, spec, one, &place);
     // S4: traffic on the target only while it has pods.
     assert!(after.route.canary == 0 || after.is_up, "S4, S5: {}", place());
     // S7
@@ -288,7 +315,7 @@ fn check(before: &State, spec: &CanarySpec, one: &Move, is_early: bool) {
     }
     // S10
     if before.phase.is_settled() && before.target == before.applied {
-        assert!(effects.is_empty() || *after == *before, "S10: {}", place());
+        assert!(effects.iter().all(|effect| matches!(effect, Effect::Event(_))), "S10: {}", place());
     }
 }
 
@@ -505,5 +532,72 @@ fn a_clock_that_goes_back_breaks_nothing() {
             Step::Done(decision) => assert!(!decision.is_full && decision.next <= INTERVAL, "{ahead}"),
             Step::Ask(_) => assert!(ahead > 60, "{ahead}: a tick too early"),
         }
+    }
+}
+
+/// The decision when every question is answered by `pick`.
+fn decided_by(state: &State, canary: &Canary, pick: Pick) -> Decision {
+    let mut answers = Answers::default();
+    loop {
+        match step(canary, &Options::default(), &answers, NOW) {
+            Step::Ask(question) => {
+                let offered = choices(state, question);
+                answers = merged(answers, offered[pick(state, question, &offered)].clone());
+            }
+            Step::Done(decision) => return *decision,
+        }
+    }
+}
+
+/// The decision when everything is well.
+fn decided(state: &State, canary: &Canary) -> Decision {
+    decided_by(state, canary, all_pass)
+}
+
+const SETTLED: State =
+    State { phase: Phase::Succeeded, applied: 1, promoted: 1, primary: 1, is_up: false, ..State::START };
+const RUNNING: State = State { phase: Phase::Progressing, applied: 2, target: 2, is_up: true, ..SETTLED };
+
+#[test]
+fn a_tick_says_when_to_look_again_and_what_is_awaited() {
+    for (state, kind, age, next, is_full, awaited) in [
+        (SETTLED, "Deployment", 10, 60, true, "a new revision of the target"),
+        (SETTLED, "Service", 10, 10, true, "a new revision of the target"),
+        (RUNNING, "Deployment", 10, 10, true, "the next tick, in 10s"),
+        (RUNNING, "Deployment", 4, 6, false, "the next analysis"),
+        (State { is_up: false, ..RUNNING }, "Deployment", 10, 10, true, "the target's pods"),
+    ] {
+        let mut spec = spec(json!({"stepWeight": 50}), &[]);
+        spec.target_ref.kind = kind.into();
+        if let Some(analysis) = &mut spec.analysis {
+            analysis.interval = "10s".into();
+        }
+        let decision = decided(&state, &canary(&state, &spec, Duration::from_secs(age)));
+        let found = (decision.next.as_secs(), decision.is_full, decision.waiting_for.as_str());
+        assert_eq!(found, (next, is_full, awaited), "{state:?} of a {kind}");
+    }
+}
+
+#[test]
+fn what_must_be_acted_on_at_once_does_not_wait_for_the_interval() {
+    let waiting = State { phase: Phase::Waiting, target: 2, ..SETTLED };
+    let first = State { phase: Phase::Initializing, applied: 0, promoted: 0, is_up: true, ..SETTLED };
+    for (state, is_early) in [
+        (RUNNING, true),
+        (State { target: 3, ..RUNNING }, false),
+        (State { target: 1, ..RUNNING }, false),
+        (State { phase: Phase::Promoting, target: 3, ..RUNNING }, true),
+        (waiting, true),
+        (State { target: 1, ..waiting }, false),
+        (first, false),
+        (State { failed: 1, ..first }, true),
+        (State { failed: 1, target: 2, ..first }, false),
+        (SETTLED, false),
+    ] {
+        let mut canary = canary(&state, &spec(json!({"stepWeight": 50}), &[]), INTERVAL / 2);
+        assert_eq!(decided(&state, &canary).waiting_for == "the next analysis", is_early, "{state:?}");
+        let request = (REQUEST.to_owned(), "promote at 1 by ada".to_owned());
+        canary.metadata.annotations = Some([request].into());
+        assert_ne!(decided(&state, &canary).waiting_for, "the next analysis", "{state:?}, asked for something");
     }
 }

@@ -52,7 +52,7 @@ fn silence_holds_fails_or_passes_as_asked() {
     assert_eq!((held[3].events.len(), held[4].events.len()), (1, 0), "told once");
     assert_eq!(states(&held)[8], (Phase::Progressing, 20, 0));
     assert_eq!(states(&policy(json!({"noData": "pass"})))[7], (Phase::Promoting, 50, 0));
-    let limited = policy(json!({"noData": "hold", "deadline": "25s"}));
+    let limited = policy(json!({"noData": "hold", "deadline": "30s"}));
     let failed: Vec<_> = limited[3..].iter().map(|tick| tick.failed_checks).collect();
     assert_eq!(failed[..5], [0, 0, 0, 1, 2]);
 }

@@ -142,6 +142,24 @@ fn skipping_the_analysis_never_leaves_nobody_to_serve() {
     assert_eq!((ticks[4].phase, ticks[4].target_replicas), (Phase::Succeeded, Some(0)));
 }
 
+/// B.3 step 6: without a router the original takes the target's pods here, although nobody else serves.
+#[test]
+fn a_first_deployment_whose_primary_never_starts_leaves_the_target_serving() {
+    for (provider, health) in [("istio", "stuck"), ("kubernetes", "unavailable")] {
+        let mut spec = halves();
+        spec["provider"] = json!(provider);
+        let script = json!({"world": {"readiness": "manual"}, "steps": [image(1), {"replicas": 2}, {"target": "ready"}, {"tick": 1},
+            {"primary": health}, {"tick": 3}, image(2), {"tick": 1}, {"primary": "ready"}, {"tick": 1}]});
+        let ticks = play(spec, script);
+        for tick in &ticks[1..5] {
+            assert_eq!((tick.phase, tick.target_replicas), (Phase::Initializing, Some(2)), "{provider}: {tick:?}");
+            assert!(tick.waiting_for.contains("podinfo-primary.default not ready") || has_event(tick, "Copying"));
+        }
+        let end = &ticks[5];
+        assert_eq!((end.phase, end.primary_image.as_deref()), (Phase::Initialized, Some("podinfo:2")), "{provider}");
+    }
+}
+
 #[test]
 fn every_wait_says_what_it_waits_for() {
     let all = ["confirm-rollout", "confirm-traffic-increase", "confirm-promotion"];
