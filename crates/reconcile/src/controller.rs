@@ -2,6 +2,7 @@
 //!
 //! A stage says what to do with one object ([`Reconciler`]); everything around it happens here, the same for every kind.
 
+mod finalizer;
 mod line;
 mod memory;
 mod outcome;
@@ -12,10 +13,10 @@ mod tests;
 
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use api::meta::{FLUX_FINALIZER, ObjectReference};
+use api::meta::ObjectReference;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture};
 use kube::{
-    Resource as _, ResourceExt as _,
+    Resource as _,
     runtime::{
         applier,
         controller::{self, Action, Config},
@@ -67,6 +68,9 @@ pub trait Reconciler: Send + Sync + 'static {
     const STYLE: Style = Style::Flux;
     /// When a success becomes an event.
     const ANNOUNCE: Announce = Announce::MessageChange;
+    /// Whether objects carry Flux's finalizer, so that none goes before [`Reconciler::finalize`] ran. Where nothing is
+    /// left behind it would only be one more write for each object; one that is there is taken off.
+    const FINALIZES: bool = true;
 
     /// Whether `spec.suspend` is set: nothing is done then, nothing is written.
     fn suspended(&self, _object: &Self::Kind) -> bool {
@@ -158,12 +162,9 @@ impl<R: Reconciler> Controller<R> {
         let line = Arc::new(Line::new(self.context.metrics.queue(&R::Kind::kind(&()), self.concurrency)));
         let joining = line.clone();
         let stream = stream.inspect_ok(move |id| joining.joins(id));
-        let runner = Arc::new(Runner {
-            context: self.context,
-            reconciler: self.reconciler,
-            memory: Memory::default(),
-            line: line.clone(),
-        });
+        let runner =
+            Arc::new(Runner { context: self.context, reconciler: self.reconciler, memory: Memory::default(), line });
+        let books = runner.clone();
         let config = Config::default().concurrency(self.concurrency);
         let (cache, awaited) = (reader.clone(), self.filled);
         let filled = async move {
@@ -185,7 +186,7 @@ impl<R: Reconciler> Controller<R> {
             if let Err(error) = outcome {
                 tracing::debug!(%error, "object left the queue");
                 if let controller::Error::ObjectNotFound(id) = error {
-                    line.gives_up(id.namespace.as_deref(), &id.name);
+                    books.forget(id.namespace.as_deref().unwrap_or_default(), &id.name);
                 }
             }
             std::future::ready(())
@@ -206,7 +207,7 @@ impl<R: Reconciler> Runner<R> {
     async fn run(&self, queued: Arc<R::Kind>) -> Action {
         let id = object::reference(&*queued);
         let span = tracing::info_span!("reconcile", kind = %id.kind, namespace = %id.namespace, name = %id.name);
-        let labels = ObjectLabels { kind: id.kind.clone(), name: id.name.clone(), namespace: id.namespace.clone() };
+        let labels = labels::<R::Kind>(&id.namespace, &id.name);
         let start = clock::instant();
         let _working = self.line.leaves(&queued);
         let action = async {
@@ -221,8 +222,7 @@ impl<R: Reconciler> Runner<R> {
         match action {
             Ok(Some(action)) => action,
             Ok(None) => {
-                self.context.metrics.forget(&labels);
-                self.memory.forget(&queued);
+                self.forget(&id.namespace, &id.name);
                 Action::await_change()
             }
             Err(error) => {
@@ -231,6 +231,14 @@ impl<R: Reconciler> Runner<R> {
                 Action::requeue(self.failed(&queued))
             }
         }
+    }
+
+    /// The object is gone.
+    fn forget(&self, namespace: &str, name: &str) {
+        let id = ObjectRef::new(name).within(namespace);
+        self.line.gives_up(&id);
+        self.memory.forget(&id);
+        self.context.metrics.forget(&labels::<R::Kind>(namespace, name));
     }
 
     /// The object as it is now. On a cluster that may be a moment ago: what others change meanwhile starts another run.
@@ -309,38 +317,6 @@ impl<R: Reconciler> Runner<R> {
         }
     }
 
-    /// Puts the finalizer on.
-    async fn claim(&self, object: &R::Kind, value: Value) -> Result<Value, Error> {
-        if object.finalizers().iter().any(|finalizer| finalizer == FLUX_FINALIZER) {
-            return Ok(value);
-        }
-        let finalizers: Vec<_> = object.finalizers().iter().map(String::as_str).chain([FLUX_FINALIZER]).collect();
-        // The list is replaced as a whole: somebody else's finalizer must not get lost.
-        let version = &object.meta().resource_version;
-        let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
-        self.context.store.patch(&object::reference(object), R::CONTROLLER, &patch).await
-    }
-
-    async fn delete(&self, object: Arc<R::Kind>) -> Result<Option<Action>, Error> {
-        if R::STYLE == Style::Flux && !object.finalizers().iter().any(|finalizer| finalizer == FLUX_FINALIZER) {
-            return Ok(None);
-        }
-        if let Err(failure) = self.reconciler.finalize(object.clone()).await {
-            tracing::warn!(reason = failure.reason, outcome = failure.message, "object cannot be finalized yet");
-            return Ok(Some(self.next(&object, &Err(failure))));
-        }
-        if R::STYLE == Style::Flux {
-            let left: Vec<_> = object.finalizers().iter().filter(|finalizer| *finalizer != FLUX_FINALIZER).collect();
-            let version = &object.meta().resource_version;
-            let patch = json!({"metadata": {"finalizers": left, "resourceVersion": version}});
-            match self.context.store.patch(&object::reference(&*object), R::CONTROLLER, &patch).await {
-                Ok(_) | Err(Error::NotFound(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
-    }
-
     /// Writes the outcome and tells it.
     async fn keep(&self, before: &Value, outcome: &Result<Done, Failure>) -> Result<(), Error> {
         if let Err(Failure { retry: Retry::Unsaid(_), message, .. }) = outcome {
@@ -371,7 +347,7 @@ impl<R: Reconciler> Runner<R> {
     fn next(&self, object: &R::Kind, outcome: &Result<Done, Failure>) -> Action {
         match outcome {
             Ok(done) => {
-                self.memory.forget(object);
+                self.memory.forget(&ObjectRef::from_obj(object));
                 done.requeue.map_or_else(Action::await_change, Action::requeue)
             }
             Err(Failure { retry: Retry::After(time) | Retry::Unsaid(time), .. }) => Action::requeue(*time),
@@ -385,6 +361,11 @@ impl<R: Reconciler> Runner<R> {
         self.line.is_retried();
         backoff::delay(self.memory.failed(object), clock::random())
     }
+}
+
+/// The object as the scraper knows it.
+fn labels<K: Object>(namespace: &str, name: &str) -> ObjectLabels {
+    ObjectLabels { kind: K::kind(&()).into_owned(), name: name.to_owned(), namespace: namespace.to_owned() }
 }
 
 /// The object as a run finds it, and the status that says that work is under way: none where the last outcome still holds.

@@ -48,11 +48,9 @@ impl<K: Object> Line<K> {
     }
 
     /// It went before its turn came.
-    pub(super) fn gives_up(&self, namespace: Option<&str>, name: &str) {
-        let mut id = ObjectRef::new(name);
-        id.namespace = namespace.map(str::to_owned);
+    pub(super) fn gives_up(&self, id: &ObjectRef<K>) {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.remove(&id);
+        since.remove(id);
         self.queue.is_long(since.len());
     }
 

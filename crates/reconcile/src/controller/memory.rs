@@ -28,8 +28,8 @@ impl<K: Object> Memory<K> {
     }
 
     /// The next failure is the first one.
-    pub(super) fn forget(&self, object: &K) {
-        self.lock().remove(&ObjectRef::from_obj(object));
+    pub(super) fn forget(&self, id: &ObjectRef<K>) {
+        self.lock().remove(id);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ObjectRef<K>, u32>> {
@@ -49,7 +49,7 @@ mod tests {
         let (memory, mut object) = (Memory::default(), ConfigMap::default());
         object.meta_mut().name = Some("a".into());
         assert_eq!((memory.failed(&object), memory.failed(&object)), (1, 2));
-        memory.forget(&object);
+        memory.forget(&ObjectRef::from_obj(&object));
         assert_eq!(memory.failed(&object), 1);
     }
 }

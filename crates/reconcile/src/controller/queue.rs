@@ -36,18 +36,19 @@ impl<R: Reconciler> Queue<R> {
         let reader = writer.as_reader();
         let cache = reader.clone();
         let mut known = Known::<R::Kind, u64>::default();
-        let own = store.watch_own::<R::Kind>().filter_map(move |event| {
-            let trigger = unbroken(event).and_then(|event| {
-                if matches!(event, Event::InitDone) {
-                    // The cache still holds what is not listed any more.
-                    for (id, _) in known.unlisted() {
-                        cache.get(&id).iter().for_each(|object| reconciler.removed(object));
-                    }
+        let own = store.watch_own::<R::Kind>().flat_map(move |event| {
+            let Some(event) = unbroken(event) else { return stream::iter(Vec::new()) };
+            let mut triggers = Vec::new();
+            if matches!(event, Event::InitDone) {
+                // The cache still holds what is not listed any more.
+                for (id, _) in known.unlisted() {
+                    cache.get(&id).iter().for_each(|object| reconciler.removed(object));
+                    triggers.push(id);
                 }
-                writer.apply_watcher_event(&event);
-                own_trigger(&*reconciler, &mut known, event)
-            });
-            std::future::ready(trigger)
+            }
+            writer.apply_watcher_event(&event);
+            triggers.extend(own_trigger(&*reconciler, &mut known, event));
+            stream::iter(triggers)
         });
         Self { reader, triggers: vec![own.boxed()] }
     }
@@ -140,7 +141,7 @@ impl<K: Object, T> Known<K, T> {
     }
 }
 
-/// Whether a change of the kind itself starts a run.
+/// Whether a change of the kind itself starts a run. One that is gone has none, but is forgotten when its turn comes.
 fn own_trigger<R: Reconciler>(
     reconciler: &R,
     known: &mut Known<R::Kind, u64>,
@@ -153,9 +154,10 @@ fn own_trigger<R: Reconciler>(
             (known.put(id.clone(), fingerprint) != Some(fingerprint)).then_some(id)
         }
         Event::Delete(object) => {
-            known.take(&ObjectRef::from_obj(&object));
+            let id = ObjectRef::from_obj(&object);
+            known.take(&id);
             reconciler.removed(&object);
-            None
+            Some(id)
         }
         Event::Init => {
             known.list();

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use api::meta::FLUX_FINALIZER;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use tempfile::TempDir;
 
@@ -51,6 +52,7 @@ struct World {
     store: Store,
     runs: Arc<Mutex<Vec<jiff::Timestamp>>>,
     finalized: Arc<AtomicUsize>,
+    metrics: crate::Metrics,
     shutdown: Shutdown,
     _plan: simulation::Guard,
 }
@@ -93,11 +95,12 @@ impl World {
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"}, "data": data});
         store.apply("user", &object).await.unwrap();
         let context = Context::new(store.clone(), Http::new("test"), "test");
+        let metrics = context.metrics.clone();
         let (runs, finalized) = (Arc::default(), Arc::default());
         let scripted = Scripted { runs: Arc::clone(&runs), script, finalized: Arc::clone(&finalized) };
         let shutdown = Shutdown::new();
         tokio::spawn(finish(Controller::new(context, scripted)).run(shutdown.clone()));
-        Self { _folder: folder, store, runs, finalized, shutdown, _plan: plan }
+        Self { _folder: folder, store, runs, finalized, metrics, shutdown, _plan: plan }
     }
 
     /// Virtual seconds at which runs began, after letting the world go on for a while.
@@ -205,6 +208,19 @@ async fn deletion_finalizes_once_and_lets_go() {
     world.store.delete(&object::named::<ConfigMap>("n", "c")).await.unwrap();
     world.after(Duration::from_secs(1)).await;
     assert_eq!((world.object().await, world.finalized.load(Ordering::SeqCst)), (None, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_without_a_finalizer_is_forgotten_too() {
+    // A suspended object gets none.
+    let world = World::new(&json!({"suspend": "yes"}), |_, _| Ok(Done::new("fine"))).await;
+    world.after(Duration::from_secs(1)).await;
+    let series = r#"kind="ConfigMap",name="c",namespace="n""#;
+    assert!(world.metrics.text().contains(series), "{}", world.metrics.text());
+    world.store.delete(&object::named::<ConfigMap>("n", "c")).await.unwrap();
+    world.after(Duration::from_secs(1)).await;
+    assert!(!world.metrics.text().contains(series), "{}", world.metrics.text());
+    assert_eq!(world.finalized.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]

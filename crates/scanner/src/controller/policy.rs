@@ -58,6 +58,8 @@ pub(super) struct Policies {
 impl Reconciler for Policies {
     type Kind = ImagePolicy;
     const CONTROLLER: &'static str = CONTROLLER;
+    // Differs: Flux puts one on, and only counts when it takes it off.
+    const FINALIZES: bool = false;
 
     fn suspended(&self, object: &ImagePolicy) -> bool {
         object.spec.suspend
