@@ -165,6 +165,11 @@ async fn flaggers_kinds_are_accepted_and_refused_as_its_own() {
             (json!({"service": {"trafficDistribution": "PreferFar"}}), Some("spec.service.trafficDistribution")),
             (json!({"service": {"targetPort": "http"}}), None),
             (json!({"service": {"gatewayRefs": [{"name": "a", "port": 70000}]}}), Some("spec.service.gatewayRefs[0].port")),
+            (json!({"service": {"gatewayRefs": [{"name": "a", "namespace": "A_B"}]}}), Some("gatewayRefs[0].namespace")),
+            (json!({"service": {"mirror": [{"backendRef": {"name": "a"}}]}}), Some("Must have port for Service reference")),
+            (json!({"service": {"mirror": [{"backendRef": {"name": "a", "port": 80}}]}}), None),
+            (json!({"service": {"corsPolicy": {"allowOrigins": [{}]}}}), Some("corsPolicy.allowOrigins[0]")),
+            (json!({"service": {"corsPolicy": {"allowOrigins": [{"prefix": "https://"}]}}}), None),
             (
                 json!({"autoscalerRef": {"apiVersion": "autoscaling/v2", "kind": "VerticalPodAutoscaler", "name": "a"}}),
                 Some("spec.autoscalerRef.kind"),
@@ -215,7 +220,7 @@ async fn defaults_are_set_and_unknown_fields_are_pruned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_versions_of_the_image_kinds_hold_the_same_object() {
+async fn old_and_new_versions_hold_the_same_object() {
     let world = World::new("kinds-versions").await;
     let old =
         object("image.toolkit.fluxcd.io/v1beta2", "ImageRepository", json!({"image": "ghcr.io/a/b", "interval": "1m"}));
@@ -224,6 +229,11 @@ async fn both_versions_of_the_image_kinds_hold_the_same_object() {
     assert_eq!(found["spec"]["image"], "ghcr.io/a/b");
     let found = world.get("image.toolkit.fluxcd.io/v1beta2", "ImageRepository", "a").await;
     assert_eq!(found["spec"]["image"], "ghcr.io/a/b");
+    let notification = "notification.toolkit.fluxcd.io";
+    let alert = json!({"providerRef": {"name": "a"}, "eventSources": [{"kind": "Kustomization", "name": "*"}]});
+    world.apply(object(&format!("{notification}/v1beta2"), "Alert", alert)).await;
+    let found = world.get(&format!("{notification}/v1beta3"), "Alert", "a").await;
+    assert_eq!(found["spec"]["eventSources"][0]["name"], "*");
     let definition =
         world.id("apiextensions.k8s.io/v1", "CustomResourceDefinition", "imagerepositories.image.toolkit.fluxcd.io");
     let definition = world.store.find(&definition).await.expect("an answer").expect("the definition");

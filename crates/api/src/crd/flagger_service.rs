@@ -4,6 +4,15 @@ use super::schema::{
     Field, Schema, anything, choice, flag, list, map, may, must, number, number_or_name, object, text, texts, whole,
 };
 
+/// A DNS label, as namespaces are named.
+const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// A DNS name.
+const NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// An API group, which may be empty.
+const GROUP: &str = r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// A kind.
+const KIND: &str = "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$";
+
 /// `spec.service`.
 pub(super) fn service() -> Schema {
     let metadata =
@@ -85,13 +94,29 @@ fn string_match() -> Schema {
 
 fn gateway() -> Schema {
     object([
-        may("group", text().with("maxLength", 253).or("gateway.networking.k8s.io"), "API group of the parent."),
-        may("kind", text().length(1, 63).or("Gateway"), "Kind of the parent."),
-        may("namespace", text().length(1, 63), "Namespace of the parent; its own one when absent."),
+        may("group", group().or("gateway.networking.k8s.io"), "API group of the parent."),
+        may("kind", kind().or("Gateway"), "Kind of the parent."),
+        may("namespace", namespace(), "Namespace of the parent; its own one when absent."),
         must("name", text().length(1, 253), "Name of the parent."),
-        may("sectionName", text().length(1, 253), "Listener of the parent."),
-        may("port", whole().with("minimum", 1).with("maximum", 65535), "Port of the parent."),
+        may("sectionName", text().length(1, 253).pattern(NAME), "Listener of the parent."),
+        may("port", port(), "Port of the parent."),
     ])
+}
+
+fn group() -> Schema {
+    text().with("maxLength", 253).pattern(GROUP)
+}
+
+fn kind() -> Schema {
+    text().length(1, 63).pattern(KIND)
+}
+
+fn namespace() -> Schema {
+    text().length(1, 63).pattern(LABEL)
+}
+
+fn port() -> Schema {
+    whole().with("format", "int32").with("minimum", 1).with("maximum", 65535)
 }
 
 fn http_match() -> Schema {
@@ -144,19 +169,24 @@ fn headers() -> Schema {
 
 fn mirror() -> Schema {
     let backend = object([
-        may("group", text().with("maxLength", 253).or(""), "API group; empty for the core one."),
-        may("kind", text().length(1, 63).or("Service"), "Kind of the backend."),
+        may("group", group().or(""), "API group; empty for the core one."),
+        may("kind", kind().or("Service"), "Kind of the backend."),
         must("name", text().length(1, 253), "Name of the backend."),
-        may("namespace", text().length(1, 63), "Namespace of the backend; its own one when absent."),
-        may("port", whole().with("minimum", 1).with("maximum", 65535), "Port of the backend."),
-    ]);
-    object([must("backendRef", backend, "Where copies go.")])
+        may("namespace", namespace(), "Namespace of the backend; its own one when absent."),
+        may("port", port(), "Port of the backend."),
+    ])
+    .rules(&[(
+        "(size(self.group) == 0 && self.kind == 'Service') ? has(self.port) : true",
+        "Must have port for Service reference",
+    )]);
+    object([may("backendRef", backend, "Where copies go.")])
 }
 
 fn cors() -> Schema {
+    let origin = object([EXACT, PREFIX, REGEX].map(Part::field)).one_of(&[&["exact"], &["prefix"], &["regex"]]);
     object([
         may("allowOrigin", list(text()), "Deprecated: use allowOrigins."),
-        may("allowOrigins", list(string_match()), "Origins."),
+        may("allowOrigins", list(origin), "Origins."),
         may("allowMethods", list(text()), "Methods."),
         may("allowHeaders", list(text()), "Request headers."),
         may("exposeHeaders", list(text()), "Response headers that scripts may read."),

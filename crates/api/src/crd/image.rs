@@ -47,7 +47,7 @@ fn repository() -> Kind {
         may("insecure", flag(), "Whether plain HTTP is allowed."),
     ]);
     let scan = object([
-        must("revision", text(), "Checksum of the tag set: changes when the set does, and only then."),
+        may("revision", text(), "Checksum of the tag set: changes when the set does, and only then."),
         must("tagCount", whole(), "Tags that were stored."),
         may("scanTime", time(), "When the scan ran."),
         may("latestTags", list(text()), "At most ten tags, greatest first in byte order."),
@@ -142,7 +142,7 @@ fn automation() -> Kind {
         may("namespace", text(), "Namespace of the source; its own one when absent."),
     ]);
     let update = object([
-        must("strategy", choice(&[SETTERS]).or(SETTERS), "How the files are searched."),
+        may("strategy", choice(&[SETTERS]).or(SETTERS), "How the files are searched."),
         may("path", text(), "Directory or file below the root of the repository."),
     ]);
     let spec = object([
@@ -173,7 +173,7 @@ fn git() -> Schema {
     let author = object([may("name", text(), "Name of the author."), must("email", text(), "Address of the author.")]);
     let signing_key = object([
         must("secretRef", local(), "Secret with the key."),
-        may("type", choice(&["gpg", "ssh"]).or("gpg"), "What kind of key it is."),
+        may("type", choice(&["gpg", "ssh"]), "What kind of key it is; gpg when absent."),
     ]);
     let commit = object([
         must("author", author, "Author and committer."),

@@ -9,6 +9,7 @@ use super::{
 use crate::kustomize::Kustomization;
 
 const SOURCES: [&str; 4] = ["OCIRepository", "GitRepository", "Bucket", "ExternalArtifact"];
+const BUILD_METADATA: [&str; 2] = ["originAnnotations", "transformerAnnotations"];
 const DELETION: [&str; 4] = ["MirrorPrune", "Delete", "WaitForTermination", "Orphan"];
 
 pub(super) fn kinds() -> Vec<Kind> {
@@ -50,7 +51,7 @@ fn spec() -> Schema {
         may("wait", flag(), "Whether all applied objects must be healthy."),
         may("components", list(text()), "Kustomize components, by relative path."),
         may("ignoreMissingComponents", flag(), "Whether missing components are left out."),
-        may("buildMetadata", list(text()), "originAnnotations, managedByLabel, transformerAnnotations."),
+        may("buildMetadata", list(choice(&BUILD_METADATA)), "What the build notes in the objects."),
         may("ignore", list(ignore()), "Fields of live objects that are left to others."),
     ])
 }

@@ -2,7 +2,7 @@
 
 use super::{
     AGE, Kind, READY, STATUS, Schema,
-    schema::{choice, conditions, duration, flag, list, local, long, may, must, object, text, texts},
+    schema::{choice, conditions, duration, flag, list, local, long, may, must, object, text, texts, timeout},
 };
 use crate::notification::{Alert, Provider, Receiver, ReceiverType};
 
@@ -59,16 +59,20 @@ const PROVIDERS: [&str; 34] = [
     "zoom",
     "incident.io",
 ];
+/// What notification-controller 1.8 still serves; the fields are the same.
+const OLDER: &[&str] = &["v1beta2"];
+
 pub(super) fn kinds() -> Vec<Kind> {
-    vec![alert(), provider(), receiver()].into_iter().map(|kind| Kind { categories: super::FLUX, ..kind }).collect()
+    let common = |kind| Kind { categories: super::FLUX, older: OLDER, ..kind };
+    vec![alert(), provider(), receiver()].into_iter().map(common).collect()
 }
 
 fn alert() -> Kind {
     let source = object([
         may("apiVersion", text(), "API version of the object."),
         must("kind", choice(&KINDS), "Kind of the object."),
-        must("name", text().length(1, 53), "Name of the object; * means all."),
-        may("namespace", text().length(1, 53), "Namespace of the object; its own one when absent."),
+        must("name", text().length(1, 253), "Name of the object; * means all."),
+        may("namespace", text().length(1, 253), "Namespace of the object; its own one when absent."),
         may("matchLabels", texts(), "Labels that the object must carry."),
     ]);
     let spec = object([
@@ -98,7 +102,7 @@ fn provider() -> Kind {
             text().pattern("^(http|https)://.*$").with("maxLength", 2048),
             "Deprecated: use proxySecretRef.",
         ),
-        may("timeout", duration(), "Limit for all tries; 15 s when absent."),
+        may("timeout", timeout(), "Limit for all tries; 15 s when absent."),
         may("interval", duration(), "Deprecated and without effect."),
         may("serviceAccountName", text(), "Account whose cloud identity is used."),
         may("commitStatusExpr", text(), "CEL expression of a commit status' context."),
@@ -117,7 +121,7 @@ fn receiver() -> Kind {
         may("apiVersion", text(), "API version of the object."),
         must("kind", choice(&KINDS), "Kind of the object."),
         must("name", text().length(1, 253), "Name of the object; * needs matchLabels."),
-        may("namespace", text().length(1, 63), "Namespace of the object; its own one when absent."),
+        may("namespace", text().length(1, 253), "Namespace of the object; its own one when absent."),
         may("matchLabels", texts(), "Labels that pick objects under the name *."),
         may("filter", text(), "CEL expression that the object must pass."),
     ]);

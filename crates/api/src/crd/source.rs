@@ -51,8 +51,8 @@ fn spec() -> Schema {
         may("sparseCheckout", list(text()), "Directories that are checked out; all when absent."),
     ])
     .rules(&[(
-        "!has(self.serviceAccountName) || (has(self.provider) && self.provider == 'azure')",
-        "serviceAccountName can only be set when provider is 'azure'",
+        "!has(self.serviceAccountName) || (has(self.provider) && (self.provider == 'azure' || self.provider == 'aws'))",
+        "serviceAccountName can only be set when provider is 'azure' or 'aws'",
     )])
 }
 
