@@ -190,8 +190,8 @@ mod tests {
     #[test]
     fn each_router_brings_its_own_rights() {
         let istio = installation(&[Stage::Canary], &[Router::Istio]);
-        assert!(may(&istio, "networking.istio.io", "virtualservices", "update"));
-        assert!(!may(&istio, "gateway.networking.k8s.io", "httproutes", "update"));
+        assert!(may(&istio, "networking.istio.io", "virtualservices", "create"));
+        assert!(!may(&istio, "gateway.networking.k8s.io", "httproutes", "patch"));
         assert!(!may(&istio, "image.toolkit.fluxcd.io", "imagepolicies", "get"));
         let none = installation(&[Stage::Image], &[Router::Istio]);
         assert!(!may(&none, "networking.istio.io", "virtualservices", "get"));

@@ -7,8 +7,9 @@ use super::{Installation, NAME, Router, object, with};
 use crate::args::run::Stage;
 
 const READ: &[&str] = &["get", "list", "watch"];
-const PATCH: &[&str] = &["get", "list", "watch", "patch", "update"];
-const WRITE: &[&str] = &["get", "list", "watch", "create", "patch", "update", "delete"];
+const PATCH: &[&str] = &["get", "list", "watch", "patch"];
+/// Server-side apply makes and changes; what was made goes with the Canary that owns it.
+const WRITE: &[&str] = &["get", "list", "watch", "create", "patch"];
 
 const IMAGE: &str = "image.toolkit.fluxcd.io";
 const SOURCE: &str = "source.toolkit.fluxcd.io";
@@ -21,7 +22,8 @@ const FLAGGER: &str = "flagger.app";
 pub(super) fn objects(installation: &Installation) -> Vec<Value> {
     let own = installation.namespace.as_str();
     let mut objects = vec![object("v1", "ServiceAccount", NAME, Some(own))];
-    let leader = vec![rule("coordination.k8s.io", &["leases"], WRITE), rule("", &["events"], &["create", "patch"])];
+    // A Lease is replaced whole, as only its newest version may be.
+    let leader = vec![rule("coordination.k8s.io", &["leases"], &["get", "create", "update"])];
     objects.extend(bound("slipway-leader-election", Some(own), own, leader));
     objects.extend(bound(NAME, installation.watch_namespace.as_deref(), own, rules(installation)));
     if installation.stages.contains(&Stage::Delivery) {
@@ -56,16 +58,15 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
 }
 
-/// Everything about the kinds of a group: the objects, their status, their finalizers.
+/// The kinds of a stage: the objects with their finalizers, and their status.
 fn owned(group: &str, resources: &[&str]) -> [Value; 2] {
-    let sub = resources.iter().flat_map(|name| [format!("{name}/status"), format!("{name}/finalizers")]);
-    let sub: Vec<String> = sub.collect();
-    let sub: Vec<&str> = sub.iter().map(String::as_str).collect();
-    [rule(group, resources, PATCH), rule(group, &sub, &["get", "patch", "update"])]
+    let statuses: Vec<String> = resources.iter().map(|name| format!("{name}/status")).collect();
+    let statuses: Vec<&str> = statuses.iter().map(String::as_str).collect();
+    [rule(group, resources, PATCH), rule(group, &statuses, &["patch"])]
 }
 
 fn rules(installation: &Installation) -> Vec<Value> {
-    let mut rules = vec![rule("", &["events"], &["create", "get", "list", "patch", "update", "watch"])];
+    let mut rules = vec![rule("", &["events"], &["get", "list", "create", "patch"])];
     for stage in &installation.stages {
         rules.extend(match stage {
             Stage::Image => image(installation),
@@ -83,28 +84,29 @@ fn image(installation: &Installation) -> Vec<Value> {
     rules.push(rule("", &["secrets", "serviceaccounts"], &["get"]));
     rules.push(rule("", &["serviceaccounts/token"], &["create"]));
     if installation.watch_namespace.is_none() {
-        rules.push(rule("", &["namespaces"], READ));
+        rules.push(rule("", &["namespaces"], &["get"]));
     }
     // Patched to have the new commit fetched at once.
-    rules.push(rule(SOURCE, &["gitrepositories"], &["get", "list", "watch", "patch"]));
+    rules.push(rule(SOURCE, &["gitrepositories"], PATCH));
     rules
 }
 
 fn notification() -> Vec<Value> {
-    let poked = &["get", "list", "watch", "patch"];
-    let mut rules = Vec::from(owned(NOTIFICATION, &["alerts", "providers", "receivers"]));
-    rules.push(rule("", &["secrets", "configmaps", "serviceaccounts"], &["get"]));
+    let mut rules = Vec::from(owned(NOTIFICATION, &["alerts", "receivers"]));
+    rules.push(rule(NOTIFICATION, &["providers"], READ));
+    rules.push(rule("", &["secrets", "serviceaccounts"], &["get"]));
     rules.push(rule("", &["serviceaccounts/token"], &["create"]));
-    rules.push(rule(IMAGE, &["imagerepositories", "imagepolicies", "imageupdateautomations"], poked));
+    // What a Receiver asks to reconcile, and what events are about.
+    rules.push(rule(IMAGE, &["imagerepositories", "imagepolicies", "imageupdateautomations"], PATCH));
     rules.push(rule(
         SOURCE,
         &["gitrepositories", "ocirepositories", "buckets", "helmrepositories", "helmcharts", "externalartifacts"],
-        poked,
+        PATCH,
     ));
-    rules.push(rule("source.extensions.fluxcd.io", &["artifactgenerators"], poked));
-    rules.push(rule(KUSTOMIZE, &["kustomizations"], poked));
-    rules.push(rule(HELM, &["helmreleases"], poked));
-    rules.push(rule(FLAGGER, &["canaries"], poked));
+    rules.push(rule("source.extensions.fluxcd.io", &["artifactgenerators"], PATCH));
+    rules.push(rule(KUSTOMIZE, &["kustomizations"], PATCH));
+    rules.push(rule(HELM, &["helmreleases"], PATCH));
+    rules.push(rule(FLAGGER, &["canaries"], PATCH));
     rules
 }
 
@@ -117,14 +119,17 @@ fn delivery() -> Vec<Value> {
 
 fn canary(installation: &Installation) -> Vec<Value> {
     let mut rules = Vec::from(owned(FLAGGER, &["canaries"]));
+    // Asked for by clusters that guard who may keep an owner from going (OwnerReferencesPermissionEnforcement).
+    rules.push(rule(FLAGGER, &["canaries/finalizers"], &["update"]));
     rules.push(rule(FLAGGER, &["metrictemplates", "alertproviders"], READ));
     // A ConfigMap for each Canary holds its runs.
     rules.push(rule("", &["configmaps", "services"], WRITE));
     rules.push(rule("", &["secrets"], if installation.config_tracking { WRITE } else { READ }));
-    rules.push(rule("", &["pods"], READ));
     rules.push(rule("apps", &["deployments", "daemonsets"], WRITE));
     rules.push(rule("autoscaling", &["horizontalpodautoscalers"], WRITE));
     rules.push(rule("external.metrics.k8s.io", &["*"], &["get", "list"]));
+    rules.push(rule("metrics.keptn.sh", &["keptnmetrics"], &["get"]));
+    rules.push(rule("metrics.keptn.sh", &["analyses"], &["get", "create", "patch", "delete"]));
     rules.extend(installation.routers.iter().flat_map(|router| routes(*router)));
     rules
 }
@@ -135,12 +140,16 @@ fn routes(router: Router) -> Vec<Value> {
     match router {
         Router::Gatewayapi => {
             let group = "gateway.networking.k8s.io";
+            // Routes of the other kinds are the users'; only their weights are slipway's.
+            let users = rule(group, &["grpcroutes", "tlsroutes", "tcproutes"], PATCH);
             // The class tells whose metrics to ask.
-            let kinds = ["httproutes", "grpcroutes", "tlsroutes", "tcproutes"];
-            [write(group, &kinds), vec![rule(group, &["gateways", "gatewayclasses"], READ)]].concat()
+            let read = rule(group, &["gateways", "gatewayclasses"], &["get"]);
+            [write(group, &["httproutes"]), vec![users, read]].concat()
         }
         Router::Istio => write("networking.istio.io", &["virtualservices", "destinationrules"]),
-        Router::Nginx | Router::Skipper => write("networking.k8s.io", &["ingresses"]),
+        Router::Nginx => write("networking.k8s.io", &["ingresses"]),
+        // The copy that carries the weights goes before the Canary does.
+        Router::Skipper => vec![rule("networking.k8s.io", &["ingresses"], &[WRITE, &["delete"]].concat())],
         Router::Contour => write("projectcontour.io", &["httpproxies"]),
         Router::Traefik => write("traefik.io", &["traefikservices"]),
         Router::Apisix => write("apisix.apache.org", &["apisixroutes"]),

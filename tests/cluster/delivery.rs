@@ -46,6 +46,8 @@ metadata: {{name: tenant}}
     for object in flow {
         world.apply(object).await;
     }
+    // Where no account is named, what stands in Git is applied with all rights.
+    world.account = world.kubeconfig.clone();
     world.start("delivery", &["--default-service-account", "tenant"]);
     let message = async || {
         let found = world.find(KUSTOMIZATION.0, KUSTOMIZATION.1, "app").await.unwrap_or_default();

@@ -9,7 +9,7 @@ use super::{
     canary::settled,
     image::Supply,
     manifests,
-    proxy::{FAULTS, Proxy},
+    proxy::FAULTS,
     server::{self, ControlPlane},
     world::World,
 };
@@ -20,7 +20,7 @@ async fn a_rollout_through_refused_lost_and_cut_requests_ends_the_same() {
     world.measurable().await;
     world.apply(manifests::deployment("1.0.0", &json!({}))).await;
     world.apply(manifests::canary("gatewayapi:v1", &json!({"stepWeights": [30, 60]}))).await;
-    let proxy = Proxy::start(world.client.clone()).await;
+    let proxy = world.proxy().await;
     let kubeconfig = proxy.kubeconfig(world.folder.path());
     proxy.fail_every(5);
     let _slipway = world.process(&kubeconfig, "canary", &[]);
@@ -41,7 +41,7 @@ async fn a_rollout_through_refused_lost_and_cut_requests_ends_the_same() {
 async fn an_update_through_refused_lost_and_cut_requests_makes_one_commit() {
     let mut world = World::new("update-faults").await;
     let supply = Supply::start(&world).await;
-    let proxy = Proxy::start(world.client.clone()).await;
+    let proxy = world.proxy().await;
     let kubeconfig = proxy.kubeconfig(world.folder.path());
     proxy.fail_every(4);
     let _slipway = world.process(&kubeconfig, "image", &[]);

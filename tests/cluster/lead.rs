@@ -22,10 +22,10 @@ fn election(world: &World) -> Vec<String> {
 }
 
 /// Starts a replica behind a proxy of its own.
-async fn replica(world: &mut World, stages: &str) -> (Part, Proxy) {
+async fn replica(world: &mut World, stages: &str, more: &[&str]) -> (Part, Proxy) {
     let proxy = Proxy::start(world.client.clone()).await;
     let kubeconfig = proxy.kubeconfig(world.folder.path());
-    let flags = election(world);
+    let flags = [election(world), more.iter().map(ToString::to_string).collect()].concat();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     (world.process(&kubeconfig, stages, &flags), proxy)
 }
@@ -55,9 +55,9 @@ async fn a_frozen_leader_does_nothing_more_when_it_wakes() {
     world.apply(manifests::deployment("1.0.0", &json!({}))).await;
     // Many steps: the rollout is under way all the time.
     world.apply(manifests::canary("kubernetes", &json!({"iterations": 100}))).await;
-    let (first, through_first) = replica(&mut world, "canary").await;
+    let (first, through_first) = replica(&mut world, "canary", &[]).await;
     world.reaches("Initialized", &["Failed"]).await;
-    let (_second, through_second) = replica(&mut world, "canary").await;
+    let (_second, through_second) = replica(&mut world, "canary", &[]).await;
     world.apply(manifests::deployment("1.1.0", &json!({}))).await;
     world.reaches("Progressing", &["Failed"]).await;
     let before = holder(&world, "flagger-leader-election").await;
@@ -90,10 +90,10 @@ async fn a_frozen_leader_does_nothing_more_when_it_wakes() {
 async fn a_leader_that_ends_hands_over_at_once() {
     let mut world = World::new("handover").await;
     let supply = Supply::start(&world).await;
-    let (first, _through_first) = replica(&mut world, "image").await;
+    let (first, _through_first) = replica(&mut world, "image", &[]).await;
     supply.push("1.1.0").await;
     supply.committed(&world, "1.1.0").await;
-    let (_second, _through_second) = replica(&mut world, "image").await;
+    let (_second, _through_second) = replica(&mut world, "image", &[]).await;
     signal(&first, "-TERM");
     world.until("the first one to end", async || ended(&first)).await;
     for lease in ["image-reflector-controller-leader-election", "image-automation-controller-leader-election"] {
@@ -107,10 +107,7 @@ async fn a_leader_that_ends_hands_over_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_may_hardly_ask_keeps_its_lease() {
     let mut world = World::new("throttled").await;
-    let flags = [election(&world), vec!["--kube-api-qps=0.01".into(), "--kube-api-burst=1".into()]].concat();
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let kubeconfig = world.kubeconfig.clone();
-    let _slipway = world.process(&kubeconfig, "canary", &flags);
+    let (_slipway, proxy) = replica(&mut world, "canary", &["--kube-api-qps=0.01", "--kube-api-burst=3"]).await;
     let renewals = Mutex::new(BTreeSet::new());
     world
         .until("the lease to be kept for longer than it lasts", async || {
@@ -122,4 +119,5 @@ async fn a_leader_that_may_hardly_ask_keeps_its_lease() {
         .await;
     let (holder, transitions) = holder(&world, "flagger-leader-election").await;
     assert!(!holder.is_empty() && transitions == 0, "{holder} {transitions}");
+    assert_eq!(proxy.requests_beside_leases(), 3, "the rest of what it has to ask waits");
 }

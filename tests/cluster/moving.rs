@@ -1,14 +1,12 @@
 //! Moving in and out: slipway in the place of Flux's controllers and Flagger, with no more rights than it asks for, and gone.
 
-use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccount};
-use kube::{Api, api::PostParams, config::Kubeconfig};
 use reconcile::{Scope, Store};
 use serde_json::{Value, json};
 
 use super::{
     canary::{runs, settled},
     image::Supply,
-    manifests,
+    manifests, rights,
     server::{self, ControlPlane},
     world::{self, World},
 };
@@ -51,19 +49,6 @@ async fn verb(words: &str, plane: &ControlPlane) -> Run {
     let words = format!("{words} --kubeconfig {}", plane.kubeconfig().display());
     let run = move || slipway(&words.split(' ').collect::<Vec<_>>());
     tokio::task::spawn_blocking(run).await.expect("slipway runs")
-}
-
-/// A kubeconfig with the rights of the installed service account.
-async fn as_installed(world: &World) -> std::path::PathBuf {
-    let accounts: Api<ServiceAccount> = Api::namespaced(world.client.clone(), FLUX);
-    let request = TokenRequest::default();
-    let request = accounts.create_token_request("slipway", &PostParams::default(), &request).await.expect("a token");
-    let read = Kubeconfig::read_from(&world.kubeconfig).expect("a kubeconfig");
-    let mut config = serde_json::to_value(read).expect("JSON");
-    config["users"][0]["user"] = json!({"token": request.status.expect("a status").token});
-    let file = world.folder.path().join("account.kubeconfig");
-    std::fs::write(&file, config.to_string()).expect("a written file");
-    file
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,7 +99,7 @@ async fn works_with_its_own_rights(world: &mut World) {
     world.measurable().await;
     world.apply(manifests::deployment("1.0.0", &json!({}))).await;
     world.apply(manifests::canary("kubernetes", &json!({"iterations": 2}))).await;
-    let kubeconfig = as_installed(world).await;
+    let kubeconfig = rights::account(&world.client, &world.kubeconfig, FLUX, world.folder.path()).await;
     let election = ["--enable-leader-election", "--leader-election-namespace", FLUX];
     let _slipway = world.process(&kubeconfig, "image,canary", &election);
     world.reaches("Initialized", &["Failed"]).await;
@@ -161,7 +146,7 @@ async fn in_the_place_of_the_originals_nothing_rolls_out_and_nothing_is_committe
     world.apply(manifests::deployment("1.0.0", &json!({}))).await;
     world.apply(manifests::canary("gatewayapi:v1", &json!({"stepWeights": [50]}))).await;
     // Stands for the originals: the objects have the same fields, and it is gone afterwards with all that it knew.
-    let first = world.process(&world.kubeconfig.clone(), "image,canary", &[]);
+    let first = world.process(&world.account.clone(), "image,canary", &[]);
     world.told("Latest image tag for").await;
     supply.push("1.1.0").await;
     supply.committed(&world, "1.1.0").await;
@@ -173,7 +158,7 @@ async fn in_the_place_of_the_originals_nothing_rolls_out_and_nothing_is_committe
     as_flagger_leaves_them(&world).await;
     let before = generations(&world).await;
 
-    let _second = world.process(&world.kubeconfig.clone(), "image,canary", &[]);
+    let _second = world.process(&world.account.clone(), "image,canary", &[]);
     let asked = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "moved"}}});
     for kind in ["ImageRepository", "ImagePolicy", "ImageUpdateAutomation"] {
         world.store.patch(&world.id(IMAGE, kind, "app"), "kubectl", &asked).await.expect("patched");

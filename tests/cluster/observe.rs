@@ -1,6 +1,6 @@
 //! What a cluster's probes and scrapers see of slipway.
 
-use super::{manifests, proxy::Proxy, world::World};
+use super::{manifests, world::World};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -9,7 +9,7 @@ async fn it_is_ready_once_its_caches_are_filled_and_counts_under_known_names() {
     world.measurable().await;
     world.apply(manifests::deployment("1.0.0", &json!({}))).await;
     world.apply(manifests::canary("kubernetes", &json!({"iterations": 2}))).await;
-    let proxy = Proxy::start(world.client.clone()).await;
+    let proxy = world.proxy().await;
     let kubeconfig = proxy.kubeconfig(world.folder.path());
     // Nothing can be listed.
     proxy.fail_every(1);

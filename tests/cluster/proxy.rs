@@ -57,6 +57,8 @@ struct Inner {
     /// Every n-th request meets a fault; 0: none does.
     every: AtomicU64,
     requests: AtomicU64,
+    /// Those of them that were not about Leases.
+    beside_leases: AtomicU64,
     faults: AtomicU64,
     writes: Mutex<Vec<Write>>,
     /// Paths that were listed or watched with the content of their objects.
@@ -81,6 +83,7 @@ impl Proxy {
             upstream,
             every: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            beside_leases: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             writes: Mutex::default(),
             whole: Mutex::default(),
@@ -119,6 +122,11 @@ impl Proxy {
         self.inner.requests.load(Ordering::SeqCst)
     }
 
+    /// How many of them were not about Leases.
+    pub fn requests_beside_leases(&self) -> u64 {
+        self.inner.beside_leases.load(Ordering::SeqCst)
+    }
+
     /// How many faults there were.
     pub fn faults(&self) -> u64 {
         self.inner.faults.load(Ordering::SeqCst)
@@ -152,6 +160,7 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     if (is_watch || path.contains("limit=")) && !accepted.contains("PartialObjectMetadata") {
         inner.whole.lock().expect("the paths").insert(request.uri().path().to_owned());
     }
+    inner.beside_leases.fetch_add(u64::from(!path.contains("/leases")), Ordering::SeqCst);
     let number = inner.requests.fetch_add(1, Ordering::SeqCst) + 1;
     let take = |left: u64| left.checked_sub(1);
     if is_watch && let Ok(left) = inner.gone.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) {

@@ -90,12 +90,15 @@ async fn a_daemonset_is_promoted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_config_map_is_a_new_revision() {
+async fn a_changed_config_map_or_secret_is_a_new_revision() {
     let config = |color: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"color": color}});
+    let secret = |token: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}, "data": {"token": token}});
     let mut deployment = manifests::deployment("1.0.0", &json!({}));
-    deployment["spec"]["template"]["spec"]["volumes"] =
-        json!([{"name": "settings", "configMap": {"name": "settings"}}]);
-    let world = started("config", "kubernetes", |_| {}, &[config("blue"), deployment]).await;
+    deployment["spec"]["template"]["spec"]["volumes"] = json!([
+        {"name": "settings", "configMap": {"name": "settings"}},
+        {"name": "token", "secret": {"secretName": "token"}},
+    ]);
+    let world = started("config", "kubernetes", |_| {}, &[config("blue"), secret("YQ=="), deployment]).await;
     let copy = async || world.get("v1", "ConfigMap", "settings-primary").await["data"]["color"].clone();
     assert_eq!(copy().await, "blue");
     world.apply(config("green")).await;
@@ -103,7 +106,13 @@ async fn a_changed_config_map_is_a_new_revision() {
     world.reaches("Succeeded", &["Failed"]).await;
     assert_eq!(copy().await, "green");
     let primary = world.get("apps/v1", "Deployment", "app-primary").await;
-    assert_eq!(primary["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"], "settings-primary");
+    let volumes = &primary["spec"]["template"]["spec"]["volumes"];
+    assert_eq!(volumes[0]["configMap"]["name"], "settings-primary");
+    assert_eq!(volumes[1]["secret"]["secretName"], "token-primary");
+    world.apply(secret("Yg==")).await;
+    world.reaches("Progressing", &["Failed"]).await;
+    world.reaches("Succeeded", &["Failed"]).await;
+    assert_eq!(world.get("v1", "Secret", "token-primary").await["data"]["token"], "Yg==");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use reconcile::{Cluster, Database, Event, Rate, Scope, Store, clock, store::Even
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{manifests, server};
+use super::{manifests, proxy::Proxy, server, shared::shared};
 use crate::{
     demo::parts::{self, Part},
     support::SLIPWAY,
@@ -28,7 +28,10 @@ pub struct World {
     /// A look at the cluster as an administrator.
     pub store: Store,
     pub client: Client,
+    /// What reaches the cluster as its administrator.
     pub kubeconfig: PathBuf,
+    /// What slipway reaches it by: with the rights that `slipway install` gives it and no others.
+    pub account: PathBuf,
     /// What slipway's processes write.
     pub folder: TempDir,
     /// The running slipway, if one was started.
@@ -48,19 +51,21 @@ pub fn store(client: Client, folder: &Path, scope: Scope) -> Store {
 impl World {
     /// A fresh namespace of the shared cluster.
     pub async fn new(test: &str) -> Self {
-        Self::on(test, &server::shared().await.kubeconfig).await
+        let shared = shared().await;
+        Self { account: shared.account.clone(), ..Self::on(test, &shared.kubeconfig).await }
     }
 
-    /// A fresh namespace of this cluster.
+    /// A fresh namespace of this cluster, where slipway is an administrator unless it is installed.
     pub async fn on(test: &str, kubeconfig: &Path) -> Self {
         let client = server::client(kubeconfig).await;
         let namespace = format!("{test}-{:08x}", clock::random() as u32);
         let folder = tempfile::Builder::new().prefix("slipway-test-").tempdir().expect("a folder");
         let store = store(client.clone(), folder.path(), Scope::default());
         let world = Self {
-            metrics_server: format!("http://{}", server::shared().await.prometheus),
+            metrics_server: format!("http://{}", shared().await.prometheus),
             folder,
             kubeconfig: kubeconfig.to_owned(),
+            account: kubeconfig.to_owned(),
             slipway: None,
             listen: String::new(),
             started: 0,
@@ -78,8 +83,8 @@ impl World {
 
     /// Starts slipway over this namespace with these stages.
     pub fn start(&mut self, stages: &str, more: &[&str]) {
-        let kubeconfig = self.kubeconfig.clone();
-        self.slipway = Some(self.process(&kubeconfig, stages, more));
+        let account = self.account.clone();
+        self.slipway = Some(self.process(&account, stages, more));
     }
 
     /// Another slipway, reaching the cluster by this kubeconfig.
@@ -94,6 +99,11 @@ impl World {
         command.extend(["--metrics-server", &self.metrics_server, "--min-analysis-interval", "1s"]);
         command.extend(more);
         Part::start(Path::new(SLIPWAY), self.folder.path(), &name, &command).expect("slipway starts")
+    }
+
+    /// A proxy for slipway, which passes on what it does with slipway's rights.
+    pub async fn proxy(&self) -> Proxy {
+        Proxy::start(server::client(&self.account).await).await
     }
 
     /// Which object of this namespace is meant.
@@ -125,7 +135,7 @@ impl World {
 
     /// Sets the number that the metric template `success` reads.
     pub async fn measure(&self, number: f64) {
-        let shared = server::shared().await;
+        let shared = shared().await;
         shared.numbers.lock().expect("the numbers").insert(self.namespace.clone(), number);
         // Until Prometheus tells it, too.
         let http = reqwest::Client::new();

@@ -29,18 +29,23 @@ const (
 
 var podIP atomic.Int32
 
-// kubelet binds every pod to one fake node and drives its status.
+// kubelet binds every pod to one fake node, drives its status and serves its log.
 func kubelet(ctx context.Context, client kubernetes.Interface, shared informers.SharedInformerFactory) {
 	capacity := v1.ResourceList{}
 	check(json.Unmarshal([]byte(`{"cpu":"64","memory":"256Gi","pods":"10000"}`), &capacity))
 	fake := &v1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: node, Labels: map[string]string{"kubernetes.io/os": "linux", "kubernetes.io/hostname": node}},
 		Status: v1.NodeStatus{Capacity: capacity, Allocatable: capacity,
-			Conditions: []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionTrue, Reason: "Fake"}}},
+			Addresses:       []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "127.0.0.1"}},
+			DaemonEndpoints: v1.NodeDaemonEndpoints{KubeletEndpoint: v1.DaemonEndpoint{Port: serveLogs(shared.Core().V1().Pods().Lister())}},
+			Conditions:      []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionTrue, Reason: "Fake"}}},
 	}
-	if _, err := client.CoreV1().Nodes().Create(ctx, fake, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+	nodes := client.CoreV1().Nodes()
+	// One that an earlier run left names the port of that run.
+	if err := nodes.Delete(ctx, node, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 		log.Fatal(err)
 	}
+	must(nodes.Create(ctx, fake, metav1.CreateOptions{}))
 	handle := func(object any) {
 		if pod, ok := object.(*v1.Pod); ok {
 			go func() {

@@ -72,7 +72,15 @@ async fn read(wanted: &Wanted<'_>, client: &Client, pods: &[DynamicObject], is_o
         for container in containers.into_iter().flatten() {
             let container = container["name"].as_str().map(str::to_owned);
             let params = LogParams { container, ..params.clone() };
-            let lines = api.log_stream(&name, &params).await.with_context(|| format!("the log of pod {name}"))?.lines();
+            let lines = match api.log_stream(&name, &params).await {
+                Ok(log) => log.lines(),
+                // One container that has not started must not hide what the others write.
+                Err(kube::Error::Api(status)) if status.code == 400 => {
+                    eprintln!("{}", status.message);
+                    continue;
+                }
+                Err(error) => return Err(error).with_context(|| format!("the log of pod {name}")),
+            };
             let name = name.clone();
             streams.push(lines.map_ok(move |line| (name.clone(), line)).boxed());
         }
