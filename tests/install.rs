@@ -125,6 +125,27 @@ fn the_charts_rights_are_current() {
     holds("helm/slipway/templates/rbac.yaml", &format!("{head}{}", frame.replace("@rules@\n", &text)));
 }
 
+/// A value that the chart does not know is refused in place of doing nothing.
+#[test]
+fn the_charts_values_are_known() {
+    let values = fs::read_to_string(deploy("helm/slipway/values.yaml")).expect("the values");
+    let values = api::manifest::parse(&values).expect("good YAML");
+    // Parents of a chart may give it `global`.
+    let mut known = json!({"global": {"type": "object"}});
+    for (name, value) in values.as_object().expect("an object") {
+        known[name] = match value {
+            Value::Object(_) => json!({"type": "object"}),
+            Value::Array(_) => json!({"type": "array"}),
+            Value::Bool(_) => json!({"type": "boolean"}),
+            _ => json!({"type": ["string", "number"]}),
+        };
+    }
+    let schema = json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "properties": known,
+        "additionalProperties": false});
+    let text = serde_json::to_string_pretty(&schema).expect("JSON") + "\n";
+    holds("helm/slipway/values.schema.json", &text);
+}
+
 /// Objects by kind and name.
 fn named(objects: Vec<Value>) -> BTreeMap<String, Value> {
     let name = |object: &Value| format!("{}/{}", object["kind"], object["metadata"]["name"]);
@@ -187,6 +208,71 @@ fn the_chart_says_what_install_says() {
         "--replicas=2",
     ];
     same(&chart(changes), &like_chart(&flags));
+}
+
+/// The arguments of the container, without `run`.
+fn arguments(deployment: &Value) -> Vec<String> {
+    let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().expect("arguments");
+    arguments.iter().skip(1).map(|one| one.as_str().expect("a text").to_owned()).collect()
+}
+
+#[test]
+fn flaggers_values_become_flags_that_slipway_knows() {
+    let rendered = chart(json!({
+        "logLevel": "warning", "metricsServer": "http://prometheus:9090", "meshProvider": "nginx", "clusterName": "east",
+        "eventWebhook": "http://events", "selectorLabels": "app,name", "includeLabelPrefix": "app.", "kubeconfigQPS": 100,
+        "kubeconfigBurst": 250, "ingressClass": "contour", "ingressAnnotationsPrefix": "nginx.example.com",
+        "slack": {"user": "flagger", "channel": "#releases", "url": "https://hooks", "proxyUrl": "http://proxy"},
+        "msteams": {"url": "https://teams", "proxyUrl": "http://proxy"},
+        "serviceAccount": {"create": true, "name": "flagger", "annotations": {}}, "podPriorityClassName": "high",
+        "image": {"repository": "example.com/slipway", "tag": "v1", "pullPolicy": "Always", "pullSecret": "pull"},
+    }));
+    let deployment = &rendered[r#""Deployment"/"slipway""#];
+    let given = arguments(deployment);
+    let flags: Vec<&str> = given.iter().map(String::as_str).collect();
+    assert_eq!(flags.len(), 4 + 1 + 16, "{flags:?}");
+    let understood = slipway(&[&["install", "--export", "--crds=false", "--"], flags.as_slice()].concat());
+    assert_eq!((understood.code, understood.stderr.as_str()), (0, ""));
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!((&pod["serviceAccountName"], &pod["priorityClassName"]), (&json!("flagger"), &json!("high")));
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "pull"}]));
+    assert_eq!(rendered[r#""ClusterRoleBinding"/"slipway""#]["subjects"][0]["name"], "flagger");
+}
+
+/// What follows a word at the beginning of the Dockerfile's lines.
+fn instructions<'a>(dockerfile: &'a str, word: &str) -> Vec<&'a str> {
+    dockerfile.lines().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' ')).collect()
+}
+
+#[test]
+fn the_image_runs_as_the_pod_does() {
+    let dockerfile = fs::read_to_string(deploy("Dockerfile")).expect("the Dockerfile");
+    let instruction = |word: &str| instructions(&dockerfile, word).pop().unwrap_or_else(|| panic!("no {word}"));
+    let list = |word: &str| serde_json::from_str::<Vec<String>>(instruction(word)).expect("a list");
+    let objects = named(exported(&["--crds=false"]));
+    let deployment = &objects[r#""Deployment"/"slipway""#];
+    let pod = &deployment["spec"]["template"]["spec"];
+    let each = |field: &str, part: &str| -> Vec<Value> {
+        pod["containers"][0][field].as_array().expect("a list").iter().map(|one| one[part].clone()).collect()
+    };
+    let user = &pod["securityContext"];
+    assert_eq!(instruction("USER"), format!("{}:{}", user["runAsUser"], user["runAsGroup"]));
+    let ports: Vec<_> = each("ports", "containerPort").iter().map(Value::to_string).collect();
+    assert_eq!(instruction("EXPOSE"), ports.join(" "));
+    assert_eq!(json!(list("VOLUME")), json!(each("volumeMounts", "mountPath")));
+    let (command, given) = (list("CMD"), arguments(deployment));
+    assert_eq!(command[0], "run");
+    assert!(command[1..].iter().all(|argument| given.contains(argument)), "{command:?} {given:?}");
+
+    let copies = instructions(&dockerfile, "COPY");
+    let program = list("ENTRYPOINT").remove(0);
+    let built = format!("{}/target/release/slipway", instruction("WORKDIR"));
+    assert!(copies.contains(&format!("--from=build {built} {program}").as_str()), "{copies:?}");
+    let builder = instructions(&dockerfile, "FROM")[0].to_owned();
+    let least = fs::read_to_string(deploy("../Cargo.toml")).expect("the manifest");
+    let least =
+        least.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("a version").trim_matches('"');
+    assert!(builder.starts_with(&format!("rust:{least}-")), "{builder} builds what needs Rust {least}");
 }
 
 #[test]

@@ -26,6 +26,8 @@ use crate::args::run::LogEncoding;
 
 /// Starts the log of this process. With a folder, what is logged is also kept there, as much as `slipway logs` needs.
 pub fn start(level: &str, encoding: LogEncoding, folder: Option<&Path>) -> anyhow::Result<()> {
+    // The word of Flagger's chart.
+    let level = if level == "warning" { "warn" } else { level };
     // kube-runtime opens a span of its own around ours, and kube-client calls every refusal an error; neither is for users.
     let filter = EnvFilter::try_new(format!("{level},kube_runtime=warn,kube_client=off"));
     let filter = filter.with_context(|| format!("--log-level {level}"))?;
