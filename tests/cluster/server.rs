@@ -105,15 +105,7 @@ fn gateway_definitions() -> Vec<Value> {
 pub fn flaggers_definitions() -> Vec<Value> {
     let file = Path::new(&program()).parent().expect("a folder").join("crds/flagger.yaml");
     let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    // Its quoted texts go on at the indentation of their key, which only Go's reader of YAML takes.
-    let (mut indented, mut is_quoted) = (String::new(), false);
-    for line in text.lines() {
-        indented += if is_quoted { "  " } else { "" };
-        indented += line;
-        indented.push('\n');
-        is_quoted ^= line.matches('\'').count() % 2 == 1;
-    }
-    manifests::parse(&indented)
+    manifests::parse(&text)
 }
 
 /// A client with the rights of this kubeconfig.
