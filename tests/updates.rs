@@ -17,7 +17,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::{get, patch, post},
 };
-use reconcile::{Context, Directory, Http, Shutdown, Store, clock};
+use reconcile::{Context, Directory, Http, Shutdown, Store, clock, store::EventFilter};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -33,7 +33,7 @@ const LOGIN: (&str, &str) = ("bot", "pw");
 
 /// The updater over a store of its own, and a repository with a marker for each policy.
 struct World {
-    _folder: TempDir,
+    folder: TempDir,
     git: GitServer,
     store: Store,
     shutdown: Shutdown,
@@ -66,7 +66,7 @@ impl World {
         let shutdown = Shutdown::new();
         let mirrors = git::Mirrors::new(folder.path().join("cache"));
         tokio::spawn(controllers(context, Options { mirrors, no_cross_namespace_refs: false }, shutdown.clone()));
-        Self { _folder: folder, git, store, shutdown }
+        Self { folder, git, store, shutdown }
     }
 
     async fn apply(&self, api_version: &str, kind: &str, name: &str, annotations: &Value, rest: Value) {
@@ -337,5 +337,40 @@ async fn a_server_that_dies_in_a_push_gets_one_commit_all_the_same() {
         assert_eq!(world.ask(&["rev-list", "--count", "main"]), "2", "before {before}, after {after}");
         assert_eq!(world.ask(&["log", "-1", "--format=%s", "main"]), "apps:app to example.com/app:1");
         world.ask(&["fsck", "--full", "--strict"]);
+    }
+}
+
+#[tokio::test]
+async fn hostile_content_of_a_repository_is_neither_followed_nor_run() {
+    let world = World::new(&["app"]).await;
+    let (work, outside) = (world.folder.path().join("work"), world.folder.path().join("outside.yaml"));
+    let marked = "image: example.com/app:0 # {\"$imagepolicy\": \"apps:app\"}\n";
+    let write = |name: &str, text: &str| std::fs::write(work.join(name), text).expect("a file");
+    std::fs::write(&outside, marked).expect("a file");
+    let touch = format!("touch {}", world.folder.path().join("ran").display());
+    write(".gitattributes", "* filter=evil merge=evil\n");
+    write(".gitmodules", &format!("[submodule \"sub\"]\n\tpath = sub\n\turl = ext::sh -c '{touch}'\n"));
+    std::fs::create_dir_all(work.join("hooks")).expect("a folder");
+    write("hooks/pre-commit", &format!("#!/bin/sh\n{touch}\n"));
+    write("large.yaml", &format!("{marked}# {}\n", "x".repeat(17 << 20)));
+    write("broken.yaml", &format!("{marked}a: [\n"));
+    std::os::unix::fs::symlink(&outside, work.join("link.yaml")).expect("a link");
+    std::os::unix::fs::symlink("..", work.join("up")).expect("a link");
+    run(&work, &["add", "--all"]);
+    let commit = run(&work, &["rev-parse", "HEAD"]);
+    run(&work, &["update-index", "--add", "--cacheinfo", &format!("160000,{commit},sub")]);
+    run(&work, &["commit", "--quiet", "--message=By a stranger"]);
+    run(&work, &["push", "--quiet", "origin", "HEAD:main"]);
+
+    world.choose("app", "1").await;
+    world.automate(&world.git.url("fleet.git"), Value::Null, json!({})).await;
+    world.applied("app", "1").await;
+    assert_eq!(world.ask(&["show", "--format=", "--name-only", "main"]), "app.yaml");
+    assert_eq!(std::fs::read_to_string(&outside).expect("the file"), marked);
+    assert!(!world.folder.path().join("ran").exists(), "something of the repository was run");
+    let events = world.store.events(&EventFilter::default()).await.expect("events");
+    for skipped in ["large.yaml:1: file is skipped", "broken.yaml:", "link.yaml"] {
+        let told = events.iter().any(|event| event.reason == "MarkerIgnored" && event.message.starts_with(skipped));
+        assert_eq!(told, skipped != "link.yaml", "{skipped}: {events:?}");
     }
 }
