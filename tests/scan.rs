@@ -8,10 +8,14 @@ use std::{
     time::Duration,
 };
 
-use api::image::{ImagePolicy, ImageRepository};
+use api::{
+    image::{ImagePolicy, ImageRepository},
+    notification::Receiver,
+};
 use axum::{Router, extract::State};
 use reconcile::{Directory, Object, Store, clock, object};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -82,6 +86,17 @@ fn repository(name: &str, image: &str) -> Value {
         "metadata": {"name": name, "namespace": "apps"}, "spec": {"image": image, "interval": "1h"}})
 }
 
+fn policy() -> Value {
+    json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImagePolicy",
+        "metadata": {"name": "app", "namespace": "apps"},
+        "spec": {"imageRepositoryRef": {"name": "app"}, "policy": {"semver": {"range": "1.x"}}}})
+}
+
+async fn push(registry: SocketAddr, version: &'static str) {
+    let release = Release { version, fail_percent: 0 };
+    ci::push_image(registry, release, &Program::script(Path::new(SLIPWAY))).await.expect("pushed");
+}
+
 fn is_ready(object: &Value) -> bool {
     let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
     conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
@@ -135,23 +150,16 @@ async fn what_registries_are_asked_is_counted() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut part, registry) = parts::registry(Path::new(SLIPWAY), folder.path()).expect("a registry");
     parts::listening(&mut part, registry).await.expect("the registry listens");
-    let push = async |version: &'static str| {
-        let release = Release { version, fail_percent: 0 };
-        ci::push_image(registry, release, &Program::script(Path::new(SLIPWAY))).await.expect("pushed");
-    };
-    push("1.0.0").await;
-    let policy = json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImagePolicy",
-        "metadata": {"name": "app", "namespace": "apps"},
-        "spec": {"imageRepositoryRef": {"name": "app"}, "policy": {"semver": {"range": "1.x"}}}});
+    push(registry, "1.0.0").await;
     let objects = [
         repository("app", &format!("{registry}/demo/app")),
         repository("gone", &format!("{registry}/demo/gone")),
-        policy,
+        policy(),
     ];
     // A flag about Flux's own store is no reason not to start.
     let world = World::start(&objects, &["--storage-value-log-file-size", "1024", "--feature-gates", "A=true"]).await;
     world.until::<ImagePolicy>("app", |policy| policy["status"]["latestRef"]["tag"] == "1.0.0").await;
-    push("1.1.0").await;
+    push(registry, "1.1.0").await;
     let requested = json!({"metadata": {"annotations": {api::meta::REQUESTED_AT: clock::now().to_string()}}});
     let id = object::named::<ImageRepository>("apps", "app");
     world.store.patch(&id, "test", &requested).await.expect("patched");
@@ -170,4 +178,43 @@ async fn what_registries_are_asked_is_counted() {
     assert_eq!(world.number("slipway_push_to_choice_seconds_count").await, 1.0);
     let seconds = world.number("slipway_push_to_choice_seconds_sum").await;
     assert!(seconds > 0.0 && seconds < PATIENCE.as_secs_f64(), "{seconds}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registrys_own_notification_is_a_scan_at_once() {
+    parts::require_tools().expect("the tools are installed");
+    let folder = tempfile::tempdir().expect("a folder");
+    let [registry, hooks] = [(); 2].map(|()| parts::free_address().expect("a port"));
+    let path = Sha256::new().chain_update("token").chain_update("registry").chain_update("apps").finalize();
+    let hook = format!("http://{hooks}/hook/{}", hex::encode(path));
+    let data = folder.path().join("data");
+    let config = format!(
+        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\nhttp: {{addr: '{registry}'}}\n\
+         notifications: {{endpoints: [{{name: slipway, url: '{hook}', timeout: 1s, threshold: 5, backoff: 1s}}]}}\n",
+        data.display()
+    );
+    let file = folder.path().join("registry.yaml");
+    fs::write(&file, config).expect("written");
+    let command = ["docker-registry", "serve", &file.display().to_string()];
+    let mut part = Part::start(Path::new(SLIPWAY), folder.path(), "registry", &command).expect("a registry");
+    parts::listening(&mut part, registry).await.expect("the registry listens");
+    // The registry lists what lies in its folder, and tells nobody.
+    fs::create_dir_all(data.join("docker/registry/v2/repositories/demo/app/_manifests/tags/1.0.0")).expect("a tag");
+    let objects = [
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token", "namespace": "apps"},
+            "stringData": {"token": "token"}}),
+        json!({"apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver",
+            "metadata": {"name": "registry", "namespace": "apps"},
+            "spec": {"type": "generic", "secretRef": {"name": "token"},
+                "resources": [{"kind": "ImageRepository", "name": "app"}]}}),
+        repository("app", &format!("{registry}/demo/app")),
+        policy(),
+    ];
+    let flags = ["--controllers", "notification", "--receiver-listen", &hooks.to_string()];
+    let world = World::start(&objects, &flags).await;
+    world.until::<ImagePolicy>("app", |policy| policy["status"]["latestRef"]["tag"] == "1.0.0").await;
+    world.until::<Receiver>("registry", is_ready).await;
+    push(registry, "1.1.0").await;
+    world.until::<ImagePolicy>("app", |policy| policy["status"]["latestRef"]["tag"] == "1.1.0").await;
+    assert_eq!(world.number("slipway_push_to_choice_seconds_count").await, 1.0);
 }
