@@ -133,3 +133,32 @@ fn string<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
     *rest = behind;
     Some(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_ed25519_key_in_pkcs8_is_read() {
+        // The example of RFC 8410, section 10.3.
+        let text = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
+        let Ok(KeypairData::Ed25519(pair)) = decrypted(text.as_bytes(), None) else { panic!("no Ed25519 key") };
+        assert_eq!(hex::encode(pair.public.0), "19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1");
+        let wrong = decrypted(text.replace("MC4C", "MC4D").as_bytes(), None).unwrap_err();
+        assert!(wrong.to_string().contains("PKCS #8"), "{wrong}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_section_makes_the_reader_panic(mut section in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = ecdsa_pair(&section);
+            section.splice(..0, [1; 8]);
+            section.splice(8..8, [0, 0, 0, 19].into_iter().chain(*b"ecdsa-sha2-nistp256"));
+            let _ = ecdsa_pair(&section);
+            let text = format!("-----\n{}\n-----", BASE64_STANDARD.encode([OPENSSH, &section].concat()));
+            let _ = decrypted(text.as_bytes(), Some(b"secret"));
+        }
+    }
+}
