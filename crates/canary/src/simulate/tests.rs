@@ -158,6 +158,59 @@ fn an_event_hook_is_told_the_phase_that_the_event_announces() {
     );
 }
 
+/// B.8: the canary is the only healthy copy, as long as it is one.
+#[test]
+fn a_promotion_whose_primary_is_stuck_leaves_all_traffic_on_a_healthy_canary() {
+    let stuck = |target: &str, ticks: u32| {
+        let script = json!([image(2), {"tick": 3}, {"primary": "stuck"}, {"target": target}, {"tick": ticks}]);
+        play(halves(), from_initialized(script)).pop().unwrap()
+    };
+    let failed = stuck("ready", 1);
+    let problem = "podinfo-primary.default not ready: deployment \"podinfo-primary\" exceeded its progress deadline";
+    assert_eq!(
+        (failed.phase, failed.canary_weight, failed.route.map(|route| route.canary)),
+        (Phase::Failed, 100, Some(100))
+    );
+    assert_eq!(failed.target_replicas, Some(1));
+    let told = format!("Warning Synced Promotion of podinfo.default failed, primary not ready: {problem}");
+    assert_eq!(failed.events, [format!("Warning Synced {problem}"), told]);
+    let message = format!("Promotion failed, primary not ready: {problem}");
+    assert_eq!(failed.alerts, [json!({"severity": "error", "message": message})]);
+    let waiting = stuck("updating", 2);
+    assert_eq!((waiting.phase, waiting.route.map(|route| route.canary)), (Phase::Promoting, Some(50)));
+}
+
+/// C.1.
+#[test]
+fn a_metric_that_nothing_measures_fails_the_check() {
+    let mut spec = halves();
+    spec["analysis"]["metrics"] = json!([{"name": "mystery"}]);
+    let last = play(spec, from_initialized(json!([image(2), {"tick": 3}]))).pop().unwrap();
+    assert_eq!((last.phase, last.failed_checks), (Phase::Progressing, 1));
+    assert_eq!(last.events, [format!("Warning Synced {}", analysis::UNUSABLE)]);
+}
+
+/// B.8: a target put back to the promoted revision stays Failed, and the revision that failed is new again.
+#[test]
+fn a_revision_that_failed_is_tried_again_after_another() {
+    let script = json!([image(2), {"metrics": {"request-success-rate": 1}}, {"tick": 5}, image(1), {"tick": 1}, image(2), {"tick": 1}]);
+    let phases: Vec<_> = play(halves(), from_initialized(script))[5..].iter().map(|tick| tick.phase).collect();
+    assert_eq!(phases, [Phase::Failed, Phase::Failed, Phase::Progressing]);
+}
+
+/// B.2.
+#[test]
+fn a_changed_config_begins_a_run_and_begins_it_again() {
+    let config = |color: &str| json!({"config": {"configmap/settings": {"color": color}}});
+    let ticks = play(halves(), from_initialized(json!([config("blue"), {"tick": 2}, config("green"), {"tick": 6}])));
+    assert_eq!(
+        states(&ticks)[1..4],
+        [(Phase::Progressing, 0, 0), (Phase::Progressing, 50, 0), (Phase::Progressing, 0, 0)]
+    );
+    assert!(has_event(&ticks[3], "Restarting analysis"), "{:?}", ticks[3].events);
+    assert_eq!(ticks.last().map(|tick| tick.phase), Some(Phase::Succeeded));
+}
+
 #[test]
 fn a_new_canary_that_is_suspended_is_initializing() {
     let ticks = play(json!({"suspend": true, "analysis": {"stepWeight": 50}}), json!([{"tick": 2}]));

@@ -77,6 +77,7 @@ fn the_rollback_hook_is_asked_in_every_waiting_phase() {
         let ticks = play(gated(&["rollback", gate]), script);
         let (before, after) = (&ticks[4], &ticks[5]);
         assert!(matches!(before.phase, Phase::Waiting | Phase::WaitingPromotion), "{gate}: {}", before.phase);
+        assert!(has_event(before, "Rollback hook rollback not signaling a rollback"), "{gate}: {:?}", before.events);
         assert_eq!((after.phase, after.route.map(|route| route.canary)), (Phase::Failed, Some(0)), "{gate}");
         assert!(has_event(after, "Rolling back podinfo.default manual webhook invoked"), "{gate}: {:?}", after.events);
     }
@@ -116,6 +117,18 @@ fn a_stuck_canary_alerts() {
     assert_eq!((ticks[2].phase, ticks[2].target_replicas), (Phase::Failed, Some(0)));
     let text = "Progress deadline exceeded canary deployment podinfo.default not ready: deployment \"podinfo\" exceeded its progress deadline";
     assert_eq!(ticks[2].alerts, [json!({"severity": "error", "message": text})]);
+    let problem = text.trim_start_matches("Progress deadline exceeded ");
+    let told = [problem, "Canary failed! Scaling down podinfo.default"];
+    assert_eq!(ticks[2].events, told.map(|text| format!("Warning Synced {text}")));
+}
+
+/// B.3 step 17: the original rolls back, though the primary already runs the new revision.
+#[test]
+fn a_target_that_breaks_after_it_was_copied_does_not_stop_the_promotion() {
+    let ticks = play(halves(), from_initialized(json!([image(2), {"tick": 3}, {"target": "stuck"}, {"tick": 2}])));
+    let phases: Vec<_> = ticks[3..].iter().map(|tick| tick.phase).collect();
+    assert_eq!(phases, [Phase::Promoting, Phase::Finalising, Phase::Succeeded]);
+    assert_eq!(ticks[5].primary_image.as_deref(), Some("podinfo:2"));
 }
 
 /// B.5: the original scales the target down whether or not the primary is there to take over.
@@ -182,6 +195,9 @@ fn every_wait_says_what_it_waits_for() {
     );
     let stuck = play(halves(), from_initialized(json!([image(2), {"tick": 1}, {"target": "updating"}, {"tick": 1}])));
     assert!(stuck[2].waiting_for.starts_with("this to be resolved: canary deployment podinfo.default not ready"));
+    let bad = json!([image(2), {"tick": 2}, {"metrics": {"request-success-rate": 1}}, {"tick": 1}]);
+    let failed = play(halves(), from_initialized(bad)).pop().unwrap().waiting_for;
+    assert_eq!(failed, "this check to pass: Halt podinfo.default advancement success rate 1.00% < 99%");
 }
 
 #[test]

@@ -58,6 +58,8 @@ fn rollback_sends_all_traffic_back_and_retry_tries_the_revision_again() {
     assert_eq!(states(&ticks)[2..5], [(Phase::Progressing, 50, 0), (Phase::Failed, 0, 0), (Phase::Failed, 0, 0)]);
     assert_eq!(ticks[3].alerts, [json!({"severity": "warn", "message": "Rolling back on request"})]);
     assert_eq!(ticks[5].phase, Phase::Progressing, "{:?}", ticks[5].events);
+    assert!(has_event(&ticks[5], "Request accepted: retry at 2 by ada"), "{:?}", ticks[5].events);
+    assert!(ticks[6..].iter().all(|tick| !has_event(tick, "Request")), "obeyed once");
     assert_eq!(ticks.last().map(|tick| tick.phase), Some(Phase::Succeeded));
 }
 
@@ -100,4 +102,24 @@ fn a_pause_can_end_by_itself() {
     let ticks = play(halves(), from_initialized(json!([image(2), {"tick": 1}, pause(json!(text)), {"tick": 4}])));
     let weights: Vec<_> = states(&ticks).iter().map(|state| state.1).collect();
     assert_eq!(weights[..5], [0, 0, 0, 0, 50]);
+}
+
+#[test]
+fn a_rollback_while_a_gate_holds_gives_the_revision_up() {
+    let closed = json!({"hooks": {"confirm-rollout": 403}});
+    let script = from_initialized(json!([image(2), closed, {"tick": 1}, ask("rollback at 1 by ada"), {"tick": 3}]));
+    let ticks = play(gated(&["confirm-rollout"]), script);
+    let phases: Vec<_> = ticks[1..].iter().map(|tick| tick.phase).collect();
+    assert_eq!(phases, [Phase::Waiting, Phase::Failed, Phase::Failed, Phase::Failed]);
+}
+
+#[test]
+fn nothing_is_promoted_at_once_before_the_target_is_ready() {
+    for request in ["skip at 1 by ada", "promote-full at 1 by ada"] {
+        let script = json!([image(2), {"tick": 1}, {"target": "updating"}, ask(request), {"tick": 2}, {"target": "ready"}, {"tick": 1}]);
+        let ticks = play(halves(), from_initialized(script));
+        assert_eq!(ticks[3].primary_image.as_deref(), Some("podinfo:1"), "{request}");
+        assert!(!has_event(&ticks[3], "Request"), "{request}: {:?}", ticks[3].events);
+        assert_eq!(ticks[4].primary_image.as_deref(), Some("podinfo:2"), "{request}");
+    }
 }
