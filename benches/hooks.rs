@@ -6,11 +6,11 @@ use anyhow::Context as _;
 use futures::future::join_all;
 use reconcile::{Context, Directory, Http, Notice, Shutdown, Store, clock};
 use ring::hmac;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    SLIPWAY,
+    ROUNDS, SLIPWAY,
     demo::{
         self,
         parts::{self, Part},
@@ -34,36 +34,10 @@ pub async fn hooks() -> anyhow::Result<()> {
         json!({"apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver", "metadata": {"name": "hook", "namespace": "apps"},
             "spec": {"type": "generic-hmac", "secretRef": {"name": "token"}, "resources": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "app"}]}}),
     ];
-    let file = folder.path().join("manifests.yaml");
-    std::fs::write(&file, manifests.map(|object| object.to_string()).join("\n---\n"))?;
-    let (hooks, state) = (parts::free_address()?, folder.path().join("state.db"));
-    let (file, state, listen) = (file.display().to_string(), state.display().to_string(), hooks.to_string());
-    let command = [
-        SLIPWAY,
-        "run",
-        "--manifests",
-        &file,
-        "--state",
-        &state,
-        "--listen",
-        "127.0.0.1:0",
-        "--receiver-listen",
-        &listen,
-        "--controllers",
-        "notification",
-    ];
-    let mut slipway = Part::start(Path::new(SLIPWAY), folder.path(), "slipway", &command)?;
-    parts::listening(&mut slipway, hooks).await?;
-    let path = hex::encode(Sha256::new().chain_update(TOKEN).chain_update("hook").chain_update("apps").finalize());
-    let url = Arc::new(format!("http://{hooks}/hook/{path}"));
+    let (slipway, url) = receiving(folder.path(), &manifests, "notification").await?;
+    let url = Arc::new(url);
     let body = json!({"action": "push"}).to_string();
     let signature = hex::encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, TOKEN.as_bytes()), body.as_bytes()));
-    let client = reqwest::Client::new();
-    let start = clock::instant();
-    while client.post(&*url).body("").send().await?.status() == 404 {
-        anyhow::ensure!(start.elapsed() < PATIENCE, "the Receiver does not become ready");
-        clock::sleep(Duration::from_millis(10)).await;
-    }
     let start = clock::instant();
     let workers = (0..CONNECTIONS).map(|_| {
         let (url, body, signature) = (url.clone(), body.clone(), signature.clone());
@@ -83,6 +57,61 @@ pub async fn hooks() -> anyhow::Result<()> {
         "",
         HOOKS as f64 / seconds
     ));
+    Ok(())
+}
+
+/// A slipway over these manifests, among them the Receiver `hook` and its token, and the URL that it takes hooks at.
+async fn receiving(folder: &Path, manifests: &[Value], controllers: &str) -> anyhow::Result<(Part, String)> {
+    let file = folder.join("manifests.yaml");
+    std::fs::write(&file, manifests.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n---\n"))?;
+    let (hooks, state) = (parts::free_address()?, folder.join("state.db"));
+    let (file, state, listen) = (file.display().to_string(), state.display().to_string(), hooks.to_string());
+    let mut command = vec![SLIPWAY, "run", "--manifests", &file, "--state", &state, "--listen", "127.0.0.1:0"];
+    command.extend(["--receiver-listen", &listen, "--controllers", controllers]);
+    let mut slipway = Part::start(Path::new(SLIPWAY), folder, "slipway", &command)?;
+    parts::listening(&mut slipway, hooks).await?;
+    let path = hex::encode(Sha256::new().chain_update(TOKEN).chain_update("hook").chain_update("apps").finalize());
+    let url = format!("http://{hooks}/hook/{path}");
+    let (client, start) = (reqwest::Client::new(), clock::instant());
+    while client.post(&url).body("").send().await?.status() == 404 {
+        anyhow::ensure!(start.elapsed() < PATIENCE, "the Receiver does not become ready");
+        clock::sleep(Duration::from_millis(10)).await;
+    }
+    Ok((slipway, url))
+}
+
+/// From a hook to the first word of the scan that it asks for, as a registry hears it.
+pub async fn wake() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (heard, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let registry = listener.local_addr()?;
+    let answer = move || {
+        // Nobody listens any more when the bench is over.
+        let _ = heard.send(clock::instant());
+        std::future::ready(axum::Json(json!({"name": "demo/app", "tags": ["1.0.0"]})))
+    };
+    let serving = tokio::spawn(axum::serve(listener, axum::Router::new().fallback(answer)).into_future());
+    let manifests = [
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token", "namespace": "apps"}, "stringData": {"token": TOKEN}}),
+        json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImageRepository", "metadata": {"name": "app", "namespace": "apps"},
+            "spec": {"image": format!("{registry}/demo/app"), "interval": "1h", "insecure": true}}),
+        json!({"apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver", "metadata": {"name": "hook", "namespace": "apps"},
+            "spec": {"type": "generic", "secretRef": {"name": "token"}, "resources": [{"kind": "ImageRepository", "name": "app"}]}}),
+    ];
+    let (_slipway, url) = receiving(folder.path(), &manifests, "notification,image").await?;
+    let (client, mut samples) = (reqwest::Client::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        // What the scan before still asks and writes is over by then.
+        clock::sleep(Duration::from_millis(200)).await;
+        while asked.try_recv().is_ok() {}
+        let start = clock::instant();
+        anyhow::ensure!(client.post(&url).body("{}").send().await?.status() == 200, "the hook is refused");
+        let first = tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the registry has ended")?;
+        samples.push(first.saturating_duration_since(start).as_secs_f64() * 1e3);
+    }
+    serving.abort();
+    row("webhook → the scan's first request at the registry", samples, "ms", "5 ms");
     Ok(())
 }
 

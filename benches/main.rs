@@ -44,6 +44,8 @@ fn main() -> anyhow::Result<()> {
         edit(1_000, "60 ms");
         edit(1, "15 ms");
     }
+    // Each of its clients needs the provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         if is_wanted("scan") {
@@ -67,6 +69,7 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("hooks") {
             hooks::hooks().await?;
+            hooks::wake().await?;
         }
         if is_wanted("events") {
             hooks::events().await?;
