@@ -152,7 +152,7 @@ impl Database {
         let prefix = prefix.to_owned();
         self.call(move |connection| {
             let mut select = connection.prepare_cached(
-                "SELECT key, value FROM records WHERE bucket = ?1 AND substr(key, 1, length(?2)) = ?2 ORDER BY key",
+                "SELECT key, value FROM records WHERE bucket = ?1 AND key >= ?2 AND key < ?2 || char(1114111) ORDER BY key",
             )?;
             let rows = select.query_map(params![bucket, prefix], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect()
