@@ -129,19 +129,24 @@ impl Rehearsal {
     }
 
     fn tick(&mut self) -> Tick {
+        let (answers, decision) = self.decide();
+        self.note(&answers, &decision);
+        self.perform(&decision);
+        self.entry(decision.waiting_for)
+    }
+
+    /// Lets an interval pass, and answers the machine until it has decided.
+    fn decide(&mut self) -> (Answers, Box<Decision>) {
         let options = machine::Options::default();
         self.now += self.state.canary.analysis().interval(options.min_interval);
         self.state.settle(self.now);
         let mut answers = Answers::default();
-        let decision = loop {
+        loop {
             match machine::step(&self.state.canary, &options, &answers, self.now) {
                 machine::Step::Ask(question) => self.answer(question, &mut answers),
-                machine::Step::Done(decision) => break decision,
+                machine::Step::Done(decision) => return (answers, decision),
             }
-        };
-        self.note(&answers, &decision);
-        self.perform(&decision);
-        self.entry(decision.waiting_for)
+        }
     }
 
     fn note(&mut self, answers: &Answers, decision: &Decision) {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 mod additions;
 mod adoption;
 mod better;
+mod decisions;
 mod requests;
 
 use super::*;
