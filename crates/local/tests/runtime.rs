@@ -116,6 +116,7 @@ async fn a_rolling_update_loses_no_request() {
     world.apply(&deployment("app", &world.image("1.0.0"), 2)).await;
     let address = world.route("app").await;
     world.until("app", |status| status["availableReplicas"] == 2).await;
+    world::eventually("the gateway knows the pods", async || http_status(address, "/").await.0 == 200).await;
     let load = tokio::spawn(async move {
         let mut versions = Vec::new();
         while versions.iter().filter(|version| *version == "1.1.0").count() < 200 {
