@@ -152,9 +152,8 @@ impl Rehearsal {
     fn note(&mut self, answers: &Answers, decision: &Decision) {
         let Some(tick) = trail::entry(&self.state.canary, answers, decision, self.now) else { return };
         let images = (self.state.target().and_then(image), self.state.primary().and_then(image));
-        let run = trail::record(self.runs.last().cloned(), &self.state.canary, images, decision, tick);
-        self.runs.pop_if(|last| last.began == run.began);
-        self.runs.push(run);
+        let last = self.runs.pop_if(|last| trail::goes_on(last, &self.state.canary, decision));
+        self.runs.push(trail::record(last, &self.state.canary, images, decision, tick));
     }
 
     fn answer(&mut self, question: Question, answers: &mut Answers) {

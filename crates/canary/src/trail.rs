@@ -182,6 +182,12 @@ pub fn entry(canary: &Canary, answers: &Answers, decision: &Decision, now: Times
     (moved || !tick.checks.is_empty() || !tick.events.is_empty()).then_some(tick)
 }
 
+/// Whether the decision belongs to this run, not to a new one.
+pub fn goes_on(run: &Run, canary: &Canary, decision: &Decision) -> bool {
+    let is_same = run.revision == decision.status.last_applied_spec;
+    run.ended.is_none() && (is_same || canary.status().phase == Phase::Waiting)
+}
+
 /// The run with one tick more: the last one if it goes on, else a new one. `images` are those of the target and of the primary.
 pub fn record(
     last: Option<Run>,
@@ -190,10 +196,8 @@ pub fn record(
     decision: &Decision,
     tick: Tick,
 ) -> Run {
-    let (before, after) = (canary.status(), &decision.status);
-    let goes_on =
-        |run: &Run| run.ended.is_none() && (run.revision == after.last_applied_spec || before.phase == Phase::Waiting);
-    let mut run = last.filter(goes_on).unwrap_or_else(|| Run {
+    let after = &decision.status;
+    let mut run = last.filter(|run| goes_on(run, canary, decision)).unwrap_or_else(|| Run {
         image: images.0,
         from_image: images.1,
         began: tick.at,

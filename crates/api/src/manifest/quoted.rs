@@ -76,7 +76,7 @@ fn deepest(text: &str) -> usize {
 mod tests {
     use serde_json::json;
 
-    use crate::manifest::{documents, parse};
+    use crate::manifest::{documents, parse, strictly};
 
     #[test]
     fn quoted_text_may_go_on_at_its_keys_indentation() {
@@ -98,16 +98,9 @@ mod tests {
         fn an_offset_is_found_again(lines in proptest::collection::vec("[a-z ]{0,6}", 1..6)) {
             let text = format!("k: \"{}\"\nlast: 1\n", lines.join("\n"));
             let wanted = text.find("last").unwrap();
-            let read = |deeper: &str| match parse_strictly(deeper) {
-                Ok(()) => Ok(deeper.find("last").unwrap()),
-                Err(refusal) => Err(refusal),
-            };
+            let read = |deeper: &str| strictly(deeper).map(|_| deeper.find("last").unwrap());
             let (found, blanks) = super::deepened(&text, read).unwrap();
             proptest::prop_assert_eq!(blanks.origin(found), wanted);
         }
-    }
-
-    fn parse_strictly(text: &str) -> Result<(), super::Refusal> {
-        crate::manifest::strictly(text).map(drop)
     }
 }

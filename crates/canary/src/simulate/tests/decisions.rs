@@ -283,12 +283,11 @@ fn decisions_are_those_that_were_read_and_kept() {
         let mut rehearsal = Rehearsal::new(canary(spec), Vec::new(), &scenario, Default::default());
         // The way to an initialized Canary is told once.
         let common = Scenario::parse(&from_initialized(json!([]))).unwrap().steps;
-        let (begun, steps) = scenario.steps.split_at(common.len());
-        let steps = if begun == common { steps } else { &scenario.steps };
-        if begun == common {
-            begun.iter().for_each(|step| rehearsal.play(step, &mut |_, _| {}));
+        let rest = scenario.steps.strip_prefix(common.as_slice());
+        if rest.is_some() {
+            common.iter().for_each(|step| rehearsal.play(step, &mut |_, _| {}));
         }
-        for step in steps {
+        for step in rest.unwrap_or(&scenario.steps) {
             let Step::Tick(count) = step else {
                 let _ = writeln!(text, "- {step:?}");
                 rehearsal.play(step, &mut |_, _| {});
