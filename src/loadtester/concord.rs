@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::Method;
-use reconcile::{Http, clock};
+use reconcile::{Http, clock, http::escaped};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -82,7 +82,7 @@ impl Process {
         let (content_type, form) = multipart(&self.fields);
         let started = self.ask(http, Method::POST, PROCESSES, Some(&content_type), form).await?;
         let id = started["instanceId"].as_str().filter(|id| !id.is_empty()).ok_or("concord started no process")?;
-        let path = format!("{PROCESSES}/{}", remote::escaped(id));
+        let path = format!("{PROCESSES}/{}", escaped(id));
         let finished = async {
             loop {
                 clock::sleep(self.poll_interval).await;

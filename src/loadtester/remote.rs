@@ -21,9 +21,3 @@ pub async fn ask(http: &Http, request: http::request::Builder, body: Bytes) -> R
     }
     serde_json::from_slice(answer.body()).map_err(|_| format!("the answer of {host} is no JSON"))
 }
-
-/// A text as one part of a path.
-pub fn escaped(text: &str) -> String {
-    let keeps = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    text.bytes().map(|byte| if keeps(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}

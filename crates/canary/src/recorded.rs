@@ -6,6 +6,7 @@ use std::time::Duration;
 use api::flagger::Canary;
 use bytes::Bytes;
 use jiff::Timestamp;
+use reconcile::http::escaped;
 use serde_json::Value;
 
 /// Most samples that Prometheus gives for one series.
@@ -42,15 +43,9 @@ pub fn request(address: &str, query: &str, span: Span) -> Result<http::Request<B
         ("end", span.to.as_second().to_string()),
         ("step", span.step.as_secs().max(1).to_string()),
     ];
-    let pairs: Vec<_> = pairs.iter().map(|(key, value)| format!("{key}={}", encoded(value))).collect();
+    let pairs: Vec<_> = pairs.iter().map(|(key, value)| format!("{key}={}", escaped(value))).collect();
     let uri = format!("{}/api/v1/query_range?{}", address.trim_end_matches('/'), pairs.join("&"));
     http::Request::get(&uri).body(Bytes::new()).map_err(|error| format!("{uri}: {error}"))
-}
-
-/// Everything but letters, digits and four marks as `%XX`.
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// The samples of the last series of an answer, oldest first; none if nothing was found.

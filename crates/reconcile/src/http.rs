@@ -14,6 +14,17 @@ use crate::{Fault, Site, effect};
 /// A body that arrives in pieces.
 pub type Body = BoxStream<'static, Result<Bytes, HttpError>>;
 
+/// A text as one part of a path or of a query: all but letters, digits and four marks as `%XX`. Source: RFC 3986 section 2.3.
+pub fn escaped(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+        escaped
+    })
+}
+
 /// Why a request got no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum HttpError {

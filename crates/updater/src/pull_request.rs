@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use reconcile::http::escaped;
 use serde_json::{Value, json};
 
 /// Which forge holds the repository: `github`, `gitlab` or `gitea`.
@@ -246,8 +247,7 @@ impl Wanted {
 
 /// A branch as a value in a query.
 fn query(text: &str) -> String {
-    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    text.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    escaped(text).replace("%2F", "/")
 }
 
 #[cfg(test)]

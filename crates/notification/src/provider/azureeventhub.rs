@@ -5,10 +5,10 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use jiff::Timestamp;
-use reconcile::Event;
+use reconcile::{Event, http::escaped};
 use ring::hmac;
 
-use super::{Settings, post, settings::escape};
+use super::{Settings, post};
 use crate::Error;
 
 /// What the token of a managed identity is for.
@@ -66,10 +66,10 @@ impl<'a> Connection<'a> {
     }
 
     fn signature(&self, resource: &str, now: Timestamp) -> String {
-        let (resource, expires) = (escape(resource), now.as_second() + LASTS_SECONDS);
+        let (resource, expires) = (escaped(resource), now.as_second() + LASTS_SECONDS);
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.key.as_bytes());
         let signature = BASE64_STANDARD.encode(hmac::sign(&key, format!("{resource}\n{expires}").as_bytes()));
-        let name = escape(self.key_name);
-        format!("SharedAccessSignature sr={resource}&sig={}&se={expires}&skn={name}", escape(&signature))
+        let name = escaped(self.key_name);
+        format!("SharedAccessSignature sr={resource}&sig={}&se={expires}&skn={name}", escaped(&signature))
     }
 }

@@ -3,15 +3,13 @@
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use reconcile::Event;
+use reconcile::{Event, http::escaped};
 use serde_json::{Value, json};
 
 use super::{
     Plan, Service, Settings, answered,
     commit_status::{owner_and_name, repository},
-    github, post, request,
-    settings::escape,
-    words,
+    github, post, request, words,
 };
 use crate::Error;
 
@@ -42,7 +40,7 @@ impl Forge {
         if settings.service == Service::Gitlabmergerequestcomment {
             let (host, path) = repository(&settings.address)?;
             let api = format!("{host}/api/v4");
-            let notes = format!("{api}/projects/{}/merge_requests/{number}/notes", escape(&path.join("/")));
+            let notes = format!("{api}/projects/{}/merge_requests/{number}/notes", escaped(&path.join("/")));
             return Ok(Self {
                 user: format!("{api}/user"),
                 page: "?sort=asc&order_by=created_at&per_page=100",

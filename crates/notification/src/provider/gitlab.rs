@@ -1,14 +1,13 @@
 //! `gitlab`: a status of a commit, shown as a pipeline.
 
 use http::Method;
-use reconcile::Event;
+use reconcile::{Event, http::escaped};
 use serde_json::{Value, json};
 
 use super::{
     Plan, Settings,
     commit_status::{commit, description, repository},
     post, request,
-    settings::escape,
     words::by_severity,
 };
 use crate::Error;
@@ -16,7 +15,7 @@ use crate::Error;
 /// The requests. Statuses are asked for first: the same one is not set twice.
 pub fn plan(settings: &Settings, event: &Event) -> Result<Plan, Error> {
     let (host, path) = repository(&settings.address)?;
-    let (commit, project) = (commit(event)?, escape(&path.join("/")));
+    let (commit, project) = (commit(event)?, escaped(&path.join("/")));
     let body = json!({
         "state": by_severity(event, "failed", "success"),
         "name": settings.status_context,
@@ -24,7 +23,7 @@ pub fn plan(settings: &Settings, event: &Event) -> Result<Plan, Error> {
     });
     let api = format!("{host}/api/v4/projects/{project}");
     let headers = [("private-token", settings.token.as_str())];
-    let list = format!("{api}/repository/commits/{commit}/statuses?name={}", escape(&settings.status_context));
+    let list = format!("{api}/repository/commits/{commit}/statuses?name={}", escaped(&settings.status_context));
     Ok(Plan {
         ask: vec![request(Method::GET, &list, Vec::new(), &headers)?],
         tell: vec![post(&format!("{api}/statuses/{commit}"), body.to_string().into_bytes(), &headers)?],

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use reconcile::{
     Endpoint, Event,
+    http::escaped,
     identity::{git::AZURE_DEVOPS, github::App},
 };
 
@@ -213,15 +214,9 @@ fn proxy(spec: &ProviderSpec, secrets: Secrets<'_>) -> Result<Option<String>, Er
     let user = entry(Some(secret), "username")?;
     let password = entry(Some(secret), "password")?.unwrap_or_default();
     Ok(Some(match (user, address.split_once("://")) {
-        (Some(user), Some((scheme, host))) => format!("{scheme}://{}:{}@{host}", escape(&user), escape(&password)),
+        (Some(user), Some((scheme, host))) => format!("{scheme}://{}:{}@{host}", escaped(&user), escaped(&password)),
         _ => address,
     }))
-}
-
-/// Percent-encodes what would end a part of a URL.
-pub(super) fn escape(text: &str) -> String {
-    let keep = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    text.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 type Pem = Option<Vec<u8>>;

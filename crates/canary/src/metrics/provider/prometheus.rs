@@ -1,7 +1,6 @@
 //! Prometheus' query interface, and whatever else speaks it.
 
-use std::fmt::Write as _;
-
+use reconcile::http::escaped;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -28,7 +27,7 @@ fn request(ask: &Ask<'_>) -> Result<Request, Error> {
     }
     let mut url = ask.url(NAME, "", "/api/v1/query")?;
     let query = collapsed(ask.query);
-    url.set_query(Some(&format!("query={}", encoded(&query))));
+    url.set_query(Some(&format!("query={}", escaped(&query))));
     let authorization = authorization(ask)?;
     let mut headers: Vec<(&str, &str)> = Vec::new();
     for (name, values) in &ask.provider.headers {
@@ -121,15 +120,4 @@ fn authorization(ask: &Ask<'_>) -> Result<Option<String>, Error> {
     let username = ask.needed(NAME, "username", "a username")?;
     let password = ask.needed(NAME, "password", "a password")?;
     Ok(Some(basic(&username, &password)))
-}
-
-/// Percent-encoded, but for what no query component needs to have encoded.
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len() * 2), |mut encoded, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            _ => drop(write!(encoded, "%{byte:02X}")),
-        }
-        encoded
-    })
 }
