@@ -10,7 +10,7 @@ mod marker;
 mod scan;
 mod write;
 
-use std::{collections::BTreeMap, fmt, ops::Range, path::Path};
+use std::{collections::BTreeMap, fmt, num::NonZero, ops::Range, panic::resume_unwind, path::Path, thread};
 
 use api::image::ImageRef;
 use serde::{Deserialize, Serialize};
@@ -173,6 +173,29 @@ pub fn edit(file: &str, content: &[u8], policies: &Policies) -> Edited {
     let (splices, changes): (Vec<Splice>, Vec<Change>) = followed.into_values().flatten().unzip();
     edited.content = (!splices.is_empty()).then(|| splice(text, splices));
     Edited { changes, ..edited }
+}
+
+/// A file's name, as messages tell it, and its content.
+pub type Named = (String, Vec<u8>);
+
+/// So few files are read sooner than another core is asked to help.
+const ALONE: usize = 32;
+
+/// Follows the markers of many files, on all cores. The answers are in the files' order.
+pub fn edit_all(files: &[Named], policies: &Policies) -> Vec<Edited> {
+    let each = |files: &[Named]| -> Vec<Edited> {
+        files.iter().map(|(name, content)| edit(name, content, policies)).collect()
+    };
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let (mine, others) = files.split_at(files.len().div_ceil(cores).max(ALONE).min(files.len()));
+    thread::scope(|scope| {
+        let helpers: Vec<_> = others.chunks(mine.len().max(1)).map(|share| scope.spawn(move || each(share))).collect();
+        let mut edited = each(mine);
+        for helper in helpers {
+            edited.extend(helper.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        edited
+    })
 }
 
 /// Bytes to replace, and by what.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use api::source::GitRepositoryRef;
-use git::{Author, Commit, Draft, Expected, Id, Mirror, Mode};
+use git::{Author, Commit, Draft, Expected, File, Id, Mirror, Mode};
 use reconcile::{Failure, clock};
 
 use super::{Run, failed_checkout, source};
@@ -75,7 +75,7 @@ pub(super) async fn update(
                 Some(Pushed { message: commit.message.clone(), commit, refspecs: Vec::new(), is_news })
             }
             true => None,
-            false => match commit_and_push(run, &mirror, &base, &edited).await {
+            false => match commit_and_push(run, &mirror, &base, edited.files, &edited.changes).await {
                 Ok(pushed) => pushed,
                 Err(Stop::Rejected) => {
                     base = fresh(run, &mirror).await?;
@@ -187,6 +187,7 @@ async fn fresh(run: &Run<'_>, mirror: &Arc<Mirror>) -> Result<Base, Failure> {
 }
 
 /// What the setters changed.
+#[derive(Default)]
 struct Edited {
     files: BTreeMap<PathBuf, Vec<u8>>,
     changes: Vec<setters::Change>,
@@ -199,38 +200,24 @@ async fn edit(
     commit: &Commit,
     unmarked: &Arc<Mutex<HashSet<Id>>>,
 ) -> Result<Edited, Failure> {
-    let root = below_root(&run.automation.spec.update().path);
     let full = |name: &str| format!("{}:{name}", run.namespace);
     let policies = setters::Policies::new(run.chosen.iter().map(|(name, image)| (full(name), image.clone())))
         .labelled(run.known.iter().map(|(name, labels)| (full(name), labels.clone())));
-    let (mirror, commit, unmarked, path) = (Arc::clone(mirror), commit.clone(), Arc::clone(unmarked), root.clone());
-    let read = source::step("read", move || marked(&mirror, &commit, &path, &unmarked)).await;
-    let contents =
-        read.map_err(|error| Failure::new("UpdateFailed", format!("failed to apply policies: {}", error.chain())))?;
-    let mut edited = Edited { files: BTreeMap::new(), changes: Vec::new(), warnings: contents.warnings };
-    for (path, content) in contents.files {
-        // Templates name files relative to update.path.
-        let name = path.strip_prefix(&root).ok().filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(&path);
-        let result = setters::edit(&name.display().to_string(), &content, &policies);
-        edited.warnings.extend(result.warnings.iter().map(ToString::to_string));
-        if let Some(content) = result.content {
-            edited.changes.extend(result.changes);
-            edited.files.insert(path, content);
-        }
-    }
-    Ok(edited)
+    let (mirror, commit, unmarked) = (Arc::clone(mirror), commit.clone(), Arc::clone(unmarked));
+    let root = below_root(&run.automation.spec.update().path);
+    let edited = source::step("read", move || edit_below(&mirror, &commit, &root, &policies, &unmarked)).await;
+    edited.map_err(|error| Failure::new("UpdateFailed", format!("failed to apply policies: {}", error.chain())))
 }
 
-/// Files with markers, and why others were not searched.
-#[derive(Default)]
-struct Marked {
-    files: Vec<(PathBuf, Vec<u8>)>,
-    warnings: Vec<String>,
-}
-
-/// The files below a path that hold markers, read from the mirror; those known to hold none are left out.
-fn marked(mirror: &Mirror, commit: &Commit, path: &Path, unmarked: &Mutex<HashSet<Id>>) -> Result<Marked, git::Error> {
-    let files = mirror.files(commit, path)?;
+/// Follows the markers of the files below a path, read from the mirror; files known to hold none are left out.
+fn edit_below(
+    mirror: &Mirror,
+    commit: &Commit,
+    root: &Path,
+    policies: &setters::Policies,
+    unmarked: &Mutex<HashSet<Id>>,
+) -> Result<Edited, git::Error> {
+    let files = mirror.files(commit, root)?;
     let mut unmarked = unmarked.lock().unwrap_or_else(PoisonError::into_inner);
     if unmarked.len() > REMEMBERED {
         unmarked.clear();
@@ -238,21 +225,45 @@ fn marked(mirror: &Mirror, commit: &Commit, path: &Path, unmarked: &Mutex<HashSe
     let plain = files.into_iter().filter(|file| matches!(file.mode, Mode::File | Mode::Executable));
     let due: Vec<_> =
         plain.filter(|file| setters::is_candidate(&file.path) && !unmarked.contains(&file.blob)).collect();
-    let mut found = Marked::default();
+    let mut edited = Edited::default();
     for files in due.chunks(AT_ONCE) {
-        let sizes = mirror.sizes(&files.iter().map(|file| file.blob).collect::<Vec<_>>())?;
-        let (read, large): (Vec<_>, Vec<_>) = files.iter().zip(sizes).partition(|(_, size)| *size <= FILE_LIMIT_BYTES);
-        found.warnings.extend(large.iter().map(|(file, size)| {
-            format!("{}:1: file is skipped, its {size} bytes are more than {FILE_LIMIT_BYTES}", file.path.display())
-        }));
-        let blobs = mirror.blobs(&read.iter().map(|(file, _)| file.blob).collect::<Vec<_>>())?;
-        for ((file, _), content) in read.into_iter().zip(blobs) {
-            if setters::has_marker(&content) {
-                found.files.push((file.path.clone(), content));
-            } else {
-                unmarked.insert(file.blob);
+        let (marked, contents) = marked(mirror, files, root, &mut unmarked, &mut edited.warnings)?;
+        for (file, result) in marked.into_iter().zip(setters::edit_all(&contents, policies)) {
+            edited.warnings.extend(result.warnings.iter().map(ToString::to_string));
+            if let Some(content) = result.content {
+                edited.changes.extend(result.changes);
+                edited.files.insert(file.path.clone(), content);
             }
         }
+    }
+    Ok(edited)
+}
+
+/// Those of the files that hold markers, with the names that templates know them by and their contents. The others are
+/// remembered, or told of where they are too large to be searched.
+fn marked<'a>(
+    mirror: &Mirror,
+    files: &'a [File],
+    root: &Path,
+    unmarked: &mut HashSet<Id>,
+    warnings: &mut Vec<String>,
+) -> Result<(Vec<&'a File>, Vec<setters::Named>), git::Error> {
+    let sizes = mirror.sizes(&files.iter().map(|file| file.blob).collect::<Vec<_>>())?;
+    let (read, large): (Vec<_>, Vec<_>) = files.iter().zip(sizes).partition(|(_, size)| *size <= FILE_LIMIT_BYTES);
+    warnings.extend(large.iter().map(|(file, size)| {
+        format!("{}:1: file is skipped, its {size} bytes are more than {FILE_LIMIT_BYTES}", file.path.display())
+    }));
+    let blobs = mirror.blobs(&read.iter().map(|(file, _)| file.blob).collect::<Vec<_>>())?;
+    let mut found = (Vec::new(), Vec::new());
+    for ((file, _), content) in read.into_iter().zip(blobs) {
+        if !setters::has_marker(&content) {
+            unmarked.insert(file.blob);
+            continue;
+        }
+        // Templates name files relative to update.path.
+        let name = file.path.strip_prefix(root).ok().filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(&file.path);
+        found.1.push((name.display().to_string(), content));
+        found.0.push(file);
     }
     Ok(found)
 }
@@ -266,10 +277,11 @@ async fn commit_and_push(
     run: &Run<'_>,
     mirror: &Arc<Mirror>,
     base: &Base,
-    edited: &Edited,
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    changes: &[setters::Change],
 ) -> Result<Option<Pushed>, Stop> {
     let now = clock::now();
-    let message = message::render(run.automation, &edited.changes, now);
+    let message = message::render(run.automation, changes, now);
     let message = message.map_err(|error| Stop::Failed(message_failure(&error)))?;
     let failed = |error: Error| match error {
         Error::Git(error) if error.is_rejected() => Stop::Rejected,
@@ -280,8 +292,7 @@ async fn commit_and_push(
     let author = &run.git.commit.author;
     let author = Author { name: author.name.clone(), email: author.email.clone() };
     let (at, text) = (Arc::clone(mirror), message.clone());
-    let (parent, files) = (base.commit.clone(), edited.files.clone());
-    let signing = run.signing.clone();
+    let (parent, signing) = (base.commit.clone(), run.signing.clone());
     let made = source::step("commit", move || {
         let draft = Draft { author: &author, message: &text, time: now, signing: signing.as_ref() };
         at.commit(Some(&parent), &files, &draft)

@@ -194,3 +194,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn many_files_are_answered_in_their_order() {
+    let policies = policies();
+    for count in [0, 1, 31, 32, 33, 200] {
+        let files: Vec<_> = (0..count)
+            .map(|n| {
+                (format!("f{n}.yaml"), format!("n: {n}\ntag: v{n} # {{\"$imagepolicy\": \"ns:p:tag\"}}\n").into_bytes())
+            })
+            .collect();
+        let one_by_one: Vec<_> = files.iter().map(|(name, content)| edit(name, content, &policies)).collect();
+        assert_eq!(edit_all(&files, &policies), one_by_one, "{count} files");
+        assert!(one_by_one.iter().all(|edited| edited.changes.len() == 1), "because each is due");
+    }
+}
