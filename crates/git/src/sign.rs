@@ -69,8 +69,8 @@ impl SigningKey {
         Ok(Self(Kind::Ssh(pair)))
     }
 
-    /// An OpenPGP key as `gpg --export-secret-keys --armor` writes it: RSA or Ed25519. Of several that may sign the
-    /// newest subkey is taken that is good at `now`.
+    /// An OpenPGP key as `gpg --export-secret-keys --armor` writes it: RSA, Ed25519, or ECDSA on P-256, P-384 or P-521. Of
+    /// several that may sign the newest subkey is taken that is good at `now`.
     ///
     /// # Errors
     /// When it cannot be read, holds several owners, or the passphrase does not fit.

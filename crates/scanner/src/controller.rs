@@ -80,8 +80,13 @@ pub async fn controllers(context: Context, options: Options, shutdown: Shutdown)
     let numbers = Numbers::new(&context.metrics);
     let registries = Arc::new(Registries::new(context.clone(), options, &numbers));
     let (everything, kept) = (context.store.clone(), tags.clone());
-    let repositories =
-        Repositories { options, tags: tags.clone(), registries: registries.clone(), numbers: numbers.clone() };
+    let repositories = Repositories {
+        options,
+        tags: tags.clone(),
+        registries: registries.clone(),
+        numbers: numbers.clone(),
+        timetable: Mutex::default(),
+    };
     let images = Images { registries, store: context.store.clone() };
     let store = context.store.clone();
     let policies = Policies { options, tags, images, numbers, store, waiting: Mutex::default() };

@@ -1,6 +1,7 @@
 //! The scanner stage: tags read from registries and kept, and for every policy the tag that is wanted now.
 //!
-//! Pure: [`schedule`], [`result`], [`budget`], [`access`], [`reflection`], [`login`], [`signature`]. Shells: [`tags`], [`controller`].
+//! Pure: [`schedule`], [`result`], [`budget`], [`access`], [`reflection`], [`login`], [`signature`], [`timetable`].
+//! Shells: [`tags`], [`controller`].
 
 pub mod access;
 pub mod budget;
@@ -11,6 +12,7 @@ pub mod result;
 pub mod schedule;
 pub mod signature;
 pub mod tags;
+pub mod timetable;
 
 use std::sync::Arc;
 

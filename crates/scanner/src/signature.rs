@@ -1,20 +1,24 @@
 //! Signatures that cosign makes: which a policy trusts, and whether one of them is about an image.
 //!
 //! With keys: the signature is made by one of them, over a payload that names the image's digest. Without: besides, the
-//! certificate was issued by a trusted authority to a trusted identity, and a trusted log recorded the signature while the
-//! certificate was valid. Proofs of inclusion, time stamps of RFC 3161 and revocation are not looked at.
+//! certificate was issued by a trusted authority to a trusted identity, a trusted log holds the signature, and it was made
+//! while the certificate was valid, as the log or a trusted time stamp says. Revocation is not looked at.
 //!
 //! Source: cosign's `SIGNATURE_SPEC.md` and `BUNDLE_SPEC.md`; sigstore's `sigstore_bundle.proto`; DSSE 1.0.
 
 pub mod certificate;
+mod der;
+mod inclusion;
 pub mod key;
 pub mod log;
 pub mod root;
+mod timestamp;
 
 use std::collections::BTreeMap;
 
 use api::image::OidcIdentity;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use policy::Pattern;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::Value;
@@ -30,6 +34,8 @@ pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 pub const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
 /// Annotation of a bundle's manifest that says what its statement says.
 pub const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
+/// Time stamps of one signature that are looked at.
+const MAX_STAMPS: usize = 8;
 /// Type of the statements.
 const STATEMENT: &str = "application/vnd.in-toto+json";
 
@@ -66,9 +72,15 @@ pub enum Refusal {
     /// It was made with a key, where an identity is asked for.
     #[error("the signature carries no certificate")]
     NoCertificate,
-    /// Nobody trustworthy tells when it was made.
-    #[error("the signature carries no entry of a transparency log that promises to keep it")]
+    /// No log is said to hold it.
+    #[error("the signature carries no entry of a transparency log with a promise or proof that it is there")]
     NoEntry,
+    /// Nobody trustworthy tells when it was made.
+    #[error("neither a log nor a time stamp tells when the signature was made")]
+    NoTime,
+    /// The time stamp proves nothing.
+    #[error("the time stamp does not count: {0}")]
+    Stamp(String),
     /// The entry of the log proves nothing.
     #[error("the entry of the transparency log does not count: {0}")]
     Log(String),
@@ -99,6 +111,8 @@ pub struct Proof {
     signature: Vec<u8>,
     certificate: Option<CertificateDer<'static>>,
     entry: Option<Entry>,
+    /// Time stamps on the signature, as authorities answered.
+    stamps: Vec<Vec<u8>>,
 }
 
 /// How a payload names the image.
@@ -130,8 +144,11 @@ impl Trust {
             Self::Keys(_) => return Err(Refusal::Key),
             Self::Identities { root, identities } => {
                 let certificate = proof.certificate.as_ref().ok_or(Refusal::NoCertificate)?;
-                let at = proof.entry.as_ref().ok_or(Refusal::NoEntry)?.recorded(proof, root)?;
-                let signer = certificate::signer(certificate, root, at)?;
+                let (first, others) = proof.times(root)?;
+                for at in others {
+                    certificate::signer(certificate, root, at)?;
+                }
+                let signer = certificate::signer(certificate, root, first)?;
                 if !signer.key.signed(&proof.signed, &proof.signature) {
                     return Err(Refusal::Key);
                 }
@@ -155,6 +172,10 @@ impl Proof {
         let certificate = annotations.get("dev.sigstore.cosign/certificate").filter(|pem| !pem.is_empty());
         let certificate = certificate.map(|pem| CertificateDer::from_pem_slice(pem.as_bytes())).transpose();
         let entry = annotations.get("dev.sigstore.cosign/bundle").map(|json| Entry::from_annotation(json));
+        let stamp = annotations.get("dev.sigstore.cosign/rfc3161timestamp").and_then(|json| {
+            let stamp: Value = serde_json::from_str(json).ok()?;
+            STANDARD.decode(stamp["SignedRFC3161Timestamp"].as_str()?).ok()
+        });
         Ok(Self {
             form: Form::Simple,
             payload: payload.to_vec(),
@@ -162,6 +183,7 @@ impl Proof {
             signature: signature.map_err(|_| Refusal::Unreadable("the signature is not base64"))?,
             certificate: certificate.map_err(|_| Refusal::Unreadable("the certificate is not PEM"))?,
             entry: entry.flatten(),
+            stamps: stamp.into_iter().collect(),
         })
     }
 
@@ -179,6 +201,8 @@ impl Proof {
         let certificate = decoded(&material["certificate"]["rawBytes"])
             .or_else(|| decoded(&material["x509CertificateChain"]["certificates"][0]["rawBytes"]));
         let entries = material["tlogEntries"].as_array();
+        let stamps = material["timestampVerificationData"]["rfc3161Timestamps"].as_array();
+        let stamps = stamps.into_iter().flatten().take(MAX_STAMPS);
         // What DSSE signs in the place of the bare payload.
         let head = format!("DSSEv1 {} {STATEMENT} {} ", STATEMENT.len(), payload.len());
         Ok(Self {
@@ -188,7 +212,27 @@ impl Proof {
             signature: signature.ok_or(Refusal::Unreadable("the signature is not base64"))?,
             certificate: certificate.map(CertificateDer::from),
             entry: entries.and_then(|entries| entries.iter().find_map(Entry::from_bundle)),
+            stamps: stamps.filter_map(|stamp| decoded(&stamp["signedTimestamp"])).collect(),
         })
+    }
+
+    /// When the signature was made, once or more often, as everybody says who is trusted.
+    fn times(&self, root: &TrustedRoot) -> Result<(Timestamp, Vec<Timestamp>), Refusal> {
+        let entry = self.entry.as_ref().ok_or(Refusal::NoEntry)?;
+        let (mut times, mut refusal) = (Vec::new(), None);
+        for stamp in &self.stamps {
+            match timestamp::stamped(stamp, &self.signature, root) {
+                Ok(at) => times.push(at),
+                Err(problem) => refusal = refusal.or(Some(problem)),
+            }
+        }
+        let recorded = entry.check(self, root, times.first().copied()).map_err(|problem| match problem {
+            Refusal::NoTime => refusal.unwrap_or(Refusal::NoTime),
+            problem => problem,
+        })?;
+        times.extend(recorded);
+        let (first, others) = times.split_first().ok_or(Refusal::NoTime)?;
+        Ok((*first, others.to_vec()))
     }
 
     /// Digests of what the payload is about.

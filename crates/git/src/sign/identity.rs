@@ -4,7 +4,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rsa::{pkcs1::DecodeRsaPrivateKey as _, pkcs8::DecodePrivateKey as _};
 use ssh_key::{
-    PrivateKey,
+    EcdsaCurve, PrivateKey,
     private::{EcdsaKeypair, Ed25519Keypair, KeypairData, RsaKeypair},
 };
 
@@ -16,7 +16,7 @@ const OPENSSH: &[u8] = b"openssh-key-v1\0";
 const ED25519: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-/// The pair of a secret number on a curve.
+/// The pair of a key on a curve.
 macro_rules! ecdsa {
     ($curve:ident, $key:expr) => {
         $key.ok()
@@ -111,12 +111,22 @@ fn ecdsa_pair(section: &[u8]) -> Option<KeypairData> {
     }
     let (algorithm, _curve, _point) = (string(&mut rest)?, string(&mut rest)?, string(&mut rest)?);
     let number = string(&mut rest)?;
+    let curve = match algorithm {
+        b"ecdsa-sha2-nistp256" => EcdsaCurve::NistP256,
+        b"ecdsa-sha2-nistp384" => EcdsaCurve::NistP384,
+        b"ecdsa-sha2-nistp521" => EcdsaCurve::NistP521,
+        _ => return None,
+    };
+    ecdsa(curve, number)
+}
+
+/// The pair of a secret number on a curve.
+pub(super) fn ecdsa(curve: EcdsaCurve, number: &[u8]) -> Option<KeypairData> {
     let number = &number[number.iter().take_while(|byte| **byte == 0).count()..];
-    match algorithm {
-        b"ecdsa-sha2-nistp256" => ecdsa!(NistP256, p256::SecretKey::from_slice(number)),
-        b"ecdsa-sha2-nistp384" => ecdsa!(NistP384, p384::SecretKey::from_slice(number)),
-        b"ecdsa-sha2-nistp521" => ecdsa!(NistP521, p521::SecretKey::from_slice(number)),
-        _ => None,
+    match curve {
+        EcdsaCurve::NistP256 => ecdsa!(NistP256, p256::SecretKey::from_slice(number)),
+        EcdsaCurve::NistP384 => ecdsa!(NistP384, p384::SecretKey::from_slice(number)),
+        EcdsaCurve::NistP521 => ecdsa!(NistP521, p521::SecretKey::from_slice(number)),
     }
 }
 
@@ -127,7 +137,7 @@ fn base64_of(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Bytes with their number before them.
-fn string<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
+pub(super) fn string<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
     let (length, behind) = rest.split_first_chunk::<4>()?;
     let (text, behind) = behind.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
     *rest = behind;

@@ -2,17 +2,17 @@
 //!
 //! Only the form is ours, the arithmetic is that of the crates below: the `pgp` crate would add the ciphers of thirty years,
 //! and `gpg` an agent, a key ring on the disk and two processes for every commit.
-//! Source: RFC 4880; RFC 9580 for Ed25519 keys; `libgcrypt`'s and GnuPG's EdDSA of `draft-koch-eddsa-for-openpgp`.
+//! Source: RFC 4880; RFC 6637 for ECDSA keys; RFC 9580 for Ed25519 keys; `libgcrypt`'s and GnuPG's EdDSA of `draft-koch-eddsa-for-openpgp`.
 
-use sha2::{Digest as _, Sha512};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use ssh_key::{
-    Mpint,
+    Algorithm, EcdsaCurve, Mpint,
     private::{Ed25519Keypair, KeypairData, RsaKeypair, RsaPrivateKey},
     public::RsaPublicKey,
 };
 
 use super::{
-    InvalidKey,
+    InvalidKey, identity,
     packets::{self, Input, Packet},
     passphrase::{Stretch, decrypt, sha1},
 };
@@ -24,12 +24,24 @@ const SECRET_SUBKEY: u8 = 7;
 /// Public key algorithms.
 const RSA: u8 = 1;
 const RSA_SIGN_ONLY: u8 = 3;
+const ECDSA: u8 = 19;
 const EDDSA: u8 = 22;
 const ED25519: u8 = 27;
-/// The hash algorithm of our signatures.
+/// The hash algorithms of our signatures.
+const SHA256: u8 = 8;
+const SHA384: u8 = 9;
 const SHA512: u8 = 10;
 /// Name of the curve Ed25519 in EdDSA keys.
-const ED25519_CURVE: [u8; 9] = [0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01];
+const ED25519_CURVE: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01];
+/// Names of the curves in ECDSA keys. Source: RFC 6637 section 11.
+const ECDSA_CURVES: [(&[u8], EcdsaCurve); 3] = [
+    (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07], EcdsaCurve::NistP256),
+    (&[0x2b, 0x81, 0x04, 0x00, 0x22], EcdsaCurve::NistP384),
+    (&[0x2b, 0x81, 0x04, 0x00, 0x23], EcdsaCurve::NistP521),
+];
+
+/// Computes a digest.
+type Hash = fn(&[u8]) -> Vec<u8>;
 
 /// A key that signs.
 #[derive(Clone)]
@@ -102,37 +114,55 @@ impl Key {
         hashed.extend(created);
         hashed.extend([22, 33, 4]);
         hashed.extend(&self.fingerprint);
-        let mut signed = vec![4, 0, self.algorithm, SHA512, 0, hashed.len() as u8];
+        let (hash, hash_of) = self.hash();
+        let mut signed = vec![4, 0, self.algorithm, hash, 0, hashed.len() as u8];
         signed.extend(hashed);
         let mut message = content.to_vec();
         message.extend(&signed);
         message.extend([4, 0xff]);
         message.extend(u32::try_from(signed.len()).unwrap_or_default().to_be_bytes());
-        let digest = Sha512::digest(&message);
+        let digest = hash_of(&message);
         let mut body = signed;
         let issuer = &self.fingerprint[self.fingerprint.len() - 8..];
         body.extend([0, 10, 9, 16]);
         body.extend(issuer);
         body.extend(&digest[..2]);
-        // RSA hashes the message itself, Ed25519 takes the hash for its message.
-        match &self.pair {
-            KeypairData::Rsa(_) => {
-                packets::append_number(&mut body, super::raw(&self.pair, &message).map_err(|_| failed())?.as_bytes());
-            }
-            pair => {
-                let signature = super::raw(pair, &digest).map_err(|_| failed())?;
-                match (self.algorithm, signature.as_bytes().split_at_checked(32)) {
-                    (EDDSA, Some((r, s))) => {
-                        packets::append_number(&mut body, r);
-                        packets::append_number(&mut body, s);
-                    }
-                    _ => body.extend(signature.as_bytes()),
-                }
-            }
-        }
+        body.extend(self.signature(&message, &digest).ok_or_else(failed)?);
         let mut packet = Vec::new();
         packets::append(&mut packet, SIGNATURE, &body);
         Ok(packets::armor(&packet))
+    }
+
+    /// The hash that goes with the key: its number in OpenPGP, and what computes it.
+    fn hash(&self) -> (u8, Hash) {
+        match self.pair.algorithm() {
+            Ok(Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }) => (SHA256, |bytes| Sha256::digest(bytes).to_vec()),
+            Ok(Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 }) => (SHA384, |bytes| Sha384::digest(bytes).to_vec()),
+            _ => (SHA512, |bytes| Sha512::digest(bytes).to_vec()),
+        }
+    }
+
+    /// The signature as its packet ends with it. RSA and ECDSA hash the message themselves, Ed25519 takes the hash for its
+    /// message.
+    fn signature(&self, message: &[u8], digest: &[u8]) -> Option<Vec<u8>> {
+        let message = if matches!(self.pair, KeypairData::Ed25519(_)) { digest } else { message };
+        let signature = super::raw(&self.pair, message).ok()?;
+        let bytes = signature.as_bytes();
+        let numbers = match self.algorithm {
+            ED25519 => return Some(bytes.to_vec()),
+            EDDSA => {
+                let (r, s) = bytes.split_at_checked(32)?;
+                vec![r, s]
+            }
+            ECDSA => {
+                let mut rest = bytes;
+                vec![identity::string(&mut rest)?, identity::string(&mut rest)?]
+            }
+            _ => vec![bytes],
+        };
+        let mut body = Vec::new();
+        numbers.into_iter().for_each(|number| packets::append_number(&mut body, number));
+        Some(body)
     }
 }
 
@@ -183,6 +213,8 @@ enum Public<'a> {
         n: &'a [u8],
         e: &'a [u8],
     },
+    /// On this curve.
+    Ecdsa(EcdsaCurve),
     /// With its seed as a number.
     EdDsa,
     /// With its seed as it is.
@@ -197,18 +229,23 @@ impl<'a> Public<'a> {
                 let n = input.integer().ok_or_else(malformed)?;
                 Ok(Self::Rsa { n, e: input.integer().ok_or_else(malformed)? })
             }
-            EDDSA => {
+            ECDSA | EDDSA => {
                 let length = input.byte().ok_or_else(malformed)?;
                 let curve = input.take(length.into()).ok_or_else(malformed)?;
-                input.integer().ok_or_else(malformed)?;
-                match curve == ED25519_CURVE {
-                    true => Ok(Self::EdDsa),
-                    false => Err(InvalidKey::Unreadable("openpgp: of EdDSA only Ed25519 is supported".to_owned())),
-                }
+                let _point = input.integer().ok_or_else(malformed)?;
+                let ecdsa = || ECDSA_CURVES.into_iter().find(|(name, _)| *name == curve).map(|(_, curve)| curve);
+                let found = match algorithm {
+                    ECDSA => ecdsa().map(Self::Ecdsa),
+                    _ => (curve == ED25519_CURVE).then_some(Self::EdDsa),
+                };
+                found.ok_or_else(|| {
+                    let problem = "openpgp: of curves only Ed25519, P-256, P-384 and P-521 are supported";
+                    InvalidKey::Unreadable(problem.to_owned())
+                })
             }
             ED25519 => input.take(32).map(|_| Self::Ed25519).ok_or_else(malformed),
             other => Err(InvalidKey::Unreadable(format!(
-                "openpgp: keys of algorithm {other} are not supported, use RSA or Ed25519"
+                "openpgp: keys of algorithm {other} are not supported, use RSA, ECDSA or Ed25519"
             ))),
         }
     }
@@ -223,6 +260,7 @@ impl<'a> Public<'a> {
                 let private = RsaPrivateKey { d: number(d)?, iqmp: number(inverse)?, p: number(q)?, q: number(p)? };
                 KeypairData::Rsa(RsaKeypair { public: RsaPublicKey { e: number(e)?, n: number(n)? }, private })
             }
+            Self::Ecdsa(curve) => identity::ecdsa(*curve, input.integer()?)?,
             Self::EdDsa | Self::Ed25519 => {
                 let bytes = if matches!(self, Self::EdDsa) { input.integer()? } else { input.take(32)? };
                 let mut seed = [0; 32];

@@ -29,6 +29,11 @@ impl Gpg<'_> {
         self.export(&user, passphrase)
     }
 
+    fn fingerprint(&self, user: &str) -> String {
+        let told = String::from_utf8(self.run(&["--with-colons", "--list-keys", user])).unwrap();
+        told.lines().find_map(|line| line.strip_prefix("fpr:::::::::")).unwrap().replace(':', "")
+    }
+
     fn export(&self, user: &str, passphrase: &str) -> Vec<u8> {
         self.run(&["--passphrase", passphrase, "--armor", "--export-secret-keys", user])
     }
@@ -86,17 +91,22 @@ fn gpg_verifies_what_an_openpgp_key_signed() {
     let plain = gpg.key("ed25519", "sign", "");
     let locked = gpg.key("ed25519", "sign", "s3cret");
     let rsa = gpg.key("rsa2048", "sign", "s3cret");
-    let fingerprint = String::from_utf8(gpg.run(&["--with-colons", "--list-keys", "ed25519 <ed25519@example.com>"]));
-    let fingerprint = fingerprint.unwrap();
-    let fingerprint = fingerprint.lines().find_map(|line| line.strip_prefix("fpr:::::::::")).unwrap().replace(':', "");
+    let fingerprint = gpg.fingerprint("ed25519 <ed25519@example.com>");
     gpg.run(&["--passphrase", "", "--quick-add-key", &fingerprint, "rsa2048", "sign", "never"]);
     let subkey = gpg.export(&fingerprint, "");
+
+    let [p256, p384, p521] = ["nistp256", "nistp384", "nistp521"].map(|curve| gpg.key(curve, "sign", "s3cret"));
+    let bare = gpg.key("nistp384", "sign", "");
 
     let cases = [
         ("plain", &plain, None),
         ("locked", &locked, Some("s3cret")),
         ("rsa", &rsa, Some("s3cret")),
         ("subkey", &subkey, None),
+        ("p256", &p256, Some("s3cret")),
+        ("p384", &p384, Some("s3cret")),
+        ("p521", &p521, Some("s3cret")),
+        ("bare", &bare, None),
     ];
     for (name, armored, passphrase) in cases {
         let key = SigningKey::openpgp(armored, passphrase.map(str::as_bytes), now()).unwrap();
@@ -121,6 +131,8 @@ fn an_openpgp_key_that_cannot_sign_says_why() {
     assert_eq!(read(&locked, None), InvalidKey::PassphraseMissing);
     assert!(matches!(read(&locked, Some("wrong")), InvalidKey::PassphraseWrong(_)));
     gpg.run(&["--passphrase", "", "--quick-generate-key", "two@example.com", "ed25519", "sign", "never"]);
+    let foreign = gpg.key("brainpoolP256r1", "sign", "");
+    assert!(matches!(read(&foreign, None), InvalidKey::Unreadable(problem) if problem.contains("P-521 are supported")));
     let both = gpg.run(&["--passphrase", "s3cret", "--armor", "--export-secret-keys"]);
     assert_eq!(read(&both, None), InvalidKey::SeveralEntities);
     let public = gpg.run(&["--armor", "--export", "two@example.com"]);

@@ -1,6 +1,9 @@
 //! ImageRepository: scans when it is due. Source: reference image-automation.md sections 2.1 to 2.5 and 4.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use api::{
     conditions::{self, READY},
@@ -23,6 +26,7 @@ use crate::{
     result::Exclusions,
     schedule::{self, Decision, Facts, Reason},
     tags::{Origin, Stored},
+    timetable::Timetable,
 };
 
 /// The loop's part for ImageRepository.
@@ -32,6 +36,7 @@ pub(super) struct Repositories {
     pub tags: Tags,
     pub registries: Arc<Registries>,
     pub numbers: Numbers,
+    pub timetable: Mutex<Timetable>,
 }
 
 impl Reconciler for Repositories {
@@ -67,9 +72,12 @@ impl Reconciler for Repositories {
         if unproven.is_some() {
             decision = decide(None)?;
         }
+        if matches!(decision, Decision::Wait(_)) && self.timetable().is_due(&id(&object), clock::now()) {
+            decision = Decision::Scan(Reason::Interval);
+        }
         match decision {
             Decision::Wait(left) => {
-                let done = self.spread(rested(&object, left));
+                let done = self.planned(&object, rested(&object, left));
                 Ok(match unproven {
                     Some(names) => done.notice(Notice::trace(UNCONFIRMED, not_there(&names))),
                     None => done,
@@ -80,7 +88,7 @@ impl Reconciler for Repositories {
                 let left = limit.saturating_sub(begun.elapsed());
                 let scan = tokio::time::timeout(left, self.scan(&object, &opened, reason, kept)).await;
                 let scanned = scan.unwrap_or_else(|_| Err(late())).map_err(|error| unreadable(&error))?;
-                Ok(self.spread(scanned))
+                Ok(self.planned(&object, scanned))
             }
         }
     }
@@ -88,6 +96,7 @@ impl Reconciler for Repositories {
     async fn finalize(&self, object: Arc<ImageRepository>) -> Result<(), Failure> {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         self.numbers.forget(&labels(&object));
+        self.timetable().forget(&id(&object));
         Ok(self.tags.remove(&namespace, &name).await?)
     }
 }
@@ -108,10 +117,18 @@ pub(super) fn name(object: &ImageRepository) -> Result<Name, oci::NameError> {
 }
 
 impl Repositories {
-    /// The next scan somewhat later.
-    fn spread(&self, done: Done) -> Done {
-        let percentage = self.options.interval_jitter_percentage;
-        Done { requeue: done.requeue.map(|wait| schedule::spread(wait, percentage, clock::random())), ..done }
+    /// The next scan somewhat later, and not together with too many others.
+    fn planned(&self, object: &ImageRepository, done: Done) -> Done {
+        let (interval, percentage) = (object.spec.interval.get(), self.options.interval_jitter_percentage);
+        let requeue = done.requeue.map(|wait| {
+            let wait = schedule::spread(wait, percentage, clock::random());
+            self.timetable().plan(id(object), interval, wait, clock::now())
+        });
+        Done { requeue, ..done }
+    }
+
+    fn timetable(&self) -> MutexGuard<'_, Timetable> {
+        self.timetable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists, filters, keeps. A listing that breaks off is discarded whole by the registry client.
@@ -192,6 +209,11 @@ fn not_there(names: &[&str]) -> String {
 fn earliest(object: &ImageRepository, reason: Reason) -> Option<Timestamp> {
     let requested = object.annotations().get(REQUESTED_AT).filter(|_| reason == Reason::Requested)?;
     Some(requested.parse().unwrap_or_else(|_| clock::now()))
+}
+
+/// Which repository it is.
+fn id(object: &ImageRepository) -> (String, String) {
+    (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// By which the object is told apart in numbers.

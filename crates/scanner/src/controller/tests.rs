@@ -27,6 +27,7 @@ use super::*;
 
 mod entry;
 mod signatures;
+mod steady;
 
 /// A `docker-registry` on a free port; it ends with the value.
 struct Registry {

@@ -78,20 +78,31 @@ pub fn signer(der: &CertificateDer<'_>, root: &TrustedRoot, at: Timestamp) -> Re
 
 /// The authority that issued the certificate.
 fn issuer<'a>(der: &CertificateDer<'_>, root: &'a TrustedRoot, at: Timestamp) -> Result<&'a Authority, Refusal> {
-    let certificate = EndEntityCert::try_from(der).map_err(refused)?;
-    let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at.as_second().unsigned_abs()));
     let mut problem = Refusal::Certificate("no authority of the trusted root issued certificates then".into());
     for authority in root.authorities.iter().filter(|authority| authority.valid.contains(at)) {
-        let Some((last, intermediates)) = authority.chain.split_last() else { continue };
-        let anchors = [anchor_from_trusted_cert(last).map_err(refused)?];
-        let usage = KeyUsage::required(CODE_SIGNING);
-        let path = certificate.verify_for_usage(&ALGORITHMS, &anchors, intermediates, time, usage, None, None);
-        match path {
-            Ok(_) => return Ok(authority),
-            Err(error) => problem = refused(error),
+        match issued(der, authority, CODE_SIGNING, at) {
+            Ok(()) => return Ok(authority),
+            Err(refusal) => problem = refusal,
         }
     }
     Err(problem)
+}
+
+/// Whether the authority issued the certificate for that use, and it was valid at that time.
+pub(super) fn issued(
+    der: &CertificateDer<'_>,
+    authority: &Authority,
+    usage: &'static [u8],
+    at: Timestamp,
+) -> Result<(), Refusal> {
+    let certificate = EndEntityCert::try_from(der).map_err(refused)?;
+    let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at.as_second().unsigned_abs()));
+    let (last, intermediates) =
+        authority.chain.split_last().ok_or_else(|| Refusal::Certificate("an authority has no certificate".into()))?;
+    let anchors = [anchor_from_trusted_cert(last).map_err(refused)?];
+    let usage = KeyUsage::required(usage);
+    let path = certificate.verify_for_usage(&ALGORITHMS, &anchors, intermediates, time, usage, None, None);
+    path.map(drop).map_err(refused)
 }
 
 /// What is wrong with a chain, in words.
@@ -152,9 +163,17 @@ fn stamped(certificate: &Certificate, authority: &Authority, logs: &[Log]) -> Re
 
 /// Digest of the key that a certificate is for.
 fn key_hash(der: &CertificateDer<'_>) -> Option<[u8; 32]> {
-    let certificate = Certificate::from_der(der).ok()?;
-    let info = certificate.tbs_certificate.subject_public_key_info.to_der().ok()?;
-    Some(Sha256::digest(info).into())
+    Some(Sha256::digest(key_info(der)?).into())
+}
+
+/// The key that a certificate is for.
+pub(super) fn key(der: &CertificateDer<'_>) -> Option<PublicKey> {
+    PublicKey::from_der(&key_info(der)?).ok()
+}
+
+/// The SubjectPublicKeyInfo of a certificate.
+fn key_info(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    Certificate::from_der(der).ok()?.tbs_certificate.subject_public_key_info.to_der().ok()
 }
 
 /// A stamp of a certificate log. Source: RFC 6962 section 3.2.

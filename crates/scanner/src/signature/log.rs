@@ -1,16 +1,18 @@
-//! Entries of the transparency log (Rekor): that a signature was made while its certificate was valid.
+//! Entries of the transparency log (Rekor): that it holds this very signature, and perhaps since when.
 //!
-//! What is checked is the log's promise to record the entry, and that the entry is about this very signature. Source:
-//! Rekor's types `hashedrekord` 0.0.1 and `dsse` 0.0.1; cosign's `SIGNATURE_SPEC.md`; sigstore's `sigstore_rekor.proto`.
+//! A log of the first version promises to record an entry, with the time; one of the second proves that it has, and a time
+//! stamp tells when. Source: Rekor's types `hashedrekord` and `dsse` 0.0.1 and 0.0.2; cosign's `SIGNATURE_SPEC.md`;
+//! sigstore's `sigstore_rekor.proto`.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use super::{
     Proof, Refusal,
+    inclusion::Inclusion,
     root::{TrustedRoot, log},
 };
 
@@ -19,13 +21,24 @@ use super::{
 pub struct Entry {
     /// What is recorded, in base64.
     body: String,
-    /// When, in seconds since 1970.
-    recorded: i64,
     index: i64,
     /// Digest of the log's key.
     log: Vec<u8>,
-    /// The log's signature over all of it.
-    promise: Vec<u8>,
+    evidence: Evidence,
+}
+
+/// Why the log is believed to hold the entry.
+#[derive(Clone, Debug)]
+enum Evidence {
+    /// It promised to record it.
+    Promise {
+        /// When, in seconds since 1970.
+        recorded: i64,
+        /// The log's signature over all of it.
+        signature: Vec<u8>,
+    },
+    /// It proves that it has.
+    Inclusion(Inclusion),
 }
 
 impl Entry {
@@ -35,44 +48,68 @@ impl Entry {
         let payload = &value["Payload"];
         Some(Self {
             body: payload["body"].as_str()?.to_owned(),
-            recorded: payload["integratedTime"].as_i64()?,
             index: payload["logIndex"].as_i64()?,
             log: hex::decode(payload["logID"].as_str()?).ok()?,
-            promise: STANDARD.decode(value["SignedEntryTimestamp"].as_str()?).ok()?,
+            evidence: Evidence::Promise {
+                recorded: payload["integratedTime"].as_i64()?,
+                signature: decoded(&value["SignedEntryTimestamp"])?,
+            },
         })
     }
 
-    /// Reads an item of `tlogEntries`, where protobuf writes 64-bit numbers as text.
+    /// Reads an item of `tlogEntries`, where protobuf writes 64-bit numbers as text, and leaves out those that are 0.
     pub fn from_bundle(value: &Value) -> Option<Self> {
         let number = |value: &Value| value.as_i64().or_else(|| value.as_str()?.parse().ok());
+        let promise = decoded(&value["inclusionPromise"]["signedEntryTimestamp"]);
+        let promised = promise.zip(number(&value["integratedTime"]));
+        let inclusion = || Inclusion::read(&value["inclusionProof"]).map(Evidence::Inclusion);
         Some(Self {
             body: value["canonicalizedBody"].as_str()?.to_owned(),
-            recorded: number(&value["integratedTime"])?,
-            index: number(&value["logIndex"])?,
-            log: STANDARD.decode(value["logId"]["keyId"].as_str()?).ok()?,
-            promise: STANDARD.decode(value["inclusionPromise"]["signedEntryTimestamp"].as_str()?).ok()?,
+            index: number(&value["logIndex"]).unwrap_or_default(),
+            log: decoded(&value["logId"]["keyId"])?,
+            evidence: match promised {
+                Some((signature, recorded)) => Evidence::Promise { recorded, signature },
+                None => inclusion()?,
+            },
         })
     }
 
-    /// When a log of the trusted root recorded this very signature.
-    pub fn recorded(&self, proof: &Proof, root: &TrustedRoot) -> Result<Timestamp, Refusal> {
+    /// Checks that a log of the trusted root holds this very signature, which was seen at `stamped` if anybody says so. The
+    /// answer is when it was recorded, as far as the log says it.
+    pub fn check(
+        &self,
+        proof: &Proof,
+        root: &TrustedRoot,
+        stamped: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, Refusal> {
         let refused = |problem: &str| Refusal::Log(problem.to_owned());
-        let at = Timestamp::from_second(self.recorded).map_err(|_| refused("its time cannot be read"))?;
+        let recorded = match self.evidence {
+            Evidence::Promise { recorded, .. } => {
+                Some(Timestamp::from_second(recorded).map_err(|_| refused("its time cannot be read"))?)
+            }
+            Evidence::Inclusion(_) => None,
+        };
+        let at = recorded.or(stamped).ok_or(Refusal::NoTime)?;
         let log = log(&root.logs, &self.log, at).ok_or_else(|| refused("it is of a log that is not trusted"))?;
         let body = STANDARD.decode(&self.body).map_err(|_| refused("it cannot be read"))?;
-        if !log.key.signed(self.promised().as_bytes(), &self.promise) {
-            return Err(refused("the log has not signed it"));
+        match &self.evidence {
+            Evidence::Promise { recorded, signature } => {
+                if !log.key.signed(self.promised(*recorded).as_bytes(), signature) {
+                    return Err(refused("the log has not signed it"));
+                }
+            }
+            Evidence::Inclusion(inclusion) => inclusion.check(&body, &log.key).map_err(refused)?,
         }
         match is_about(&body, proof) {
-            Some(true) => Ok(at),
+            Some(true) => Ok(recorded),
             Some(false) => Err(refused("it records another signature")),
             None => Err(refused("it is of a type that is not known")),
         }
     }
 
     /// The bytes that the log signed: JSON in canonical form. None of the texts needs escapes. Source: RFC 8785.
-    fn promised(&self) -> String {
-        let Self { body, recorded, index, .. } = self;
+    fn promised(&self, recorded: i64) -> String {
+        let Self { body, index, .. } = self;
         let log = hex::encode(&self.log);
         format!("{{\"body\":\"{body}\",\"integratedTime\":{recorded},\"logID\":\"{log}\",\"logIndex\":{index}}}")
     }
@@ -82,27 +119,56 @@ impl Entry {
 fn is_about(body: &[u8], proof: &Proof) -> Option<bool> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let spec = &body["spec"];
-    let is = |value: &Value, expected: &[u8]| decoded(value).is_some_and(|bytes| bytes == expected);
-    let by = |value: &Value| {
+    let is_signature = |content: &Value| decoded(content).is_some_and(|bytes| bytes == proof.signature);
+    // In the first version a certificate is PEM in base64, in the second DER.
+    let by_pem = |value: &Value| {
         let pem = decoded(value).and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
         pem.is_some() && pem == proof.certificate
     };
-    let hash = |value: &Value, content: &[u8]| {
-        value["algorithm"] == "sha256" && value["value"] == hex::encode(Sha256::digest(content)).as_str()
+    let by_der = |verifier: &Value| {
+        let der = decoded(&verifier["x509Certificate"]["rawBytes"]).map(CertificateDer::from);
+        der.is_some() && der == proof.certificate
     };
-    match (body["kind"].as_str()?, body["apiVersion"].as_str()?) {
+    let hexadecimal = |value: &Value| hex::decode(value["value"].as_str()?).ok();
+    Some(match (body["kind"].as_str()?, body["apiVersion"].as_str()?) {
         ("hashedrekord", "0.0.1") => {
-            let signature = &spec["signature"];
-            let is_signature = is(&signature["content"], &proof.signature) && by(&signature["publicKey"]["content"]);
-            Some(is_signature && hash(&spec["data"]["hash"], &proof.signed))
+            let (signature, hash) = (&spec["signature"], &spec["data"]["hash"]);
+            is_signature(&signature["content"])
+                && by_pem(&signature["publicKey"]["content"])
+                && is_digest(&hash["algorithm"], hexadecimal(hash), &proof.signed)
         }
         ("dsse", "0.0.1") => {
-            let mut signatures = spec["signatures"].as_array()?.iter();
-            let is_signature = |one: &Value| is(&one["signature"], &proof.signature) && by(&one["verifier"]);
-            Some(signatures.any(is_signature) && hash(&spec["payloadHash"], &proof.payload))
+            let hash = &spec["payloadHash"];
+            let is_ours = |one: &Value| is_signature(&one["signature"]) && by_pem(&one["verifier"]);
+            spec["signatures"].as_array()?.iter().any(is_ours)
+                && is_digest(&hash["algorithm"], hexadecimal(hash), &proof.payload)
         }
-        _ => None,
-    }
+        ("hashedrekord", "0.0.2") => {
+            let record = &spec["hashedRekordV002"];
+            let (signature, data) = (&record["signature"], &record["data"]);
+            is_signature(&signature["content"])
+                && by_der(&signature["verifier"])
+                && is_digest(&data["algorithm"], decoded(&data["digest"]), &proof.signed)
+        }
+        ("dsse", "0.0.2") => {
+            let (record, hash) = (&spec["dsseV002"], &spec["dsseV002"]["payloadHash"]);
+            let is_ours = |one: &Value| is_signature(&one["content"]) && by_der(&one["verifier"]);
+            record["signatures"].as_array()?.iter().any(is_ours)
+                && is_digest(&hash["algorithm"], decoded(&hash["digest"]), &proof.payload)
+        }
+        _ => return None,
+    })
+}
+
+/// Whether it is the digest of the content by the algorithm of that name.
+fn is_digest(algorithm: &Value, digest: Option<Vec<u8>>, content: &[u8]) -> bool {
+    let expected = match algorithm.as_str() {
+        Some("sha256" | "SHA2_256") => Sha256::digest(content).to_vec(),
+        Some("sha384" | "SHA2_384") => Sha384::digest(content).to_vec(),
+        Some("sha512" | "SHA2_512") => Sha512::digest(content).to_vec(),
+        _ => return false,
+    };
+    digest == Some(expected)
 }
 
 fn decoded(value: &Value) -> Option<Vec<u8>> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::key::PublicKey;
 
-/// The content of `trusted_root.json`, without authorities for time stamps.
+/// The content of `trusted_root.json`.
 #[derive(Clone, Debug)]
 pub struct TrustedRoot {
     /// Who issues certificates.
@@ -18,6 +18,8 @@ pub struct TrustedRoot {
     pub logs: Vec<Log>,
     /// Where certificates are recorded.
     pub certificate_logs: Vec<Log>,
+    /// Who tells when signatures were made.
+    pub stamp_authorities: Vec<Authority>,
 }
 
 /// An authority.
@@ -65,6 +67,8 @@ struct Document {
     certificate_authorities: Vec<AuthorityEntry>,
     #[serde(default)]
     ctlogs: Vec<LogEntry>,
+    #[serde(default)]
+    timestamp_authorities: Vec<AuthorityEntry>,
 }
 
 #[derive(Deserialize)]
@@ -125,6 +129,7 @@ impl TrustedRoot {
             authorities: document.certificate_authorities.into_iter().map(authority).collect::<Result<_, _>>()?,
             logs: document.tlogs.into_iter().map(log).collect::<Result<_, _>>()?,
             certificate_logs: document.ctlogs.into_iter().map(log).collect::<Result<_, _>>()?,
+            stamp_authorities: document.timestamp_authorities.into_iter().map(authority).collect::<Result<_, _>>()?,
         };
         match (root.authorities.is_empty(), root.logs.is_empty()) {
             (true, _) => Err("it names no certificate authority".into()),

@@ -13,6 +13,8 @@ use x509_cert::{
 
 use super::*;
 
+mod stamps;
+
 const ISSUER: &str = "https://token.actions.githubusercontent.com";
 const SUBJECT: &str = "https://github.com/acme/app/.github/workflows/release.yml@refs/heads/main";
 /// In the ten minutes for which the signer's certificate is valid.
@@ -122,6 +124,15 @@ keyUsage = critical, keyCertSign
 basicConstraints = critical, CA:TRUE, pathlen:0
 keyUsage = critical, keyCertSign
 extendedKeyUsage = codeSigning
+[stamper]
+keyUsage = critical, digitalSignature
+extendedKeyUsage = critical, timeStamping
+[stamps]
+serial = stamp-serial
+default_policy = 1.2.3.4
+digests = sha256, sha512
+signer_digest = sha384
+ess_cert_id_alg = sha256
 [leaf]
 keyUsage = critical, digitalSignature
 extendedKeyUsage = codeSigning
@@ -191,6 +202,7 @@ fn keys_of_each_kind_sign() {
     for (name, options, hashes) in [
         ("p256", "-algorithm EC -pkeyopt ec_paramgen_curve:P-256", &["-sha256"][..]),
         ("p384", p384, &["-sha256", "-sha384"]),
+        ("p521", "-algorithm EC -pkeyopt ec_paramgen_curve:P-521", &["-sha256", "-sha512"]),
         ("ed25519", "-algorithm ed25519", &[""]),
         ("rsa", "-algorithm RSA -pkeyopt rsa_keygen_bits:2048", &["-sha256"]),
     ] {
@@ -212,9 +224,9 @@ fn keys_of_each_kind_sign() {
             assert_eq!(refused, Err("no trusted key has made the signature".into()), "{name} {hash}");
         }
     }
-    workshop.key("p521", "-algorithm EC -pkeyopt ec_paramgen_curve:P-521");
-    let problem = PublicKey::from_pem(workshop.public("p521").as_bytes()).expect_err("it cannot be checked");
-    assert_eq!(problem, "it is neither ECDSA on P-256 or P-384, nor Ed25519, nor RSA");
+    workshop.key("k1", "-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1");
+    let problem = PublicKey::from_pem(workshop.public("k1").as_bytes()).expect_err("it cannot be checked");
+    assert_eq!(problem, "it is neither ECDSA on P-256, P-384 or P-521, nor Ed25519, nor RSA");
     assert!(PublicKey::from_pem(b"").is_err());
 }
 
@@ -452,7 +464,6 @@ fn a_bundle_proves_an_identity_too() {
         "tlogEntries": [entry]});
     let by = |bundle: &Value| checked(&keyless.usual_trust(), Proof::bundle(bundle.to_string().as_bytes()), &image);
     assert_eq!(by(&bundle), Ok(()));
-    // What a newer log gives in the place of a promise is not looked at.
     let mut unpromised = bundle.clone();
     unpromised["verificationMaterial"]["tlogEntries"][0]["inclusionPromise"] = Value::Null;
     assert!(by(&unpromised).expect_err("no promise").contains("no entry of a transparency log"));

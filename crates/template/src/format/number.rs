@@ -46,12 +46,14 @@ fn character(out: &mut String, verb: char, spec: Spec, value: i64) {
     }
 }
 
-/// A float: `%e %E %f %F %g %G %v`.
+/// A float: `%b %e %E %f %F %g %G %x %X %v`.
 pub(super) fn float(out: &mut String, verb: char, spec: Spec, value: f64) {
     let size = value.abs();
     let digits = match verb {
         _ if !value.is_finite() => if value.is_nan() { "NaN" } else { "Inf" }.to_owned(),
         'f' | 'F' => format!("{size:.*}", spec.precision.unwrap_or(6)),
+        'b' => binary(size),
+        'x' | 'X' => hexadecimal(size, spec.precision),
         'e' | 'E' => scientific(size, spec.precision.unwrap_or(6)),
         'g' | 'G' | 'v' => match spec.precision {
             None => print::float(size),
@@ -59,7 +61,7 @@ pub(super) fn float(out: &mut String, verb: char, spec: Spec, value: f64) {
         },
         verb => return bad_verb(out, verb, spec, &Value::Float(value)),
     };
-    let digits = if matches!(verb, 'E' | 'G') { digits.to_uppercase() } else { digits };
+    let digits = if matches!(verb, 'E' | 'G' | 'X') { digits.to_uppercase() } else { digits };
     let sign = match () {
         () if value.is_sign_negative() && !value.is_nan() => "-",
         () if spec.plus || (value.is_infinite() && verb == 'v') => "+",
@@ -79,6 +81,46 @@ fn scientific(size: f64, precision: usize) -> String {
     let text = format!("{size:.precision$e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     format!("{digits}e{}", print::signed(exponent.parse().unwrap_or(0)))
+}
+
+/// Fraction and exponent of a float: it is the fraction, a whole number, times that power of two.
+fn parts(size: f64) -> (u64, i32) {
+    let (fraction, exponent) = (size.to_bits() & ((1 << 52) - 1), (size.to_bits() >> 52 & 0x7ff) as i32);
+    if exponent == 0 { (fraction, -1074) } else { (fraction | 1 << 52, exponent - 1075) }
+}
+
+/// `%b`: as it is kept, such as `4503599627370496p-52`.
+fn binary(size: f64) -> String {
+    let (fraction, exponent) = parts(size);
+    format!("{fraction}p{exponent:+}")
+}
+
+/// `%x`: such as `0x1.8p+00`. Source: Go `strconv/ftoa.go`, `fmtX`.
+fn hexadecimal(size: f64, precision: Option<usize>) -> String {
+    let (fraction, exponent) = parts(size);
+    // The first digit is left of the 60 bits of the others.
+    let shift = fraction.leading_zeros().saturating_sub(3);
+    let (mut digits, mut power) =
+        if fraction == 0 { (0, 0) } else { (fraction << shift, exponent + 60 - shift as i32) };
+    if let Some(kept) = precision.filter(|kept| *kept < 15) {
+        let dropped = 60 - 4 * kept as u32;
+        let (rest, half) = (digits & ((1 << dropped) - 1), 1 << (dropped - 1));
+        digits >>= dropped;
+        if rest > half || (rest == half && digits & 1 == 1) {
+            digits += 1;
+        }
+        digits <<= dropped;
+        if digits >> 61 == 1 {
+            (digits, power) = (digits >> 1, power + 1);
+        }
+    }
+    let all = format!("{:015x}", digits & ((1 << 60) - 1));
+    let behind = match precision {
+        None => all.trim_end_matches('0').to_owned(),
+        Some(precision) => format!("{all:0<precision$}")[..precision].to_owned(),
+    };
+    let point = if behind.is_empty() { "" } else { "." };
+    format!("0x{}{point}{behind}p{}", digits >> 60, print::signed(power))
 }
 
 /// `%g` with that many significant digits: no trailing zeros, an exponent where it is shorter.
