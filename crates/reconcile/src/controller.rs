@@ -10,19 +10,13 @@ mod queue;
 mod status;
 #[cfg(test)]
 mod tests;
+mod turns;
 
-use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use api::meta::ObjectReference;
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture};
-use kube::{
-    Resource as _,
-    runtime::{
-        applier,
-        controller::{self, Action, Config},
-        reflector::ObjectRef,
-    },
-};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use kube::{Resource as _, runtime::reflector::ObjectRef};
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
@@ -48,6 +42,16 @@ const UNTOLD: Duration = Duration::from_secs(1);
 
 /// The outcome of a run, or that it broke off.
 type Unbroken = std::thread::Result<Result<Done, Failure>>;
+
+/// When an object runs again.
+enum Next {
+    /// When something happens to it.
+    OnChange,
+    /// After this time.
+    After(Duration),
+    /// Never: it is gone.
+    Gone,
+}
 
 /// Who writes the conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,40 +162,27 @@ impl<R: Reconciler> Controller<R> {
 
     /// Runs until told to stop, then finishes what is under way.
     pub async fn run(self, shutdown: Shutdown) {
-        let (reader, stream) = self.queue.into_stream(shutdown);
+        let (cache, triggers) = self.queue.into_stream(shutdown);
         let line = Arc::new(Line::new(self.context.metrics.queue(&R::Kind::kind(&()), self.concurrency)));
         let joining = line.clone();
-        let stream = stream.inspect_ok(move |id| joining.joins(id));
+        let triggers = triggers.inspect(move |id| joining.joins(id));
         let runner =
             Arc::new(Runner { context: self.context, reconciler: self.reconciler, memory: Memory::default(), line });
-        let books = runner.clone();
-        let config = Config::default().concurrency(self.concurrency);
-        let (cache, awaited) = (reader.clone(), self.filled);
+        let (filling, awaited) = (cache.clone(), self.filled);
         let filled = async move {
-            if cache.wait_until_ready().await.is_ok() {
+            if filling.wait_until_ready().await.is_ok() {
                 awaited.came();
             }
         };
-        let running = applier(
-            |object: Arc<R::Kind>, runner: Arc<Runner<R>>| {
-                Box::pin(async move { Ok::<_, Infallible>(runner.run(object).await) })
-            },
-            |_, never: &Infallible, _| match *never {},
-            runner,
-            reader,
-            stream,
-            config,
-        )
-        .for_each(|outcome| {
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "object left the queue");
-                if let controller::Error::ObjectNotFound(id) = error {
-                    books.forget(id.namespace.as_deref().unwrap_or_default(), &id.name);
-                }
-            }
-            std::future::ready(())
-        });
-        futures::join!(running, filled);
+        let run = |object| {
+            let runner = runner.clone();
+            async move { runner.run(object).await }
+        };
+        let gone = |id: &ObjectRef<R::Kind>| {
+            tracing::debug!(kind = %R::Kind::kind(&()), %id, "object left the queue");
+            runner.forget(id.namespace.as_deref().unwrap_or_default(), &id.name);
+        };
+        futures::join!(turns::take(cache, triggers, self.concurrency, run, gone), filled);
     }
 }
 
@@ -203,8 +194,8 @@ struct Runner<R: Reconciler> {
 }
 
 impl<R: Reconciler> Runner<R> {
-    /// One run of one object, from a fresh look at it to the next time it is due.
-    async fn run(&self, queued: Arc<R::Kind>) -> Action {
+    /// One run of one object, from a fresh look at it to the time after which it is due again; none: when something happens.
+    async fn run(&self, queued: Arc<R::Kind>) -> Option<Duration> {
         let id = object::reference(&*queued);
         let span = tracing::info_span!("reconcile", kind = %id.kind, namespace = %id.namespace, name = %id.name);
         let labels = labels::<R::Kind>(&id.namespace, &id.name);
@@ -213,22 +204,23 @@ impl<R: Reconciler> Runner<R> {
         let action = async {
             match self.look(&queued, &id).await? {
                 Some(value) => self.step(value).await,
-                None => Ok(None),
+                None => Ok(Next::Gone),
             }
         }
         .instrument(span.clone())
         .await;
         self.context.metrics.observe_reconcile(&labels, start.elapsed().as_secs_f64());
         match action {
-            Ok(Some(action)) => action,
-            Ok(None) => {
+            Ok(Next::After(time)) => Some(time),
+            Ok(Next::OnChange) => None,
+            Ok(Next::Gone) => {
                 self.forget(&id.namespace, &id.name);
-                Action::await_change()
+                None
             }
             Err(error) => {
                 self.context.metrics.count(&labels.kind, Ending::Error);
                 span.in_scope(|| tracing::warn!(%error, "outcome could not be kept; the run is repeated"));
-                Action::requeue(self.failed(&queued))
+                Some(self.failed(&queued))
             }
         }
     }
@@ -249,8 +241,8 @@ impl<R: Reconciler> Runner<R> {
         }
     }
 
-    /// One run; no action follows when the object is gone.
-    async fn step(&self, value: Value) -> Result<Option<Action>, Error> {
+    /// One run.
+    async fn step(&self, value: Value) -> Result<Next, Error> {
         let object: Arc<R::Kind> = Arc::new(object::from_value(&value)?);
         if object.meta().deletion_timestamp.is_some() {
             return self.delete(object).await;
@@ -258,7 +250,7 @@ impl<R: Reconciler> Runner<R> {
         if self.reconciler.suspended(&object) {
             self.note(&value);
             tracing::debug!("object is suspended");
-            return Ok(Some(Action::await_change()));
+            return Ok(Next::OnChange);
         }
         let (object, before, begun) = match R::STYLE {
             Style::Flux => match self.claim(&*object, value).await {
@@ -267,7 +259,7 @@ impl<R: Reconciler> Runner<R> {
                     (Arc::new(object::from_value(&before)?), before, begun)
                 }
                 // Deleted meanwhile.
-                Err(Error::NotFound(_)) => return Ok(None),
+                Err(Error::NotFound(_)) => return Ok(Next::Gone),
                 Err(error) => return Err(error),
             },
             Style::Own => (object, value, None),
@@ -276,7 +268,7 @@ impl<R: Reconciler> Runner<R> {
             Err(Failure::new("Failed", "the run broke off: this is a defect of slipway; the log tells where"))
         });
         self.keep(&before, &outcome).await?;
-        Ok(Some(self.next(&object, &outcome)))
+        Ok(self.next(&object, &outcome))
     }
 
     /// The run of a stage. On the heap: it is large, and a worker's stack is small.
@@ -344,15 +336,15 @@ impl<R: Reconciler> Runner<R> {
         Ok(())
     }
 
-    fn next(&self, object: &R::Kind, outcome: &Result<Done, Failure>) -> Action {
+    fn next(&self, object: &R::Kind, outcome: &Result<Done, Failure>) -> Next {
         match outcome {
             Ok(done) => {
                 self.memory.forget(&ObjectRef::from_obj(object));
-                done.requeue.map_or_else(Action::await_change, Action::requeue)
+                done.requeue.map_or(Next::OnChange, Next::After)
             }
-            Err(Failure { retry: Retry::After(time) | Retry::Unsaid(time), .. }) => Action::requeue(*time),
-            Err(Failure { retry: Retry::Never, .. }) => Action::await_change(),
-            Err(Failure { retry: Retry::Backoff, .. }) => Action::requeue(self.failed(object)),
+            Err(Failure { retry: Retry::After(time) | Retry::Unsaid(time), .. }) => Next::After(*time),
+            Err(Failure { retry: Retry::Never, .. }) => Next::OnChange,
+            Err(Failure { retry: Retry::Backoff, .. }) => Next::After(self.failed(object)),
         }
     }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use api::meta::FLUX_FINALIZER;
-use kube::{Resource as _, ResourceExt as _, runtime::controller::Action};
+use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::{Reconciler, Runner, Style};
+use super::{Next, Reconciler, Runner, Style};
 use crate::{Error, object};
 
 impl<R: Reconciler> Runner<R> {
@@ -23,13 +23,13 @@ impl<R: Reconciler> Runner<R> {
     }
 
     /// Lets the stage clean up, then the object go.
-    pub(super) async fn delete(&self, object: Arc<R::Kind>) -> Result<Option<Action>, Error> {
+    pub(super) async fn delete(&self, object: Arc<R::Kind>) -> Result<Next, Error> {
         if R::STYLE == Style::Flux && !object.finalizers().iter().any(|finalizer| finalizer == FLUX_FINALIZER) {
-            return Ok(None);
+            return Ok(Next::Gone);
         }
         if let Err(failure) = self.reconciler.finalize(object.clone()).await {
             tracing::warn!(reason = failure.reason, outcome = failure.message, "object cannot be finalized yet");
-            return Ok(Some(self.next(&object, &Err(failure))));
+            return Ok(self.next(&object, &Err(failure)));
         }
         if R::STYLE == Style::Flux {
             let left: Vec<_> = object.finalizers().iter().filter(|finalizer| *finalizer != FLUX_FINALIZER).collect();
@@ -40,6 +40,6 @@ impl<R: Reconciler> Runner<R> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(None)
+        Ok(Next::Gone)
     }
 }

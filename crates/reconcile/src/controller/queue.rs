@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    convert::Infallible,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     mem,
     sync::Arc,
@@ -87,11 +86,8 @@ impl<R: Reconciler> Queue<R> {
     }
 
     /// The cache of the kind and the merged triggers, which end with the shutdown.
-    pub(super) fn into_stream(
-        self,
-        shutdown: Shutdown,
-    ) -> Fed<R::Kind, impl Stream<Item = Result<ObjectRef<R::Kind>, Infallible>>> {
-        let merged = stream::select_all(self.triggers).map(Ok);
+    pub(super) fn into_stream(self, shutdown: Shutdown) -> Fed<R::Kind, impl Stream<Item = ObjectRef<R::Kind>>> {
+        let merged = stream::select_all(self.triggers);
         (self.reader, Box::pin(merged.take_until(async move { shutdown.cancelled().await })))
     }
 }
