@@ -1,8 +1,9 @@
 //! Webhooks and events at full speed.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use futures::future::join_all;
 use reconcile::{Context, Directory, Http, Notice, Shutdown, Store, clock};
 use ring::hmac;
@@ -13,6 +14,7 @@ use crate::{
     ROUNDS, SLIPWAY,
     demo::{
         self,
+        ci::{self, Program, Release},
         parts::{self, Part},
     },
     row,
@@ -34,7 +36,7 @@ pub async fn hooks() -> anyhow::Result<()> {
         json!({"apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver", "metadata": {"name": "hook", "namespace": "apps"},
             "spec": {"type": "generic-hmac", "secretRef": {"name": "token"}, "resources": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "app"}]}}),
     ];
-    let (slipway, url) = receiving(folder.path(), &manifests, "notification").await?;
+    let (slipway, url) = receiving(folder.path(), &manifests, "notification", parts::free_address()?).await?;
     let url = Arc::new(url);
     let body = json!({"action": "push"}).to_string();
     let signature = hex::encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, TOKEN.as_bytes()), body.as_bytes()));
@@ -60,11 +62,16 @@ pub async fn hooks() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A slipway over these manifests, among them the Receiver `hook` and its token, and the URL that it takes hooks at.
-async fn receiving(folder: &Path, manifests: &[Value], controllers: &str) -> anyhow::Result<(Part, String)> {
+/// A slipway over these manifests, among them the Receiver `hook` and its token, that listens there for hooks; and their URL.
+async fn receiving(
+    folder: &Path,
+    manifests: &[Value],
+    controllers: &str,
+    hooks: SocketAddr,
+) -> anyhow::Result<(Part, String)> {
     let file = folder.join("manifests.yaml");
     std::fs::write(&file, manifests.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n---\n"))?;
-    let (hooks, state) = (parts::free_address()?, folder.join("state.db"));
+    let state = folder.join("state.db");
     let (file, state, listen) = (file.display().to_string(), state.display().to_string(), hooks.to_string());
     let mut command = vec![SLIPWAY, "run", "--manifests", &file, "--state", &state, "--listen", "127.0.0.1:0"];
     command.extend(["--receiver-listen", &listen, "--controllers", controllers]);
@@ -80,39 +87,105 @@ async fn receiving(folder: &Path, manifests: &[Value], controllers: &str) -> any
     Ok((slipway, url))
 }
 
-/// From a hook to the first word of the scan that it asks for, as a registry hears it.
-pub async fn wake() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let (heard, mut asked) = tokio::sync::mpsc::unbounded_channel();
+/// When something was heard.
+type Heard = tokio::sync::mpsc::UnboundedReceiver<tokio::time::Instant>;
+
+/// A server on a free port that notes when it is asked, and lists a tag whatever the question.
+async fn listening_registry() -> anyhow::Result<(SocketAddr, Heard)> {
+    let (heard, asked) = tokio::sync::mpsc::unbounded_channel();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let registry = listener.local_addr()?;
+    let address = listener.local_addr()?;
     let answer = move || {
         // Nobody listens any more when the bench is over.
         let _ = heard.send(clock::instant());
         std::future::ready(axum::Json(json!({"name": "demo/app", "tags": ["1.0.0"]})))
     };
-    let serving = tokio::spawn(axum::serve(listener, axum::Router::new().fallback(answer)).into_future());
-    let manifests = [
+    tokio::spawn(axum::serve(listener, axum::Router::new().fallback(answer)).into_future());
+    Ok((address, asked))
+}
+
+/// What a Receiver needs that has a repository scanned.
+fn waking(registry: SocketAddr) -> [Value; 3] {
+    [
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token", "namespace": "apps"}, "stringData": {"token": TOKEN}}),
         json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImageRepository", "metadata": {"name": "app", "namespace": "apps"},
             "spec": {"image": format!("{registry}/demo/app"), "interval": "1h", "insecure": true}}),
         json!({"apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver", "metadata": {"name": "hook", "namespace": "apps"},
             "spec": {"type": "generic", "secretRef": {"name": "token"}, "resources": [{"kind": "ImageRepository", "name": "app"}]}}),
-    ];
-    let (_slipway, url) = receiving(folder.path(), &manifests, "notification,image").await?;
+    ]
+}
+
+/// Milliseconds from that moment to the first word of the scan.
+async fn until_asked(asked: &mut Heard, start: tokio::time::Instant) -> anyhow::Result<f64> {
+    let first = tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the registry has ended")?;
+    Ok(first.saturating_duration_since(start).as_secs_f64() * 1e3)
+}
+
+/// From a hook to the first word of the scan that it asks for, as a registry hears it.
+pub async fn wake() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (registry, mut asked) = listening_registry().await?;
+    let hooks = parts::free_address()?;
+    let (_slipway, url) = receiving(folder.path(), &waking(registry), "notification,image", hooks).await?;
     let (client, mut samples) = (reqwest::Client::new(), Vec::new());
     for _ in 0..ROUNDS {
-        // What the scan before still asks and writes is over by then.
-        clock::sleep(Duration::from_millis(200)).await;
-        while asked.try_recv().is_ok() {}
+        rest(&mut asked).await;
         let start = clock::instant();
         anyhow::ensure!(client.post(&url).body("{}").send().await?.status() == 200, "the hook is refused");
-        let first = tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the registry has ended")?;
-        samples.push(first.saturating_duration_since(start).as_secs_f64() * 1e3);
+        samples.push(until_asked(&mut asked, start).await?);
     }
-    serving.abort();
     row("webhook → the scan's first request at the registry", samples, "ms", "5 ms");
     Ok(())
+}
+
+/// From a push to docker-registry, which notifies slipway by itself, to the first word of the scan. The registry that is
+/// scanned is another one, so that it can be heard.
+pub async fn pushed() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (scanned, mut asked) = listening_registry().await?;
+    let [address, hooks] = [parts::free_address()?, parts::free_address()?];
+    let (_slipway, url) = receiving(folder.path(), &waking(scanned), "notification,image", hooks).await?;
+    let (told, mut notified) = tokio::sync::mpsc::unbounded_channel();
+    let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let notify = format!("http://{}/", relay.local_addr()?);
+    let client = reqwest::Client::new();
+    // What the registry sends passes through here, so that it is known when.
+    let pass = move |body: Bytes| {
+        let _ = told.send(clock::instant());
+        let (client, url) = (client.clone(), url.clone());
+        async move { client.post(&url).body(body).send().await.map_err(|_| axum::http::StatusCode::BAD_GATEWAY).map(drop) }
+    };
+    tokio::spawn(axum::serve(relay, axum::Router::new().fallback(axum::routing::post(pass))).into_future());
+    let config = format!(
+        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\nhttp: {{addr: '{address}'}}\n\
+         notifications: {{endpoints: [{{name: slipway, url: '{notify}', timeout: 1s, threshold: 5, backoff: 1s}}]}}\n",
+        folder.path().join("data").display()
+    );
+    let file = folder.path().join("registry.yaml");
+    std::fs::write(&file, config)?;
+    let command = ["docker-registry", "serve", &file.display().to_string()];
+    let mut registry = Part::start(Path::new(SLIPWAY), folder.path(), "registry", &command)?;
+    parts::listening(&mut registry, address).await?;
+    let (program, release) = (Program::script(Path::new(SLIPWAY)), Release { version: "1.0.0", fail_percent: 0 });
+    let (mut samples, mut whole) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        rest(&mut asked).await;
+        while notified.try_recv().is_ok() {}
+        let push = clock::instant();
+        ci::push_image(address, release, &program).await?;
+        let first = tokio::time::timeout(PATIENCE, notified.recv()).await?.context("the relay has ended")?;
+        samples.push(until_asked(&mut asked, first).await?);
+        whole.push(push.elapsed().as_secs_f64() * 1e3);
+    }
+    row("docker-registry's own notification → the first request", samples, "ms", "50 ms");
+    row("  with the push before it", whole, "ms", "");
+    Ok(())
+}
+
+/// Until what the scan before still asks and writes is over.
+async fn rest(asked: &mut Heard) {
+    clock::sleep(Duration::from_millis(200)).await;
+    while asked.try_recv().is_ok() {}
 }
 
 /// Calls one after another; every answer must be the right one.

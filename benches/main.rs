@@ -29,11 +29,12 @@ use support::SLIPWAY;
 const ROUNDS: usize = 30;
 
 /// All of them, or those that the command line names: `cargo bench -- update idle`. A number says how many objects the
-/// cluster gets: `cargo bench -- cluster 100`.
+/// cluster gets, or are scanned at their intervals: `cargo bench -- cluster 100`.
 fn main() -> anyhow::Result<()> {
     let given = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
     let (numbers, named): (Vec<String>, Vec<String>) = given.partition(|argument| argument.parse::<usize>().is_ok());
-    let count = numbers.first().and_then(|number| number.parse().ok()).unwrap_or(1_000);
+    let count = numbers.first().and_then(|number| number.parse().ok());
+    let (steady, count) = (count.unwrap_or(10_000), count.unwrap_or(1_000));
     let is_wanted = |name: &str| named.is_empty() || named.iter().any(|wanted| wanted == name);
     demo::say(&format!("{:<58} {:>12} {:>12} {:>14}", "what", "p50", "p95", "goal (p50)"));
     if is_wanted("choose") {
@@ -43,6 +44,9 @@ fn main() -> anyhow::Result<()> {
     if is_wanted("edit") {
         edit(1_000, "60 ms");
         edit(1, "15 ms");
+    }
+    if is_wanted("steady") {
+        scan::steady(steady)?;
     }
     // Each of its clients needs the provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -70,6 +74,7 @@ fn main() -> anyhow::Result<()> {
         if is_wanted("hooks") {
             hooks::hooks().await?;
             hooks::wake().await?;
+            hooks::pushed().await?;
         }
         if is_wanted("events") {
             hooks::events().await?;

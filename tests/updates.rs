@@ -5,7 +5,7 @@ use std::{
     process::Command,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -78,16 +78,24 @@ impl World {
 
     /// The GitRepository at this URL and the automation over it.
     async fn automate(&self, url: &str, push: Value, annotations: Value) {
+        self.source(url).await;
+        let template = "{{ range .Changed.Changes }}{{ .Setter }} to {{ .NewValue }}{{ end }}";
+        self.automation("bot", template, push, annotations).await;
+    }
+
+    async fn source(&self, url: &str) {
         let login = json!({"stringData": {"username": LOGIN.0, "password": LOGIN.1}});
         self.apply("v1", "Secret", "login", &json!({}), login).await;
         let spec =
             json!({"spec": {"url": url, "interval": "1h", "ref": {"branch": "main"}, "secretRef": {"name": "login"}}});
         self.apply("source.toolkit.fluxcd.io/v1", "GitRepository", "fleet", &json!({}), spec).await;
-        let template = "{{ range .Changed.Changes }}{{ .Setter }} to {{ .NewValue }}{{ end }}";
+    }
+
+    async fn automation(&self, name: &str, template: &str, push: Value, annotations: Value) {
         let commit = json!({"author": {"name": "bot", "email": "bot@example.com"}, "messageTemplate": template});
         let spec = json!({"spec": {"interval": "1h", "sourceRef": {"kind": "GitRepository", "name": "fleet"},
             "git": {"commit": commit, "push": push}}});
-        self.apply("image.toolkit.fluxcd.io/v1", "ImageUpdateAutomation", "bot", &annotations, spec).await;
+        self.apply("image.toolkit.fluxcd.io/v1", "ImageUpdateAutomation", name, &annotations, spec).await;
     }
 
     async fn choose(&self, name: &str, tag: &str) {
@@ -102,9 +110,13 @@ impl World {
 
     /// Until the automation has dealt with this tag and is Ready.
     async fn applied(&self, name: &str, tag: &str) -> Value {
+        self.applied_by("bot", name, tag).await
+    }
+
+    async fn applied_by(&self, automation: &str, name: &str, tag: &str) -> Value {
         let start = clock::instant();
         loop {
-            let found = self.store.find(&image_object("ImageUpdateAutomation", "bot")).await.expect("the store");
+            let found = self.store.find(&image_object("ImageUpdateAutomation", automation)).await.expect("the store");
             let found = found.unwrap_or_default();
             let conditions = found.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
             let is_ready = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
@@ -112,7 +124,7 @@ impl World {
             if is_ready && observed.is_some_and(|found| found == tag) {
                 return found;
             }
-            assert!(start.elapsed() < PATIENCE, "{name} {tag}: {found:#}");
+            assert!(start.elapsed() < PATIENCE, "{automation}: {name} {tag}: {found:#}");
             clock::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -134,14 +146,18 @@ fn image_object(kind: &str, name: &str) -> ObjectReference {
 
 /// Runs git and returns what it prints.
 fn run(folder: &Path, arguments: &[&str]) -> String {
+    attempt(folder, arguments).unwrap_or_else(|error| unreachable!("git {arguments:?}: {error}"))
+}
+
+fn attempt(folder: &Path, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new("git")
         .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgsign=false"])
         .args(arguments)
         .current_dir(folder)
         .output()
         .expect("git is needed: apt-get install git");
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 /// Pull requests as Gitea's API shows them.
@@ -322,6 +338,71 @@ async fn cutting(server: String, before: usize, after: usize) -> String {
         }
     });
     address
+}
+
+/// Commits and pushes a note twice a second, as a person does: rebased and pushed again until it is through. Ends with the
+/// number of notes when it is told to stop.
+fn busy_human(folder: &Path, url: &str, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<usize> {
+    run(folder, &["clone", "--quiet", url, "human"]);
+    let work = folder.join("human");
+    std::thread::spawn(move || {
+        let mut notes = 0;
+        while !stop.load(Ordering::SeqCst) {
+            std::fs::write(work.join(format!("note-{notes}")), "by hand").expect("a note");
+            notes += 1;
+            run(&work, &["add", "--all"]);
+            run(&work, &["commit", "--quiet", "--message=By hand"]);
+            while attempt(&work, &["push", "--quiet", "origin", "HEAD:main"]).is_err() {
+                run(&work, &["pull", "--quiet", "--rebase", "origin", "main"]);
+            }
+            std::thread::park_timeout(Duration::from_millis(500));
+        }
+        notes
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_automations_and_a_human_push_for_a_minute_and_lose_nothing() {
+    let world = World::new(&["app", "web"]).await;
+    let url = world.git.url("fleet.git");
+    world.choose("app", "1").await;
+    world.choose("web", "1").await;
+    world.source(&url).await;
+    // Both want the same changes, so that each change is a race.
+    let template = "{{ range .Changed.Changes }}{{ .Setter }} to {{ .NewValue }}\n{{ end }}";
+    for bot in ["bot", "rival"] {
+        world.automation(bot, template, Value::Null, json!({})).await;
+    }
+    let (start, stop) = (clock::instant(), Arc::new(AtomicBool::new(false)));
+    let open = format!("http://{}:{}@{}", LOGIN.0, LOGIN.1, url.trim_start_matches("http://"));
+    let human = busy_human(world.folder.path(), &open, Arc::clone(&stop));
+    let mut rounds = 0;
+    while start.elapsed() < Duration::from_secs(60) {
+        rounds += 1;
+        let tag = rounds.to_string();
+        for name in ["app", "web"] {
+            world.choose(name, &tag).await;
+        }
+        for (bot, name) in [("bot", "app"), ("bot", "web"), ("rival", "app"), ("rival", "web")] {
+            world.applied_by(bot, name, &tag).await;
+        }
+        clock::sleep(Duration::from_millis(700)).await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    let notes = tokio::task::spawn_blocking(move || human.join()).await.expect("a thread").expect("no panic");
+    world.ask(&["fsck", "--full", "--strict"]);
+    assert_eq!(world.ask(&["rev-list", "--merges", "main"]), "", "history is linear");
+    let told = world.ask(&["log", "--author=bot@example.com", "--format=%B", "main"]);
+    let mut told: Vec<&str> = told.lines().filter(|line| !line.is_empty()).collect();
+    told.sort_unstable();
+    let mut expected: Vec<String> = (1..=rounds)
+        .flat_map(|round| ["app", "web"].map(|name| format!("apps:{name} to example.com/{name}:{round}")))
+        .collect();
+    expected.sort_unstable();
+    assert_eq!(told, expected, "every change arrives, none twice");
+    let files = world.ask(&["ls-tree", "--name-only", "main"]);
+    assert_eq!(files.lines().filter(|file| file.starts_with("note-")).count(), notes, "nobody's commit is lost");
+    assert!(rounds > 5 && notes > 5, "{rounds} rounds, {notes} notes");
 }
 
 #[tokio::test]
