@@ -214,11 +214,6 @@ impl Names {
         Event::warning(format!("Setting canaryAnalysis.iterations: {iterations}"))
     }
 
-    pub fn no_step(&self) -> Event {
-        let missing = "no step is configured: set stepWeight, stepWeights or iterations";
-        Event::warning(format!("Halt {} advancement {missing}", self.canary))
-    }
-
     // The end.
 
     pub fn copying(&self) -> Event {

@@ -58,6 +58,7 @@ mod tests {
     #[test]
     fn a_clock_that_went_back_delays_by_one_interval_at_most() {
         check(Some(105), None, 100, 10);
+        check(Some(110), None, 100, 10);
         check(Some(500), None, 100, 0);
     }
 }

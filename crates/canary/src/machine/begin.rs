@@ -167,7 +167,6 @@ impl Tick<'_> {
         self.note(target);
         self.enter(Phase::Progressing);
         self.event(self.names.restarting());
-        self.write_status();
         Err(Stop::Done)
     }
 
@@ -183,7 +182,6 @@ impl Tick<'_> {
         self.status.last_applied_spec = self.status.last_promoted_spec.clone();
         self.reset_counters();
         self.enter(Phase::Succeeded);
-        self.write_status();
         Err(Stop::Done)
     }
 
@@ -205,7 +203,6 @@ impl Tick<'_> {
         self.status.last_applied_spec.clone_from(&target.revision);
         self.reset_counters();
         self.enter(if is_promoted { Phase::Succeeded } else { Phase::Failed });
-        self.write_status();
         Err(Stop::Done)
     }
 }

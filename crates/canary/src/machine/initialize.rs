@@ -86,10 +86,8 @@ impl Tick<'_> {
     /// No run is under way and the revision is known.
     pub(super) fn settled(&mut self, target: &Target) -> Flow {
         // A target put back to the promoted revision clears the memory of the failed one, so that it may be tried again.
-        if self.status.phase == Phase::Failed
-            && target.revision == self.status.last_promoted_spec
-            && target.revision != self.status.last_applied_spec
-        {
+        let status = &self.status;
+        if target.revision == status.last_promoted_spec && target.revision != status.last_applied_spec {
             self.status.last_applied_spec.clone_from(&target.revision);
             self.is_changed = true;
         }

@@ -180,8 +180,6 @@ impl<'a> Tick<'a> {
     fn advance_weight(&mut self, analysis: &Analysis, weights: Weights) -> Flow {
         let is_at_top = i64::from(weights.canary) >= analysis.max_weight();
         let Some(next) = weights::next(analysis, weights.canary).or(is_at_top.then_some(weights.canary)) else {
-            // Differs: the original stays silent, forever.
-            self.event(self.names.no_step());
             return self.hold("spec.analysis to set stepWeight, stepWeights or iterations");
         };
         if self.bakes(weights.canary) {

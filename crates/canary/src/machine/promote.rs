@@ -55,7 +55,6 @@ impl Tick<'_> {
     fn shifted(&mut self) -> Flow {
         (self.status.canary_weight, self.status.iterations) = (0, 0);
         self.enter(Phase::Finalising);
-        self.write_status();
         Err(Stop::Done)
     }
 
@@ -84,6 +83,10 @@ impl Tick<'_> {
             Readiness::Ready => {}
             // Nobody judged the target, so it gets no traffic in the primary's place.
             Readiness::Waiting(problem) | Readiness::Failed(problem) => return self.stop(problem),
+        }
+        if !target.is_primary_outdated && matches!(self.status.phase, Phase::Promoting | Phase::Finalising) {
+            // The original copies once more what the promotion has copied, and says so.
+            self.event(self.names.copying());
         }
         self.effect(Effect::SetWeights(Weights::PRIMARY));
         self.effect(Effect::UpdateScaler);

@@ -232,6 +232,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_can_be_asked_for_depends_on_the_phase() {
+        use Phase::{
+            Failed, Finalising, Initialized, Initializing, Progressing, Promoting, Succeeded, Waiting, WaitingPromotion,
+        };
+        for action in Action::ALL {
+            for phase in [
+                Initializing,
+                Initialized,
+                Waiting,
+                Progressing,
+                WaitingPromotion,
+                Promoting,
+                Finalising,
+                Succeeded,
+                Failed,
+            ] {
+                let expected = match (action, phase) {
+                    (Action::Retry, Failed) => None,
+                    (Action::Retry, _) => Some("the last rollout did not fail"),
+                    (_, Waiting | Progressing | WaitingPromotion) => None,
+                    (Action::Rollback, Promoting | Finalising) => {
+                        Some("the promotion has begun; bring the former revision back to the target")
+                    }
+                    _ => Some("no rollout is in flight"),
+                };
+                assert_eq!(action.refusal(phase), expected, "{action:?} {phase}");
+            }
+        }
+    }
+
+    #[test]
     fn who_when_and_why_read_back_as_written() {
         let time = |second| Timestamp::from_second(second).ok();
         for (signed, text) in [

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod rules;
 mod traces;
 
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -178,8 +179,18 @@ fn choices(state: &State, question: Question) -> Vec<Answers> {
                 offer(&|answers| drop(answers.metrics.insert(index, measured.clone())));
             }
         }
-        Question::Requests(_) | Question::Samples(_) | Question::Shares(_) => {
-            unreachable!("no annotation asks for it: {question:?}")
+        Question::Requests(index) => {
+            offer(&|answers| drop(answers.requests.insert(index, Measurement::Value(1e6))));
+        }
+        Question::Samples(index) => {
+            for samples in [Ok(Samples::default()), Err("refused".to_owned())] {
+                offer(&|answers| drop(answers.samples.insert(index, samples.clone())));
+            }
+        }
+        Question::Shares(index) => {
+            for shares in [Ok(Shares::default()), Err("refused".to_owned())] {
+                offer(&|answers| drop(answers.shares.insert(index, shares.clone())));
+            }
         }
     }
     found
@@ -193,6 +204,9 @@ fn merged(mut answers: Answers, more: Answers) -> Answers {
     answers.ready.extend(more.ready);
     answers.hooks.extend(more.hooks);
     answers.metrics.extend(more.metrics);
+    answers.requests.extend(more.requests);
+    answers.samples.extend(more.samples);
+    answers.shares.extend(more.shares);
     answers
 }
 
@@ -533,151 +547,4 @@ fn a_clock_that_goes_back_breaks_nothing() {
             Step::Ask(_) => assert!(ahead > 60, "{ahead}: a tick too early"),
         }
     }
-}
-
-/// The decision when every question is answered by `pick`.
-fn decided_by(state: &State, canary: &Canary, pick: Pick) -> Decision {
-    let mut answers = Answers::default();
-    loop {
-        match step(canary, &Options::default(), &answers, NOW) {
-            Step::Ask(question) => {
-                let offered = choices(state, question);
-                answers = merged(answers, offered[pick(state, question, &offered)].clone());
-            }
-            Step::Done(decision) => return *decision,
-        }
-    }
-}
-
-/// The decision when everything is well.
-fn decided(state: &State, canary: &Canary) -> Decision {
-    decided_by(state, canary, all_pass)
-}
-
-#[test]
-fn the_first_phase_is_written_once() {
-    let mut spec = spec(json!({"stepWeight": 50}), &[]);
-    spec.suspend = true;
-    let mut canary = canary(&State::START, &spec, INTERVAL);
-    // The condition may be missing where somebody else began.
-    canary.status = Some(CanaryStatus { phase: Phase::Initializing, ..CanaryStatus::default() });
-    let first = decided(&State::START, &canary);
-    assert_eq!(first.status.conditions[0].reason, "Initializing");
-    assert_eq!(first.status.last_transition_time, Some(Time(NOW)));
-    assert!(first.effects.contains(&Effect::WriteStatus));
-    canary.status = Some(first.status);
-    assert!(!decided(&State::START, &canary).effects.contains(&Effect::WriteStatus));
-}
-
-const SETTLED: State =
-    State { phase: Phase::Succeeded, applied: 1, promoted: 1, primary: 1, is_up: false, ..State::START };
-const RUNNING: State = State { phase: Phase::Progressing, applied: 2, target: 2, is_up: true, ..SETTLED };
-
-#[test]
-fn a_tick_says_when_to_look_again_and_what_is_awaited() {
-    for (state, kind, age, next, is_full, awaited) in [
-        (SETTLED, "Deployment", 10, 60, true, "a new revision of the target"),
-        (SETTLED, "Service", 10, 10, true, "a new revision of the target"),
-        (RUNNING, "Deployment", 10, 10, true, "the next tick, in 10s"),
-        (RUNNING, "Deployment", 4, 6, false, "the next analysis"),
-        (State { is_up: false, ..RUNNING }, "Deployment", 10, 10, true, "the target's pods"),
-    ] {
-        let mut spec = spec(json!({"stepWeight": 50}), &[]);
-        spec.target_ref.kind = kind.into();
-        if let Some(analysis) = &mut spec.analysis {
-            analysis.interval = "10s".into();
-        }
-        let decision = decided(&state, &canary(&state, &spec, Duration::from_secs(age)));
-        let found = (decision.next.as_secs(), decision.is_full, decision.waiting_for.as_str());
-        assert_eq!(found, (next, is_full, awaited), "{state:?} of a {kind}");
-    }
-}
-
-#[test]
-fn what_may_be_gone_in_a_moment_takes_no_interval() {
-    let not_ready: Pick = |state, question, offered| match question {
-        Question::Ready(Role::Primary) => 1,
-        _ => all_pass(state, question, offered),
-    };
-    let decision = decided_by(&RUNNING, &canary(&RUNNING, &spec(json!({"stepWeight": 50}), &[]), INTERVAL), not_ready);
-    assert_eq!((decision.is_full, decision.waiting_for.as_str()), (false, "this to be resolved: not yet"));
-}
-
-#[test]
-fn what_somebody_else_noted_is_taken_over_whole() {
-    let mut canary = canary(&SETTLED, &spec(json!({"stepWeight": 50}), &[]), INTERVAL);
-    if let Some(status) = &mut canary.status {
-        (status.last_applied_spec, status.last_promoted_spec) = ("5f6b7c".into(), "5f6b7c".into());
-        status.tracked_configs = [("configmap/x".to_owned(), "1".to_owned())].into();
-    }
-    let status = decided(&SETTLED, &canary).status;
-    assert_eq!((status.last_applied_spec.as_str(), status.last_promoted_spec.as_str()), ("r-1", "r-1"));
-    assert_eq!((status.phase, status.tracked_configs.len()), (Phase::Succeeded, 0));
-}
-
-#[test]
-fn every_part_is_kept_in_place_in_every_phase() {
-    let parts = [Part::Services, Part::Primary, Part::Scaler, Part::Apex, Part::Route];
-    for state in [State::START, SETTLED, RUNNING] {
-        let all = moves(&state, &spec(json!({"stepWeight": 50}), &[]), INTERVAL);
-        let most = all.into_iter().map(|one| one.answers.ensured.into_keys().collect::<Vec<_>>()).max_by_key(Vec::len);
-        assert_eq!(most.as_deref(), Some(&parts[..]), "{state:?}");
-    }
-}
-
-#[test]
-fn what_must_be_acted_on_at_once_does_not_wait_for_the_interval() {
-    let waiting = State { phase: Phase::Waiting, target: 2, ..SETTLED };
-    let first = State { phase: Phase::Initializing, applied: 0, promoted: 0, is_up: true, ..SETTLED };
-    for (state, is_early) in [
-        (RUNNING, true),
-        (State { target: 3, ..RUNNING }, false),
-        (State { target: 1, ..RUNNING }, false),
-        (State { phase: Phase::Promoting, target: 3, ..RUNNING }, true),
-        (waiting, true),
-        (State { target: 1, ..waiting }, false),
-        (first, false),
-        (State { failed: 1, ..first }, true),
-        (State { failed: 1, target: 2, ..first }, false),
-        (SETTLED, false),
-    ] {
-        let mut canary = canary(&state, &spec(json!({"stepWeight": 50}), &[]), INTERVAL / 2);
-        assert_eq!(decided(&state, &canary).waiting_for == "the next analysis", is_early, "{state:?}");
-        let request = (REQUEST.to_owned(), "promote at 1 by ada".to_owned());
-        canary.metadata.annotations = Some([request].into());
-        assert_ne!(decided(&state, &canary).waiting_for, "the next analysis", "{state:?}, asked for something");
-    }
-}
-
-const HALF: Weights = Weights { primary: 50, canary: 50, mirrored: false };
-
-#[test]
-fn a_weight_that_was_not_reported_is_only_reported() {
-    let spec = spec(json!({"stepWeight": 30, "maxWeight": 90}), &[]);
-    let reported = State { route: HALF, weight: 50, ..RUNNING };
-    for (state, moved) in [(State { weight: 20, ..reported }, None), (reported, Some(80))] {
-        let decision = decided(&state, &canary(&state, &spec, INTERVAL));
-        let found = decision.effects.iter().find_map(|effect| match effect {
-            Effect::SetWeights(weights) => Some(weights.canary),
-            _ => None,
-        });
-        assert_eq!((found, decision.status.canary_weight), (moved, i64::from(moved.unwrap_or(50))));
-    }
-}
-
-#[test]
-fn a_gate_that_stays_closed_is_told_once() {
-    let spec = spec(json!({"stepWeight": 50, "maxWeight": 50}), &[HookType::ConfirmPromotion]);
-    let state = State { route: HALF, weight: 50, ..RUNNING };
-    let closed: Pick = |_, question, _| usize::from(matches!(question, Question::Hook(..)));
-    let mut canary = canary(&state, &spec, INTERVAL);
-    let tells = |effect: &Effect| matches!(effect, Effect::WriteStatus | Effect::Alert(_));
-    let first = decided_by(&state, &canary, closed);
-    assert_eq!(
-        (first.status.phase, first.effects.iter().filter(|effect| tells(effect)).count()),
-        (Phase::WaitingPromotion, 2)
-    );
-    let before = NOW.saturating_sub(INTERVAL).expect("a valid time");
-    canary.status = Some(CanaryStatus { last_transition_time: Some(Time(before)), ..first.status });
-    assert!(!decided_by(&state, &canary, closed).effects.iter().any(tells));
 }

@@ -56,6 +56,10 @@ mod tests {
         assert_eq!(listed(&[1, 2, 10, 80]), [1, 2, 10, 80]);
         assert_eq!(listed(&[60, 140]), [60, 100]);
         assert_eq!(listed(&[]), [0; 0]);
+        for step in [0, -5] {
+            let both = Analysis { step_weight: Some(step), step_weights: vec![10, 20], ..Default::default() };
+            assert_eq!(ladder(&both), [10, 20], "stepWeight {step}");
+        }
     }
 
     #[test]

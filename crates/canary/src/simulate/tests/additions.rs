@@ -58,6 +58,33 @@ fn silence_holds_fails_or_passes_as_asked() {
 }
 
 #[test]
+fn silence_that_ends_and_begins_again_is_told_and_timed_anew() {
+    let silent = |ticks: u32| {
+        vec![
+            json!({"metrics": {GOOD: null}}),
+            json!({"tick": ticks}),
+            json!({"metrics": {GOOD: 100}}),
+            json!({"tick": 1}),
+        ]
+    };
+    let steps = [vec![image(2), json!({"tick": 2})], silent(3), silent(3)].concat();
+    let hold = json!({"metrics": {GOOD: {"noData": "hold", "deadline": "30s"}}});
+    let ticks = play_with(hold, small_steps(), json!(steps));
+    assert!(ticks.iter().all(|tick| tick.failed_checks == 0), "{:?}", states(&ticks));
+    assert_eq!(ticks.iter().filter(|tick| has_event(tick, "no values found")).count(), 2);
+}
+
+#[test]
+fn data_of_one_metric_does_not_end_the_silence_of_another() {
+    let mut spec = small_steps();
+    spec["analysis"]["metrics"] = json!([
+        {"name": GOOD, "thresholdRange": {"min": 99}}, {"name": "late", "query": "x", "thresholdRange": {"max": 5}}]);
+    let hold = json!({"metrics": {"late": {"noData": "hold", "deadline": "30s"}}});
+    let ticks = play_with(hold, spec, json!([image(2), {"tick": 2}, {"metrics": {"late": null}}, {"tick": 4}]));
+    assert_eq!(ticks.last().map(|tick| tick.failed_checks), Some(1), "{:?}", states(&ticks));
+}
+
+#[test]
 fn an_error_of_the_provider_is_no_silence() {
     let script = json!([image(2), {"tick": 2}, {"metrics": {GOOD: "error"}}, {"tick": 3}]);
     let ticks = play_with(json!({"metrics": {GOOD: {"noData": "pass"}}}), small_steps(), script);
@@ -150,6 +177,7 @@ fn the_first_deployment_can_be_analysed_before_anything_is_taken_from_it() {
         found[..3],
         [(Phase::Initializing, 1, Some(2)), (Phase::Initializing, 2, Some(2)), (Phase::Initializing, 2, Some(2))]
     );
+    assert_eq!(ticks[0].alerts, [Value::Null; 0]);
     assert_eq!(ticks[1].alerts, [json!({"severity": "error", "message": "Failed checks threshold reached 2"})]);
     assert_eq!(ticks[2].waiting_for, "another revision of the target: the first one failed its checks");
     assert_eq!(
