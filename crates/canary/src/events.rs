@@ -66,25 +66,36 @@ impl std::fmt::Display for Event {
 }
 
 /// The names that events of one Canary use, and the events.
-#[derive(Clone, Debug)]
-pub struct Names {
-    /// `NAME.NAMESPACE` of the Canary.
-    canary: String,
-    /// `NAME.NAMESPACE` of the target.
-    target: String,
-    /// `NAME.NAMESPACE` of the primary.
-    primary: String,
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    canary: Qualified<'a>,
+    target: Qualified<'a>,
+    primary: Qualified<'a>,
+}
+
+/// `NAME.NAMESPACE` of an object.
+#[derive(Clone, Copy, Debug)]
+struct Qualified<'a> {
+    name: &'a str,
+    suffix: &'static str,
+    namespace: &'a str,
+}
+
+impl std::fmt::Display for Qualified<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}.{}", self.name, self.suffix, self.namespace)
+    }
 }
 
 #[allow(missing_docs, reason = "each method is named as its text reads")]
-impl Names {
+impl<'a> Names<'a> {
     /// The names of that Canary's objects.
-    pub fn of(canary: &Canary) -> Self {
-        let namespace = canary.namespace();
+    pub fn of(canary: &'a Canary) -> Self {
+        let (target, namespace) = (canary.spec.target_ref.name.as_str(), canary.namespace());
         Self {
-            canary: format!("{}.{namespace}", canary.name()),
-            target: format!("{}.{namespace}", canary.spec.target_ref.name),
-            primary: format!("{}.{namespace}", canary.primary_name()),
+            canary: Qualified { name: canary.name(), suffix: "", namespace },
+            target: Qualified { name: target, suffix: "", namespace },
+            primary: Qualified { name: target, suffix: "-primary", namespace },
         }
     }
 

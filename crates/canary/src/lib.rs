@@ -25,3 +25,4 @@ pub mod world;
 
 #[cfg(test)]
 mod cases;
+mod path;

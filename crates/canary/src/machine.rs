@@ -73,7 +73,7 @@ struct Tick<'a> {
     options: &'a Options,
     answers: &'a Answers,
     now: Timestamp,
-    names: Names,
+    names: Names<'a>,
     status: CanaryStatus,
     effects: Vec<Effect>,
     request: Option<Request>,

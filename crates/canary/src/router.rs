@@ -31,6 +31,7 @@ use serde_json::{Value, json};
 pub use cookie::Cookies;
 pub use ownership::{keeps, merged};
 
+use crate::path::at;
 use ownership::{find, same};
 
 /// Annotations that keep Flux from undoing what a rollout does to an object.
@@ -308,7 +309,7 @@ fn list<'a>(object: &'a Value, member: &str) -> &'a [Value] {
 
 /// A list by JSON pointer; nothing when it is not there.
 fn list_at<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    at(object, pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// The member `weight` of the first item that `is_meant`; 0 when it gives none.

@@ -20,6 +20,7 @@ use crate::{
     events::{Event, Names},
     hooks,
     machine::{self, Answers, Decision, Effect, Measurement, Question},
+    path::at,
     router::Weights,
     trail::{self, Run},
     world,
@@ -209,7 +210,8 @@ impl Rehearsal {
 
     /// The first that fails stops the others.
     fn post_rollout(&mut self, phase: Phase) {
-        let (analysis, names) = (self.state.canary.analysis().into_owned(), Names::of(&self.state.canary));
+        let canary = self.state.canary.clone();
+        let (analysis, names) = (canary.analysis(), Names::of(&canary));
         for (index, hook) in analysis.webhooks.iter().enumerate().filter(|(_, hook)| hook.kind == HookType::PostRollout)
         {
             let outcome = self.call(index, phase);
@@ -285,7 +287,7 @@ impl Rehearsal {
             })
         });
         let (target, primary) = (self.state.target(), self.state.primary());
-        let replicas = |object: Option<&Value>| object.and_then(|object| object.pointer("/spec/replicas")?.as_i64());
+        let replicas = |object: Option<&Value>| object.and_then(|object| at(object, "/spec/replicas")?.as_i64());
         Tick {
             phase: status.phase,
             canary_weight: status.canary_weight,
@@ -306,7 +308,7 @@ impl Rehearsal {
 
 /// Image of a workload's first container.
 fn image(workload: &Value) -> Option<String> {
-    workload.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).map(str::to_owned)
+    at(workload, "/spec/template/spec/containers/0/image").and_then(Value::as_str).map(str::to_owned)
 }
 
 fn no_data() -> Measurement {

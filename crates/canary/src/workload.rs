@@ -18,6 +18,8 @@ use serde_json::{Map, Value, json};
 
 pub use pods::Copied;
 
+use crate::path::at;
+
 /// What the controller's options say about workloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -142,7 +144,7 @@ pub enum Error {
 
 /// The selector of a target: the first accepted label in its `matchLabels`.
 pub fn selector(canary: &Canary, target: &Value, options: &Options) -> Result<Selector, Error> {
-    let labels = target.pointer("/spec/selector/matchLabels");
+    let labels = at(target, "/spec/selector/matchLabels");
     let found = options.selector_labels.iter().find_map(|label| {
         let value = labels?.get(label)?.as_str()?;
         Some(Selector { label: label.clone(), value: value.to_owned() })
@@ -222,7 +224,7 @@ fn promoted_annotations(object: &Value, options: &Options) -> Map<String, Value>
 
 /// The members of a map, without Flux's own.
 fn members<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
-    let found = object.pointer(pointer).and_then(Value::as_object);
+    let found = at(object, pointer).and_then(Value::as_object);
     found.into_iter().flatten().filter(|(key, _)| !key.contains("toolkit.fluxcd.io"))
 }
 
@@ -232,7 +234,7 @@ fn owned((key, value): (&String, &Value)) -> (String, Value) {
 
 /// The items of a list; nothing when it is not there.
 fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    at(object, pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// Metadata of a copy that the Canary owns.

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     machine::{Effect, Part, Readiness, Role, Target},
     patch::patched,
+    path::at,
     router::{self, Weights},
     workload::{self, Copied, Kind, Selector, configs::Tracked, daemonset, deployment, revision, scaler, service},
 };
@@ -156,7 +157,7 @@ impl<'a> World<'a> {
         let equals_primary =
             primary.is_some_and(|primary| revision::same_as_primary(target, primary, copying.copied(self)));
         let copied_from = primary.and_then(|primary| {
-            primary.pointer("/spec/template/metadata/annotations/flagger-id")?.as_str().filter(|id| is_own(id))
+            at(primary, "/spec/template/metadata/annotations/flagger-id")?.as_str().filter(|id| is_own(id))
         });
         let status = self.canary.status();
         let (applied, tracked) = (&status.last_applied_spec, &status.tracked_configs);

@@ -12,6 +12,7 @@ use super::{
     ownership::{Bases, Sorting, place},
     service_names, share, unreadable,
 };
+use crate::path::at;
 
 /// Istio.
 pub const ROUTER: Router =
@@ -80,7 +81,7 @@ fn read(given: &Given<'_>, service: &Value) -> Result<Weights, Error> {
 fn finalize(given: &Given<'_>) -> End {
     let reference = reference(given);
     let Some(service) = given.find(&reference) else { return End::default() };
-    let annotation = |key: &str| service.pointer("/metadata/annotations")?.get(key)?.as_str();
+    let annotation = |key: &str| at(service, "/metadata/annotations")?.get(key)?.as_str();
     let read = |text: &str| serde_json::from_str::<Value>(text).ok();
     let applied = annotation(KUBECTL).and_then(read).and_then(|object| object.get("spec").cloned());
     let original = applied.or_else(|| annotation(ORIGINAL).and_then(read));
@@ -140,7 +141,7 @@ fn virtual_service(given: &Given<'_>, weights: Weights, cookies: Option<&Cookies
 
 /// The spec to remember: of a VirtualService that is not ours yet, unless kubectl remembers it.
 fn original(given: &Given<'_>, live: &Value) -> Option<String> {
-    let annotation = |key: &str| live.pointer("/metadata/annotations")?.get(key)?.as_str();
+    let annotation = |key: &str| at(live, "/metadata/annotations")?.get(key)?.as_str();
     if let Some(kept) = annotation(ORIGINAL) {
         return Some(kept.to_owned());
     }

@@ -18,6 +18,7 @@ use crate::{
     machine::{Effect, Measurement, Part, Samples, Shares},
     metrics::Observer,
     patch,
+    path::at,
     router::{self, Weights},
     workload::Kind,
     world::{self, World, Write},
@@ -33,7 +34,9 @@ pub(super) struct State {
     readiness: Readiness,
     /// Scripted health of primary and target; absent until a step says.
     health: [Option<Health>; 2],
-    /// The shares in effect, for providers whose objects are not built in.
+    /// Whether the provider's objects are built in.
+    has_built_in_route: bool,
+    /// The shares in effect, for providers whose objects are not.
     route: Option<Weights>,
 }
 
@@ -41,6 +44,7 @@ impl State {
     pub fn new(mut canary: Canary, others: Vec<Value>, scenario: &Scenario, options: world::Options) -> Self {
         canary.status = None;
         let mut state = Self {
+            has_built_in_route: router::objects(&canary, &options.router).is_ok(),
             canary,
             metrics: Map::new(),
             hooks: BTreeMap::new(),
@@ -110,6 +114,7 @@ impl State {
     fn patch_canary(&mut self, patch: &Value) {
         let Ok(canary) = serde_json::to_value(&self.canary) else { return };
         if let Ok(canary) = api::manifest::typed(&patch::patched(&canary, patch)) {
+            self.has_built_in_route = router::objects(&canary, &self.options.router).is_ok();
             self.canary = canary;
         }
     }
@@ -155,7 +160,7 @@ impl State {
     fn settle_knative(&mut self) {
         let target = self.canary.spec.target_ref.clone();
         let Some(service) = self.find_mut(&target.kind, &target.name) else { return };
-        let image = service.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str);
+        let image = at(service, "/spec/template/spec/containers/0/image").and_then(Value::as_str);
         let image = image.unwrap_or_default().to_owned();
         let revision = made_up::knative(service, &image);
         self.put(revision);
@@ -189,7 +194,7 @@ impl State {
     }
 
     pub fn ensure(&mut self, part: Part, now: Timestamp) -> Result<(), String> {
-        if part == Part::Route && !self.has_built_in_route() {
+        if part == Part::Route && !self.has_built_in_route {
             self.route.get_or_insert(Weights::PRIMARY);
             return Ok(());
         }
@@ -199,7 +204,7 @@ impl State {
     }
 
     pub fn act(&mut self, effect: &Effect, now: Timestamp) -> Result<(), String> {
-        if let (Effect::SetWeights(weights), false) = (effect, self.has_built_in_route()) {
+        if let (Effect::SetWeights(weights), false) = (effect, self.has_built_in_route) {
             self.route = Some(*weights);
             return Ok(());
         }
@@ -209,7 +214,7 @@ impl State {
     }
 
     pub fn weights(&self, now: Timestamp) -> Result<Weights, String> {
-        match self.has_built_in_route() {
+        match self.has_built_in_route {
             true => self.ask(now, |world| world.weights()),
             false => Ok(self.route.unwrap_or(Weights::PRIMARY)),
         }
@@ -220,7 +225,7 @@ impl State {
         let options = &self.options.router;
         match router::is_kubernetes(&self.canary, options) {
             true => None,
-            false if self.has_built_in_route() => self.weights(now).ok(),
+            false if self.has_built_in_route => self.weights(now).ok(),
             false => self.route,
         }
     }
@@ -291,10 +296,6 @@ impl State {
 
     pub fn primary(&self) -> Option<&Value> {
         self.find(&self.canary.spec.target_ref.kind, &self.canary.primary_name())
-    }
-
-    fn has_built_in_route(&self) -> bool {
-        router::objects(&self.canary, &self.options.router).is_ok()
     }
 
     fn write(&mut self, writes: Vec<Write>, now: Timestamp) {

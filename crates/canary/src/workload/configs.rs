@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{Error, Options, copied_labels, qualified};
+use crate::path::at;
 
 /// Annotation of an object that shall not be tracked; its value begins with `disable`.
 const TRACKING: &str = "flagger.app/config-tracking";
@@ -65,7 +66,7 @@ pub struct Tracked(BTreeMap<Reference, String>);
 
 /// The configs that a workload's pods refer to, and whether all references to each are optional: what to read before [`Tracked::of`].
 pub fn references(target: &Value) -> BTreeMap<Reference, bool> {
-    let mut spec = target.pointer("/spec/template/spec").cloned().unwrap_or_default();
+    let mut spec = at(target, "/spec/template/spec").cloned().unwrap_or_default();
     let mut found = BTreeMap::new();
     each(&mut spec, &mut |kind, name, optional| {
         if let Some(name) = name.as_str() {
@@ -147,7 +148,7 @@ impl Tracked {
 
 /// Whether an object is one to track.
 fn is_tracked(reference: &Reference, object: &Value) -> bool {
-    let annotations = object.pointer("/metadata/annotations");
+    let annotations = at(object, "/metadata/annotations");
     let disabled = annotations.and_then(|all| all.get(TRACKING)).and_then(Value::as_str);
     let kind = object.get("type").and_then(Value::as_str).filter(|kind| !kind.is_empty()).unwrap_or("Opaque");
     !disabled.is_some_and(|value| value.starts_with("disable"))
@@ -194,9 +195,9 @@ fn go_json(value: &Value) -> String {
 }
 
 fn find<'a>(objects: &'a [Value], reference: &Reference) -> Option<&'a Value> {
-    objects.iter().find(|object| {
-        object["kind"] == reference.kind.kind() && object.pointer("/metadata/name") == Some(&json!(reference.name))
-    })
+    objects
+        .iter()
+        .find(|object| object["kind"] == reference.kind.kind() && object["metadata"]["name"] == *reference.name)
 }
 
 /// Calls `visit` with kind, name and optionality of every config reference in a pod spec: volumes, projected volumes, and

@@ -10,6 +10,7 @@ use super::{
     Copied, Error, Readiness, copied_annotations, copied_labels, deployment::prefixed, not_found, pods,
     promoted_annotations, qualified,
 };
+use crate::path::at;
 
 /// Node label that no node has: a DaemonSet which asks for it runs nowhere.
 const PARKED: &str = "flagger.app/scale-to-zero";
@@ -45,12 +46,12 @@ pub fn scale_up_patch() -> Value {
 
 /// Whether the target is stopped.
 pub fn is_parked(target: &Value) -> bool {
-    target.pointer(NODES).is_some_and(|nodes| nodes[PARKED] == "true")
+    at(target, NODES).is_some_and(|nodes| nodes[PARKED] == "true")
 }
 
 /// The DaemonSet without the parking node selector: what its author wrote.
 pub fn unparked(target: &Value) -> Cow<'_, Value> {
-    if target.pointer(NODES).and_then(|nodes| nodes.get(PARKED)).is_none() {
+    if at(target, NODES).and_then(|nodes| nodes.get(PARKED)).is_none() {
         return Cow::Borrowed(target);
     }
     let mut target = target.clone();
@@ -81,7 +82,7 @@ pub fn target_readiness(canary: &Canary, target: Option<&Value>, now: Timestamp)
 
 /// Source: reference progressive-delivery.md, B.6.
 fn readiness(canary: &Canary, daemonset: &Value, threshold: i64, now: Timestamp) -> Readiness {
-    let number = |pointer: &str| daemonset.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
+    let number = |pointer: &str| at(daemonset, pointer).and_then(Value::as_i64).unwrap_or_default();
     if number("/metadata/generation") > number("/status/observedGeneration") {
         let text = "waiting for rollout to finish: observed daemonset generation less then desired generation";
         return Readiness::Waiting(text.into());

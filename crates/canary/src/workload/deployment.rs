@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Copied, Error, Readiness, copied_annotations, copied_labels, not_found, pods, promoted_annotations, qualified,
 };
+use crate::path::at;
 
 /// Members of a Deployment's spec that the primary takes from the target besides the template.
 const COPIED: [&str; 4] = ["progressDeadlineSeconds", "minReadySeconds", "revisionHistoryLimit", "strategy"];
@@ -92,7 +93,7 @@ pub(super) fn prefixed(readiness: Readiness, who: &str) -> Readiness {
 
 /// Source: reference progressive-delivery.md, B.6.
 fn readiness(canary: &Canary, deployment: &Value, threshold: i64, now: Timestamp) -> Readiness {
-    let number = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
+    let number = |pointer: &str| at(deployment, pointer).and_then(Value::as_i64).unwrap_or_default();
     if number("/metadata/generation") > number("/status/observedGeneration") {
         let text = "waiting for rollout to finish: observed deployment generation less than desired generation";
         return Readiness::Waiting(text.into());
@@ -129,7 +130,7 @@ fn readiness(canary: &Canary, deployment: &Value, threshold: i64, now: Timestamp
 }
 
 fn replicas(deployment: &Value) -> Option<i64> {
-    deployment.pointer("/spec/replicas").and_then(Value::as_i64)
+    at(deployment, "/spec/replicas").and_then(Value::as_i64)
 }
 
 fn copy(canary: &Canary, target: &Value, copied: Copied<'_>, annotations: Map<String, Value>, replicas: i64) -> Value {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Options, Selector, configs::Tracked};
+use crate::path::at;
 
 /// Annotation whose change makes the primary roll.
 pub const ID: &str = "flagger-id";
@@ -30,7 +31,7 @@ pub fn template(target: &Value, copied: Copied<'_>) -> Value {
 /// The primary's pod template but for the id.
 pub fn rewritten(target: &Value, copied: Copied<'_>) -> Value {
     let Copied { selector, configs, options, .. } = copied;
-    let source = target.pointer("/spec/template").unwrap_or(&Value::Null);
+    let source = at(target, "/spec/template").unwrap_or(&Value::Null);
     let kept = |pointer: &str, without: &str| -> Map<String, Value> {
         super::members(source, pointer).filter(|(key, _)| *key != without).map(super::owned).collect()
     };
@@ -39,7 +40,7 @@ pub fn rewritten(target: &Value, copied: Copied<'_>) -> Value {
     let annotations = kept("/metadata/annotations", ID);
     let mut spec = source.get("spec").cloned().unwrap_or_default();
     configs.suffix(&mut spec);
-    let name = target.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let name = at(target, "/metadata/name").and_then(Value::as_str).unwrap_or_default();
     spread(&mut spec, name, options);
     json!({"metadata": {"labels": labels, "annotations": annotations}, "spec": spec})
 }

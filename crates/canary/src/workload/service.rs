@@ -100,7 +100,7 @@ fn metadata(
     let unmanaged = canary.spec.service.unmanaged_metadata.clone().unwrap_or_default();
     let keep = |keys: &[String], member: &str, values: &mut BTreeMap<String, String>| {
         for key in keys {
-            let found = live.and_then(|live| live.pointer("/metadata")?.get(member)?.get(key)?.as_str());
+            let found = live.and_then(|live| live.get("metadata")?.get(member)?.get(key)?.as_str());
             if let Some(found) = found {
                 values.insert(key.clone(), found.to_owned());
             }
