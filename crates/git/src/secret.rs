@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Credentials, Remote};
+use crate::{Credentials, Remote, remote::Location};
 
 /// A Secret that does not fit the URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,18 +11,22 @@ use crate::{Credentials, Remote};
 pub struct InvalidSecret(pub(crate) String);
 
 impl Remote {
-    /// The remote with the credentials and certificates of a Secret: `username` and `password`, or `bearerToken`, which
-    /// wins; `tls.crt` and `tls.key`; `ca.crt`, or the older `caFile`. For `ssh://`: `identity`, `known_hosts`, and
-    /// `password`, which opens the key.
+    /// The remote with the credentials and certificates of a Secret: `username` and `password`, each from the URL where it
+    /// is not in the Secret, or `bearerToken`, which wins; `tls.crt` and `tls.key`; `ca.crt`, or the older `caFile`. For
+    /// `ssh://`: `identity`, `known_hosts`, and `password`, which opens the key.
     ///
     /// # Errors
-    /// When there is a password without a user name, or no key or no known host for ssh.
+    /// When there is a password without a user name, a token beside a user of the URL, or no host, no key or no known host
+    /// for ssh.
     pub fn with_secret(mut self, data: &BTreeMap<String, Vec<u8>>) -> Result<Self, InvalidSecret> {
         let text = |key: &str| {
             let value = data.get(key).map(|value| String::from_utf8_lossy(value).trim_end().to_owned());
             value.filter(|value| !value.is_empty())
         };
         if self.url.to_ascii_lowercase().starts_with("ssh://") {
+            if self.has_no_host() {
+                return Err(InvalidSecret("invalid 'ssh' auth option: 'host' is required".into()));
+            }
             let required = |key: &str| {
                 let value = data.get(key).filter(|value| !value.is_empty()).cloned();
                 value.ok_or_else(|| InvalidSecret(format!("invalid 'ssh' auth option: '{key}' is required")))
@@ -31,14 +35,25 @@ impl Remote {
             self.credentials = Credentials::Ssh { identity, known_hosts, passphrase: text("password") };
             return Ok(self);
         }
-        self.credentials = match (text("bearerToken"), text("username"), text("password")) {
-            (Some(token), _, _) => Credentials::Bearer(token),
+        let (own_user, own_password) = match Location::parse(&self).map(|location| location.credentials) {
+            Ok(Credentials::Basic { username, password }) => (Some(username), Some(password)),
+            _ => (None, None),
+        };
+        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let (token, user) = (text("bearerToken"), text("username"));
+        self.credentials = match (token, user.or_else(|| filled(own_user.clone())), text("password")) {
+            (Some(_), ..) if filled(own_user).is_some() => {
+                return Err(InvalidSecret("basic auth and bearer token cannot be set at the same time".into()));
+            }
+            (Some(token), ..) => Credentials::Bearer(token),
             (None, None, Some(_)) => {
                 let scheme = self.url.split("://").next().unwrap_or_default();
                 let problem = format!("invalid '{scheme}' auth option: 'password' requires 'username' to be set");
                 return Err(InvalidSecret(problem));
             }
-            (None, Some(username), password) => Credentials::Basic { username, password: password.unwrap_or_default() },
+            (None, Some(username), password) => {
+                Credentials::Basic { username, password: password.or(own_password).unwrap_or_default() }
+            }
             (None, None, None) => self.credentials,
         };
         self.ca = data.get("ca.crt").or_else(|| data.get("caFile")).cloned().or(self.ca);
@@ -46,6 +61,12 @@ impl Remote {
             self.identity = Some([certificate.as_slice(), b"\n", key].concat());
         }
         Ok(self)
+    }
+
+    fn has_no_host(&self) -> bool {
+        let authority = self.url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+        let host = authority.map(|authority| authority.rsplit_once('@').map_or(authority, |(_, host)| host));
+        host.is_none_or(|host| host.split(':').next().is_none_or(str::is_empty))
     }
 
     /// The remote behind the proxy of a Secret: `address`, and `username` and `password` if it wants them.
@@ -85,6 +106,32 @@ mod tests {
         assert_eq!(read(&all), Ok(Credentials::Bearer("t".into())));
         let error = read(&[("password", "p")]).unwrap_err().to_string();
         assert_eq!(error, "invalid 'https' auth option: 'password' requires 'username' to be set");
+    }
+
+    #[test]
+    fn what_the_secret_lacks_is_taken_from_the_url() {
+        let read = |url: &str, pairs: &[(&str, &str)]| {
+            Remote::new(url)
+                .with_secret(&data(pairs))
+                .map(|remote| remote.credentials)
+                .map_err(|error| error.to_string())
+        };
+        let basic = |username: &str, password: &str| {
+            Ok(Credentials::Basic { username: username.into(), password: password.into() })
+        };
+        assert_eq!(read("https://ada@example.com/a", &[("password", "p")]), basic("ada", "p"));
+        assert_eq!(read("https://ada:own@example.com/a", &[("username", "bob")]), basic("bob", "own"));
+        assert_eq!(read("https://ada:own@example.com/a", &[("username", "bob"), ("password", "p")]), basic("bob", "p"));
+        let both = Err("basic auth and bearer token cannot be set at the same time".to_owned());
+        assert_eq!(read("https://ada@example.com/a", &[("bearerToken", "t")]), both);
+        let (key, hosts) = (("identity", "k"), ("known_hosts", "h"));
+        for (url, pairs, missing) in [
+            ("ssh://git@/a", &[key, hosts][..], "host"),
+            ("ssh://git@[::1]/a", &[hosts], "identity"),
+            ("ssh://example.com/a", &[key], "known_hosts"),
+        ] {
+            assert_eq!(read(url, pairs), Err(format!("invalid 'ssh' auth option: '{missing}' is required")), "{url}");
+        }
     }
 
     #[test]

@@ -149,8 +149,7 @@ impl Reconciler for Automations {
         match self.run(&automation).await {
             Ok(mut done) => {
                 done.status["lastAutomationRunTime"] = started["lastAutomationRunTime"].clone();
-                let due = done.requeue.unwrap_or_else(|| automation.spec.interval.get());
-                Ok(done.requeue(due))
+                Ok(if done.requeue.is_some() { done } else { done.every(automation.spec.interval.get()) })
             }
             Err(failure) => Err(failure.status(started)),
         }

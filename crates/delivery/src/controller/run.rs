@@ -265,7 +265,7 @@ impl<'a> Run<'a> {
             status: Value::Object(self.status.clone()),
             reason: "ReconciliationSucceeded",
             message: format!("Applied revision: {}", self.revision),
-            requeue: Some(next),
+            requeue: Some(next).filter(|next| !next.is_zero()),
             notices: vec![notice.with(format!("{GROUP}/commit_status"), "update")],
         }
     }

@@ -107,7 +107,7 @@ fn done(repository: &GitRepository, commit: &Commit, included: &[(GitRepositoryI
             format!("no changes since last reconcilation: observed revision '{revision}'"),
         ),
     };
-    Done::new(message).status(status).requeue(jittered(repository.spec.interval.get())).notice(notice)
+    Done::new(message).status(status).every(jittered(repository.spec.interval.get())).notice(notice)
 }
 
 /// The artifact of the commit.

@@ -59,6 +59,13 @@ impl Done {
         self
     }
 
+    /// With the next run after an interval. One of no length asks for no run until something changes, as in
+    /// controller-runtime: else the loop would never rest.
+    #[must_use]
+    pub fn every(self, interval: Duration) -> Self {
+        if interval.is_zero() { self } else { self.requeue(interval) }
+    }
+
     /// With the next run after this time.
     #[must_use]
     pub fn requeue(mut self, after: Duration) -> Self {

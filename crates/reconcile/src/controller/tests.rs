@@ -144,6 +144,14 @@ async fn a_settled_object_runs_once_and_again_after_its_interval() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_interval_of_no_length_waits_for_a_change() {
+    let world = World::new(&json!({}), |_, _| Ok(Done::new("fine").every(Duration::ZERO))).await;
+    assert_eq!(world.after(Duration::from_secs(100)).await.len(), 1);
+    world.patch(json!({"metadata": {"annotations": {api::meta::REQUESTED_AT: "now"}}})).await;
+    assert_eq!(world.after(Duration::from_secs(100)).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_back_off_and_a_success_resets_the_count() {
     let world = World::new(&json!({}), |count, _| match count {
         4 => Ok(Done::new("fine").requeue(Duration::from_secs(100))),

@@ -161,7 +161,7 @@ impl Repositories {
         let interval = object.spec.interval.get();
         let before = last_scan(object).map(|result| result.revision.as_str());
         let outcome = if before == Some(&revision) { "tags did not change" } else { "successful scan" };
-        let done = Done::new(message).requeue(interval).status(json!({
+        let done = Done::new(message).every(interval).status(json!({
             "canonicalImageName": image,
             "lastScanResult": {
                 "revision": revision,
@@ -237,7 +237,7 @@ fn unreadable(error: &Error) -> Failure {
 /// The outcome of a run in which no scan was due.
 fn rested(object: &ImageRepository, left: Duration) -> Done {
     let (count, revision) = last_scan(object).map_or((0, ""), |result| (result.tag_count, result.revision.as_str()));
-    let done = Done::new(message(count, revision)).requeue(left);
+    let done = Done::new(message(count, revision)).every(left);
     told(done, object.status.as_ref(), "no change in repository configuration since last scan", left)
 }
 
