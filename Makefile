@@ -5,7 +5,7 @@ CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 # Debian packages that the demo and the tests run as real parts.
 PACKAGES := docker-registry prometheus git
-TEST_PACKAGES := $(PACKAGES) openssl openssh-client openssh-server gnupg haproxy nats-server
+TEST_PACKAGES := $(PACKAGES) openssl openssh-client openssh-server gnupg haproxy nats-server ca-certificates tzdata
 
 .PHONY: demo test bench lint demo-parts test-parts
 

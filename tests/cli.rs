@@ -77,6 +77,16 @@ fn a_state_file_has_one_owner() {
 }
 
 #[test]
+fn the_api_server_is_asked_as_often_as_fluxs_controllers_ask_it() {
+    let help = slipway(&["run", "--help"]).stdout;
+    for (flag, default) in [("--kube-api-qps", "50"), ("--kube-api-burst", "300")] {
+        let (_, text) = help.split_once(flag).expect("the flag");
+        let stated = text.split_once("[default: ").and_then(|(_, rest)| rest.split_once(']')).expect("a default");
+        assert_eq!(stated.0, default, "{flag}");
+    }
+}
+
+#[test]
 fn help_names_every_verb() {
     let help = slipway(&["--help"]).stdout;
     for verb in

@@ -4,6 +4,7 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod canary;
+mod charts;
 mod delivery;
 mod faults;
 mod identity;
@@ -12,6 +13,7 @@ mod kinds;
 mod lead;
 mod logs;
 mod manifests;
+mod midlife;
 mod moving;
 mod observe;
 mod proxy;

@@ -2,12 +2,18 @@
 //! `SLIPWAY_UPDATE=1 cargo test -p slipway --test all install` writes the generated files anew.
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::{Value, json};
 use template::{Functions, Options, Template};
 
-use crate::support::slipway;
+use crate::support::{SLIPWAY, slipway};
 
 fn deploy(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path)
@@ -125,6 +131,17 @@ fn the_charts_rights_are_current() {
     holds("helm/slipway/templates/rbac.yaml", &format!("{head}{}", frame.replace("@rules@\n", &text)));
 }
 
+/// Values of Flagger's chart that mean nothing in ours, unless they ask for something.
+const MEANINGLESS: [&str; 6] =
+    ["crd", "prometheus", "linkerdAuthPolicy", "controlplane", "nameOverride", "fullnameOverride"];
+
+/// The schema that takes nothing else than what is given.
+fn fixed(value: &Value) -> Value {
+    let Value::Object(fields) = value else { return json!({"const": value}) };
+    let properties: serde_json::Map<_, _> = fields.iter().map(|(name, value)| (name.clone(), fixed(value))).collect();
+    json!({"type": "object", "properties": properties})
+}
+
 /// A value that the chart does not know is refused in place of doing nothing.
 #[test]
 fn the_charts_values_are_known() {
@@ -134,6 +151,7 @@ fn the_charts_values_are_known() {
     let mut known = json!({"global": {"type": "object"}});
     for (name, value) in values.as_object().expect("an object") {
         known[name] = match value {
+            _ if MEANINGLESS.contains(&name.as_str()) => fixed(value),
             Value::Object(_) => json!({"type": "object"}),
             Value::Array(_) => json!({"type": "array"}),
             Value::Bool(_) => json!({"type": "boolean"}),
@@ -152,12 +170,22 @@ fn named(objects: Vec<Value>) -> BTreeMap<String, Value> {
     objects.into_iter().map(|object| (name(&object), object)).collect()
 }
 
+/// Puts values over others, as Helm does.
+fn merge(value: &mut Value, change: &Value) {
+    match change {
+        Value::Object(fields) if value.is_object() => {
+            fields.iter().for_each(|(name, change)| merge(&mut value[name], change));
+        }
+        _ => *value = change.clone(),
+    }
+}
+
 /// The chart's objects with these values over its own.
 fn chart(changes: Value) -> BTreeMap<String, Value> {
     let read = |path: &str| fs::read_to_string(deploy("helm/slipway").join(path)).expect("the chart has the file");
     let mut values = api::manifest::parse(&read("values.yaml")).expect("good YAML");
     for (key, value) in changes.as_object().expect("an object") {
-        values[key] = value.clone();
+        merge(&mut values[key], value);
     }
     let about = api::manifest::parse(&read("Chart.yaml")).expect("good YAML");
     let dot = json!({"Values": values, "Release": {"Namespace": "slipway-system"}, "Chart": {"AppVersion": about["appVersion"]}});
@@ -264,15 +292,66 @@ fn the_image_runs_as_the_pod_does() {
     assert_eq!(command[0], "run");
     assert!(command[1..].iter().all(|argument| given.contains(argument)), "{command:?} {given:?}");
 
-    let copies = instructions(&dockerfile, "COPY");
-    let program = list("ENTRYPOINT").remove(0);
-    let built = format!("{}/target/release/slipway", instruction("WORKDIR"));
-    assert!(copies.contains(&format!("--from=build {built} {program}").as_str()), "{copies:?}");
+    assert_eq!(list("ENTRYPOINT"), ["/usr/local/bin/slipway"]);
+    // Nothing else is in it than what the build lays out.
+    assert_eq!(instructions(&dockerfile, "FROM")[1..], ["scratch"]);
+    assert!(instructions(&dockerfile, "COPY")[1..].iter().all(|copy| copy.starts_with("--from=build ")));
     let builder = instructions(&dockerfile, "FROM")[0].to_owned();
     let least = fs::read_to_string(deploy("../Cargo.toml")).expect("the manifest");
     let least =
         least.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("a version").trim_matches('"');
     assert!(builder.starts_with(&format!("rust:{least}-")), "{builder} builds what needs Rust {least}");
+}
+
+/// Files below a folder, as paths in it.
+fn files(folder: &Path, below: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder.join(below)).expect("a folder").flatten() {
+        let path = below.join(entry.file_name());
+        match entry.file_type().expect("a type").is_dir() {
+            true => found.extend(files(folder, &path)),
+            false => found.push(path),
+        }
+    }
+    found
+}
+
+#[test]
+fn the_image_holds_what_its_programs_load_and_no_shell() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    let laid = Command::new(deploy("rootfs.sh")).arg(SLIPWAY).arg(root).output().expect("deploy/rootfs.sh runs");
+    assert!(laid.status.success(), "{}", String::from_utf8_lossy(&laid.stderr));
+    let held = files(root, Path::new(""));
+    let is_program = |path: &&PathBuf| {
+        let mode = fs::metadata(root.join(path)).expect("a file").permissions().mode();
+        mode & 0o111 != 0 && !path.to_string_lossy().contains(".so")
+    };
+    let mut programs: Vec<_> = held.iter().filter(is_program).map(|path| path.display().to_string()).collect();
+    programs.sort();
+    assert_eq!(programs, ["usr/bin/ssh", "usr/local/bin/slipway"]);
+    let is_loader =
+        |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ld-linux"));
+    let loader = held.iter().find(is_loader).expect("the loader");
+    let libc = held.iter().find(|path| path.ends_with("libc.so.6")).expect("the C library");
+    let load = |more: &[&str]| {
+        let mut command = Command::new(root.join(loader));
+        command.arg("--inhibit-cache").arg("--library-path").arg(root.join(libc).parent().expect("a folder"));
+        let run = command.args(more).output().expect("the loader runs");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        String::from_utf8(run.stdout).expect("text")
+    };
+    for program in &programs {
+        let program = root.join(program).display().to_string();
+        let loaded = load(&["--list", &program]);
+        let mut paths = loaded.lines().filter_map(|line| line.split_once(" => "));
+        assert!(paths.all(|(_, path)| Path::new(path).starts_with(root)), "{loaded}");
+    }
+    assert!(load(&[&root.join(&programs[1]).display().to_string(), "--version"]).starts_with("slipway "));
+    let held: Vec<_> = held.iter().map(|path| path.display().to_string()).collect();
+    for needed in ["etc/passwd", "etc/ssl/certs/ca-certificates.crt", "usr/share/zoneinfo/Europe/Berlin"] {
+        assert!(held.iter().any(|path| path == needed), "{needed}");
+    }
 }
 
 #[test]

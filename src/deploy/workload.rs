@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{HTTP_PORT, Installation, NAME, WEBHOOK_PORT, object, with};
 use crate::args::run::Stage;
 
-/// User of the process: distroless' `nonroot`.
+/// User of the process, and of the image: nobody in particular. The number is that of other images without root.
 const USER: u32 = 65532;
 
 /// Service account excepted, what runs and how it is reached.

@@ -28,7 +28,7 @@ pub async fn runs(world: &World, name: &str) -> (String, i64) {
 }
 
 /// Weights of the route: primary, canary.
-async fn weights(world: &World) -> (i64, i64) {
+pub async fn weights(world: &World) -> (i64, i64) {
     let route = world.get(ROUTE.0, ROUTE.1, "app").await;
     let backends = route["spec"]["rules"][0]["backendRefs"].as_array().cloned().unwrap_or_default();
     let weight = |name: &str| {

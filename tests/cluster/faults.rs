@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use reconcile::clock;
-use serde_json::json;
+use api::flagger::Canary;
+use futures::StreamExt as _;
+use reconcile::{Event, Scope, Severity, clock, event::InvolvedObject, store::EventFilter, watcher};
+use serde_json::{Value, json};
 
 use super::{
     canary::settled,
     image::Supply,
     manifests,
-    proxy::FAULTS,
+    proxy::{FAULTS, Fault, Proxy},
     server::{self, ControlPlane},
-    world::World,
+    world::{self, World},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,6 +54,72 @@ async fn an_update_through_refused_lost_and_cut_requests_makes_one_commit() {
     supply.committed(&world, "1.2.0").await;
     assert!(proxy.faults() >= FAULTS.len() as u64);
     assert_eq!(supply.log().await.len(), 3, "one commit for each image");
+}
+
+/// Does something that meets a fault, again as the loop would.
+async fn through<T>(proxy: &Proxy, fault: Fault, act: impl AsyncFn() -> reconcile::Result<T>) -> T {
+    let before = proxy.faults();
+    proxy.fail_next(fault);
+    let mut outcome = act().await;
+    if outcome.is_err() {
+        outcome = act().await;
+    }
+    assert_eq!(proxy.faults(), before + 1, "{fault:?} was met");
+    outcome.unwrap_or_else(|error| panic!("{fault:?}: {error}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_verb_leads_to_the_same_through_every_fault() {
+    let world = World::new("verbs").await;
+    let proxy = Proxy::start(world.client.clone()).await;
+    let folder = world.folder.path().join("verbs");
+    std::fs::create_dir(&folder).expect("a folder");
+    let client = server::client(&proxy.kubeconfig(&folder)).await;
+    let store = world::store(client, &folder, Scope { namespace: Some(world.namespace.clone()), selector: None });
+    // Where the kind is served is asked for once.
+    assert_eq!(store.find(&world.id("flagger.app/v1beta1", "Canary", "none")).await.expect("an answer"), None);
+    for (number, fault) in FAULTS.into_iter().enumerate() {
+        let id = world.id("flagger.app/v1beta1", "Canary", &format!("app{number}"));
+        let mut canary = manifests::canary("kubernetes", &json!({"iterations": 2}));
+        canary["metadata"] = json!({"name": id.name, "namespace": id.namespace});
+        through(&proxy, fault, async || store.apply("one", &canary).await).await;
+        through(&proxy, fault, async || store.patch(&id, "one", &json!({"spec": {"suspend": true}})).await).await;
+        through(&proxy, fault, async || store.write_status(&id, "flagger", &json!({"canaryWeight": 5})).await).await;
+        let found = through(&proxy, fault, async || store.find(&id).await).await.expect("the object");
+        assert_eq!((&found["spec"]["suspend"], &found["status"]["canaryWeight"]), (&json!(true), &json!(5)));
+        let listed = through(&proxy, fault, async || store.list_values(&id, None).await).await;
+        assert_eq!(listed.iter().filter(|one| one["metadata"]["name"] == *id.name).count(), 1);
+        let event = about(&found);
+        through(&proxy, fault, async || store.record(&event).await).await;
+        let filter = EventFilter { name: Some(id.name.clone()), ..EventFilter::default() };
+        assert_eq!(through(&proxy, fault, async || store.events(&filter).await).await.len(), 1, "{fault:?}");
+        let watched = through(&proxy, fault, async || {
+            let first = store.watch::<Canary>().filter_map(|event| std::future::ready(event.ok())).boxed();
+            let names = first.take_while(|event| std::future::ready(!matches!(event, watcher::Event::InitDone)));
+            Ok(names.count().await)
+        });
+        assert!(watched.await > 1, "{fault:?}");
+        through(&proxy, fault, async || store.delete(&id).await).await;
+        assert_eq!(store.find(&id).await.expect("an answer"), None, "{fault:?}");
+    }
+}
+
+/// An event about an object.
+fn about(object: &Value) -> Event {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let (uid, resource_version) = (text("uid"), text("resourceVersion"));
+    let reference = api::meta::ObjectReference::of(object).expect("a reference");
+    Event {
+        involved_object: InvolvedObject { reference, uid, resource_version },
+        severity: Severity::Info,
+        timestamp: "2026-11-21T08:00:00Z".parse().expect("a time"),
+        message: "all went well".to_owned(),
+        reason: "Synced".to_owned(),
+        metadata: Default::default(),
+        reporting_controller: "flagger".to_owned(),
+        reporting_instance: "test".to_owned(),
+        count: 1,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

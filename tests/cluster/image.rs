@@ -14,7 +14,8 @@ use crate::{
     support::SLIPWAY,
 };
 
-const IMAGE: &str = "image.toolkit.fluxcd.io/v1";
+/// API version of the kinds of the image flow.
+pub const IMAGE: &str = "image.toolkit.fluxcd.io/v1";
 
 /// A registry with 1.0.0 and a repository that deploys it.
 pub struct Supply {
@@ -39,7 +40,7 @@ impl Supply {
         let (clone, remote) = (supply.clone_folder(), url.clone());
         let create = move || Clone { folder: &clone }.create(&remote, &[("deploy/app.yaml".to_owned(), text)]);
         tokio::task::spawn_blocking(create).await.expect("git runs").expect("the repository is filled");
-        for object in flow(&format!("{registry}/demo/app"), &url) {
+        for object in flow(&supply.image(), &url) {
             world.apply(object).await;
         }
         supply
@@ -53,6 +54,19 @@ impl Supply {
 
     fn clone_folder(&self) -> std::path::PathBuf {
         self.folder.join("clone")
+    }
+
+    /// The image, without a tag.
+    pub fn image(&self) -> String {
+        format!("{}/demo/app", self.registry)
+    }
+
+    /// Hash of the newest commit.
+    pub async fn head(&self) -> String {
+        self.log().await;
+        let clone = self.clone_folder();
+        let head = tokio::task::spawn_blocking(move || Clone { folder: &clone }.git(&["rev-parse", "FETCH_HEAD"]));
+        head.await.expect("git runs").expect("a hash").trim().to_owned()
     }
 
     /// Subjects of the commits, newest first.

@@ -5,7 +5,12 @@ use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 use reconcile::clock;
 use serde_json::json;
 
-use super::{image::Supply, manifests, proxy::Proxy, world::World};
+use super::{
+    image::{IMAGE, Supply},
+    manifests,
+    proxy::Proxy,
+    world::World,
+};
 use crate::demo::parts::Part;
 
 const LEASE: (&str, &str) = ("coordination.k8s.io/v1", "Lease");
@@ -120,4 +125,31 @@ async fn a_leader_that_may_hardly_ask_keeps_its_lease() {
     let (holder, transitions) = holder(&world, "flagger-leader-election").await;
     assert!(!holder.is_empty() && transitions == 0, "{holder} {transitions}");
     assert_eq!(proxy.requests_beside_leases(), 3, "the rest of what it has to ask waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_lead_side_by_side_and_write_to_their_own_objects_only() {
+    let mut world = World::new("shards").await;
+    let spec = json!({"image": "127.0.0.1:1/app", "interval": "1m", "insecure": true});
+    for (name, labels) in [("one", json!({"sharding.fluxcd.io/key": "one"})), ("rest", json!({}))] {
+        let metadata = json!({"name": name, "labels": labels});
+        world.apply(json!({"apiVersion": IMAGE, "kind": "ImageRepository", "metadata": metadata, "spec": spec})).await;
+    }
+    let (_one, by_one) = replica(&mut world, "image", &["--watch-label-selector=sharding.fluxcd.io/key=one"]).await;
+    let (_rest, by_rest) = replica(&mut world, "image", &["--watch-label-selector=!sharding.fluxcd.io/key"]).await;
+    for name in ["one", "rest"] {
+        world
+            .until(&format!("a scan of {name}"), async || {
+                let found = world.find(IMAGE, "ImageRepository", name).await?;
+                let conditions = found["status"]["conditions"].as_array().cloned().unwrap_or_default();
+                conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "False").then_some(())
+            })
+            .await;
+    }
+    for (name, proxy) in [("one", by_one), ("rest", by_rest)] {
+        let written: Vec<_> = proxy.writes().into_iter().map(|write| write.what).collect();
+        let (own, kind) = (format!("/imagerepositories/{name}"), "/imagerepositories/");
+        assert!(written.iter().any(|what| what.contains(&own)), "{name}: {written:?}");
+        assert!(written.iter().all(|what| what.contains(&own) || !what.contains(kind)), "{name}: {written:?}");
+    }
 }

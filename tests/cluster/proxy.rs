@@ -60,6 +60,8 @@ struct Inner {
     /// Those of them that were not about Leases.
     beside_leases: AtomicU64,
     faults: AtomicU64,
+    /// What the next request meets.
+    next: Mutex<Option<Fault>>,
     writes: Mutex<Vec<Write>>,
     /// Paths that were listed or watched with the content of their objects.
     whole: Mutex<BTreeSet<String>>,
@@ -85,6 +87,7 @@ impl Proxy {
             requests: AtomicU64::new(0),
             beside_leases: AtomicU64::new(0),
             faults: AtomicU64::new(0),
+            next: Mutex::default(),
             writes: Mutex::default(),
             whole: Mutex::default(),
             cut: watch::channel(0).0,
@@ -115,6 +118,11 @@ impl Proxy {
     /// Lets every n-th request meet a fault; 0 ends it.
     pub fn fail_every(&self, requests: u64) {
         self.inner.every.store(requests, Ordering::SeqCst);
+    }
+
+    /// Lets the next request meet this fault.
+    pub fn fail_next(&self, fault: Fault) {
+        *self.inner.next.lock().expect("the fault") = Some(fault);
     }
 
     /// How many requests there were.
@@ -168,9 +176,11 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         return if left.is_multiple_of(2) { in_the_watch(gone).await } else { gone };
     }
     let every = inner.every.load(Ordering::SeqCst);
-    let fault = (every > 0 && number.is_multiple_of(every)).then(|| {
+    let asked = inner.next.lock().expect("the fault").take();
+    let is_due = every > 0 && number.is_multiple_of(every);
+    let fault = (is_due || asked.is_some()).then(|| {
         let count = inner.faults.fetch_add(1, Ordering::SeqCst);
-        FAULTS[count as usize % FAULTS.len()]
+        asked.unwrap_or(FAULTS[count as usize % FAULTS.len()])
     });
     if let Some(Fault::Refused(status)) = fault {
         return refused(status);

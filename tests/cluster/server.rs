@@ -82,7 +82,7 @@ impl Drop for ControlPlane {
 }
 
 /// The program, built first if this machine never did.
-fn program() -> String {
+pub fn program() -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kube/build.sh");
     let built = Command::new(script).stderr(Stdio::inherit()).output().expect("tests/kube/build.sh runs");
     assert!(built.status.success(), "the test cluster cannot be built; see tests/kube/build.sh");
@@ -106,6 +106,13 @@ pub fn flaggers_definitions() -> Vec<Value> {
     let file = Path::new(&program()).parent().expect("a folder").join("crds/flagger.yaml");
     let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     manifests::parse(&text)
+}
+
+/// The values of Flagger's chart, all of them as it sets them.
+pub fn flaggers_values() -> Value {
+    let file = Path::new(&program()).parent().expect("a folder").join("crds/flagger-values.yaml");
+    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    manifests::parse(&text).remove(0)
 }
 
 /// A client with the rights of this kubeconfig.

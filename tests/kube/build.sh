@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints the path of the test control plane's program; builds it first where the user's cache lacks it.
-# The resource definitions of Gateway API and of Flagger are put beside it, in crds/.
+# The resource definitions of Gateway API and of Flagger, and the values of Flagger's chart, are put beside it, in crds/.
 set -euo pipefail
 cd "$(dirname "$0")"
 version=$(sed -n 's/^\tk8s.io\/kubernetes \(v.*\)/\1/p' go.mod)
@@ -25,6 +25,7 @@ rm -rf "$folder/crds"
 cp -r "$("$go" list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)/config/crd/standard" "$folder/crds"
 flagger=$("$go" mod download -json github.com/fluxcd/flagger@v1.44.0 | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
 cp "$flagger/artifacts/flagger/crd.yaml" "$folder/crds/flagger.yaml"
+cp "$flagger/charts/flagger/values.yaml" "$folder/crds/flagger-values.yaml"
 chmod -R u+w "$folder/crds"
 mv "$out.part" "$out"
 echo "built the test cluster in $((SECONDS - start)) s" >&2

@@ -3,6 +3,7 @@
 // as their annotations say.
 //
 //	kubetest --dir DIR [--port 0] [--keep] [--until-eof] [--etcd-delay 100ms]
+//	kubetest helm CHART NAMESPACE | kustomize FOLDER: see render.go
 //
 // It writes DIR/admin.kubeconfig and, once all of it works, DIR/ready. SIGTERM ends it, and with --until-eof so does
 // the end of standard input. SIGUSR1 makes etcd as slow as --etcd-delay says.
@@ -47,6 +48,9 @@ func file(name string) string { return filepath.Join(*dir, name) }
 
 func main() {
 	flag.Parse()
+	if render(flag.Args()) {
+		return
+	}
 	if *dir == "" {
 		log.Fatal("--dir is required")
 	}

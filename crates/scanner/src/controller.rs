@@ -150,8 +150,16 @@ fn affected(
 
 /// Whether tags can be expected in a moment: the repository is new, and nothing went wrong with it yet.
 fn awaits_first_scan(repository: &ImageRepository) -> bool {
-    let ready = repository.status.as_ref().and_then(|status| conditions::find(&status.conditions, READY));
-    revision(repository).is_empty() && !repository.spec.suspend && ready.is_none_or(|ready| ready.status != "False")
+    revision(repository).is_empty() && awaits_scan(repository)
+}
+
+/// Whether tags can be expected in a moment where none are kept: of a repository that is new, or that another pod scanned,
+/// whose tags went with it.
+fn awaits_scan(repository: &ImageRepository) -> bool {
+    let Some(status) = &repository.status else { return !repository.spec.suspend };
+    let ready = conditions::find(&status.conditions, READY);
+    let had_none = status.last_scan_result.as_ref().is_some_and(|result| result.tag_count == 0);
+    !had_none && !repository.spec.suspend && ready.is_none_or(|ready| ready.status != "False")
 }
 
 /// The revision of the last scan.

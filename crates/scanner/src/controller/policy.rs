@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    CONTROLLER, Options, awaits_first_scan,
+    CONTROLLER, Options, awaits_scan,
     images::{Asking, Images},
     numbers::Numbers,
     repository, scanned_image,
@@ -215,9 +215,7 @@ impl Policies {
             .map_err(|error| Failure::terminal("InvalidPolicy", format!("invalid policy: {error}")))?;
         let (namespace, name) = (repository.namespace().unwrap_or_default(), repository.name_any());
         let stored = self.tags.read(&namespace, &name).await?;
-        if let Some(left) = self.patience(object, repository)
-            && stored.count() == 0
-        {
+        if let Some(left) = self.patience(object, repository, &stored) {
             return Err(Failure::unsaid("the repository is not scanned yet", left));
         }
         let tags: Vec<&str> = stored.iter().collect();
@@ -233,11 +231,11 @@ impl Policies {
         Ok(Chosen { tag: tag.to_owned(), verified: None, barred: None, again: None })
     }
 
-    /// How much longer the policy may wait for the first scan of its repository: not at all where none is to come.
-    fn patience(&self, object: &ImagePolicy, repository: &ImageRepository) -> Option<Duration> {
+    /// How much longer the policy may wait for tags of its repository: not at all where they are here, or none are to come.
+    fn patience(&self, object: &ImagePolicy, repository: &ImageRepository, stored: &Stored) -> Option<Duration> {
         let (now, id) = (clock::instant(), ObjectRef::from_obj(object));
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if !awaits_first_scan(repository) {
+        if stored.count() > 0 || !awaits_scan(repository) {
             waiting.remove(&id);
             return None;
         }
