@@ -2,6 +2,7 @@
 //! Source: reference image-automation.md sections 2 and 6.
 
 mod grouped;
+mod links;
 mod pull_request;
 mod push;
 mod source;

@@ -10,7 +10,7 @@ use api::source::GitRepositoryRef;
 use git::{Author, Commit, Draft, Expected, File, Id, Mirror, Mode};
 use reconcile::{Failure, clock};
 
-use super::{Run, failed_checkout, source};
+use super::{Run, failed_checkout, links, source};
 use crate::{Error, message, refspec::Source, setters};
 
 /// Pushes tried within one run before it is left to the next.
@@ -222,9 +222,15 @@ fn edit_below(
     if unmarked.len() > REMEMBERED {
         unmarked.clear();
     }
-    let plain = files.into_iter().filter(|file| matches!(file.mode, Mode::File | Mode::Executable));
-    let due: Vec<_> =
-        plain.filter(|file| setters::is_candidate(&file.path) && !unmarked.contains(&file.blob)).collect();
+    let (mut due, links): (Vec<_>, Vec<_>) = files
+        .into_iter()
+        .filter(|file| file.mode != Mode::Submodule && setters::is_candidate(&file.path))
+        .partition(|file| file.mode != Mode::Link);
+    for link in &links {
+        let led = links::followed(mirror, commit, link)?;
+        due.extend(led.filter(|led| due.iter().all(|known| known.path != led.path)));
+    }
+    due.retain(|file| !unmarked.contains(&file.blob));
     let mut edited = Edited::default();
     for files in due.chunks(AT_ONCE) {
         let (marked, contents) = marked(mirror, files, root, &mut unmarked, &mut edited.warnings)?;

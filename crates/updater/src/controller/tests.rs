@@ -263,6 +263,29 @@ async fn a_push_branch_is_worked_on_and_never_overwritten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_file_is_edited_through_a_link_to_it() {
+    // The name alone would not make it a candidate.
+    let world = World::new(&[("apps/app.txt", &marked("one", "app"))]).await;
+    let work = world.clone_of("human");
+    std::fs::create_dir(work.join("clusters")).unwrap();
+    let links = [("app", "inner.yaml"), ("inner", "../apps/app.txt"), ("gone", "nowhere.yaml"), ("folder", "../apps")];
+    for (name, target) in
+        links.into_iter().chain([("loop", "loop.yaml"), ("git", "../.git/config"), ("out", "../../fleet.git/config")])
+    {
+        std::os::unix::fs::symlink(target, work.join(format!("clusters/{name}.yaml"))).unwrap();
+    }
+    commit(&work, &[]);
+    git(&work, &["push", "--quiet", "origin", "main"]);
+    world.source("one", "main").await;
+    world.choose("one", "app", "1").await;
+    world.automation("one", Value::Null, json!({})).await;
+    world.applied("one", "app", "1").await;
+    assert!(world.ask(&["show", "main:apps/app.txt"]).contains("image: example.com/app:1 "));
+    assert_eq!(world.ask(&["log", "-1", "--format=%s", "main"]), "one:app example.com/app:1");
+    assert_eq!(world.ask(&["show", "--format=", "--name-only", "main"]), "apps/app.txt");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_quiet_period_makes_one_commit_of_many_changes() {
     let files = [marked("one", "app"), marked("one", "web")];
     let world = World::new(&[("app.yaml", &files[0]), ("web.yaml", &files[1])]).await;
