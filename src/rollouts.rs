@@ -82,9 +82,9 @@ impl Rollouts {
 
     /// The runs that were kept, oldest first.
     pub async fn runs(&self, canary: &Canary) -> Result<Vec<Run>> {
-        let prefix = trail::prefix(canary.namespace(), canary.name());
-        let records = self.store.database().scan(trail::BUCKET, &prefix).await?;
-        let runs: Vec<Run> = records.iter().filter_map(|(_, value)| serde_json::from_slice(value).ok()).collect();
+        let (database, prefix) = (self.store.database(), trail::prefix(canary.namespace(), canary.name()));
+        let heads = database.scan(trail::BUCKET, &prefix).await?;
+        let runs = trail::runs(&heads, &database.scan(trail::TICKS, &prefix).await?);
         Ok(if runs.is_empty() { self.published(canary).await } else { runs })
     }
 
@@ -104,9 +104,12 @@ impl Rollouts {
     }
 
     async fn last_run(&self, canary: &Canary) -> Result<Option<Run>> {
-        let prefix = trail::prefix(canary.namespace(), canary.name());
-        let value = self.store.database().last(trail::BUCKET, &prefix).await?;
-        match value.and_then(|value| serde_json::from_slice(&value).ok()) {
+        let (database, prefix) = (self.store.database(), trail::prefix(canary.namespace(), canary.name()));
+        let Some((key, head)) = database.last(trail::BUCKET, &prefix).await? else {
+            return Ok(self.published(canary).await.pop());
+        };
+        let ticks = database.scan(trail::TICKS, &key).await?;
+        match trail::runs(&[(key, head)], &ticks).pop() {
             Some(run) => Ok(Some(run)),
             None => Ok(self.published(canary).await.pop()),
         }

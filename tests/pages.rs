@@ -94,8 +94,8 @@ impl World {
             phase: Phase::Progressing,
             ticks: vec![tick(10, 0.5, Verdict::Passed), tick(20, 7.25, Verdict::Failed)],
         };
-        let value = serde_json::to_vec(&run).expect("JSON");
-        self.store.database().put(trail::BUCKET, &trail::key(&canary, &run), &value).await.expect("kept");
+        let records = trail::records(&canary, &run, run.ticks.len(), run.ticks.len());
+        self.store.database().put_all(records).await.expect("kept");
     }
 
     fn url(&self, path: &str) -> String {

@@ -136,8 +136,8 @@ async fn describe_tells_what_a_rollout_went_through() {
         phase: Phase::Failed,
         ticks: vec![tick(10, 99.5, Verdict::Passed), tick(20, 97.25, Verdict::Failed)],
     };
-    let value = serde_json::to_vec(&run).expect("JSON");
-    state.store.database().put(trail::BUCKET, &trail::key(&canary, &run), &value).await.expect("kept");
+    let records = trail::records(&canary, &run, run.ticks.len(), run.ticks.len());
+    state.store.database().put_all(records).await.expect("kept");
     let shown = state.run(&["describe", "canary", "podinfo"]).stdout;
     let mut lines = shown.lines();
     let sentence = "Rolled back from 2 to 1 at 2026-01-01T00:00:30Z because request-success-rate was 97.25 %, limit >= 99 % (failed 1 of 5).";
@@ -186,8 +186,7 @@ async fn promoted_thrice() -> State {
             phase: Phase::Succeeded,
             ..Rollout::default()
         };
-        let value = serde_json::to_vec(&run).expect("JSON");
-        state.store.database().put(trail::BUCKET, &trail::key(&canary, &run), &value).await.expect("kept");
+        state.store.database().put_all(trail::records(&canary, &run, 0, 0)).await.expect("kept");
     }
     state
 }

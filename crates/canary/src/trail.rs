@@ -1,25 +1,25 @@
 //! What a rollout went through: every measured value with its bounds and verdict, what moved, when, and because of what.
 //!
-//! Pure: [`entry`] says what is kept of a tick, [`record`] adds it to a run. The shell keeps the runs in the store's database, on a cluster also in a
-//! ConfigMap ([`published`]); `slipway describe canary` shows them.
+//! Pure: [`entry`] says what is kept of a tick, [`record`] adds it to a run. The shell keeps the runs in the store's
+//! database ([`records`]), on a cluster also in a ConfigMap ([`published`]); `slipway describe canary` shows them.
 
 pub mod published;
 
 mod earlier;
+mod stored;
 
 use api::flagger::{Canary, Metric, Phase};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use earlier::{Earlier, earlier, kept, parts};
+pub use stored::{BUCKET, Head, TICKS, key, prefix, records, runs, surplus};
 
 use crate::{
     analysis,
     machine::{Answers, Decision, Effect, Measurement, Outcome},
 };
 
-/// Bucket of the database that holds the runs; see [`key`].
-pub const BUCKET: &str = "canary-runs";
 /// Runs kept per Canary: the current one and the last ten.
 pub const KEPT: usize = 11;
 /// Ticks kept per run. A run that waits for days keeps its beginning and its end.
@@ -141,16 +141,6 @@ impl Run {
         let checks = measured.into_iter().flat_map(|tick| &tick.checks);
         image.chain(checks.map(|check| (check.metric.clone(), check.to_string()))).collect()
     }
-}
-
-/// Key of a run: keys of one Canary sort by time.
-pub fn key(canary: &Canary, run: &Run) -> String {
-    format!("{}{:020}", prefix(canary.namespace(), canary.name()), run.began.as_nanosecond())
-}
-
-/// What all keys of a Canary begin with.
-pub fn prefix(namespace: &str, name: &str) -> String {
-    format!("{namespace}/{name}/")
 }
 
 /// What is kept of a tick; nothing if nothing happened that is worth it.

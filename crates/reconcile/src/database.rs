@@ -58,6 +58,22 @@ impl Record {
     pub fn new(bucket: &'static str, key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         Self { bucket, key: key.into(), value: value.into() }
     }
+
+    /// Its key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What it holds.
+    pub fn value(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// Stores it, within a transaction.
+    pub(crate) fn store(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO records VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value";
+        connection.prepare_cached(sql)?.execute(params![self.bucket, self.key, self.value]).map(drop)
+    }
 }
 
 impl std::fmt::Debug for Database {
@@ -112,10 +128,12 @@ impl Database {
 
     /// Stores a record of a stage that may be lost if the power goes, not if the process ends.
     pub async fn note(&self, bucket: &'static str, key: &str, value: &[u8]) -> Result<()> {
-        self.store(vec![Record::new(bucket, key, value)], async |records| {
-            self.call(move |connection| insert(connection, &records)).await
-        })
-        .await
+        self.note_all(vec![Record::new(bucket, key, value)]).await
+    }
+
+    /// Stores all of the records or none; they may be lost if the power goes, not if the process ends.
+    pub async fn note_all(&self, records: Vec<Record>) -> Result<()> {
+        self.store(records, async |records| self.call(move |connection| insert(connection, &records)).await).await
     }
 
     async fn store(&self, records: Vec<Record>, how: impl AsyncFnOnce(Vec<Record>) -> Result<()>) -> Result<()> {
@@ -147,6 +165,19 @@ impl Database {
         .await
     }
 
+    /// Takes away the records of a bucket whose keys begin with the prefix.
+    pub async fn remove_all(&self, bucket: &'static str, prefix: &str) -> Result<()> {
+        let rows = prefix.to_owned();
+        effect(Site::Put, prefix, async {
+            self.call(move |connection| {
+                let sql = "DELETE FROM records WHERE bucket = ?1 AND key >= ?2 AND key < ?2 || char(1114111)";
+                connection.prepare_cached(sql)?.execute(params![bucket, rows]).map(drop)
+            })
+            .await
+        })
+        .await
+    }
+
     /// The records of a bucket whose keys begin with the prefix, in byte order of the keys.
     pub async fn scan(&self, bucket: &'static str, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
         let prefix = prefix.to_owned();
@@ -160,15 +191,15 @@ impl Database {
         .await
     }
 
-    /// The value of the last of the records whose keys begin with the prefix, in byte order of the keys.
-    pub async fn last(&self, bucket: &'static str, prefix: &str) -> Result<Option<Vec<u8>>> {
+    /// The last of the records whose keys begin with the prefix, in byte order of the keys.
+    pub async fn last(&self, bucket: &'static str, prefix: &str) -> Result<Option<(String, Vec<u8>)>> {
         let prefix = prefix.to_owned();
-        self.call(move |connection| {
+        self.look(move |connection| {
             let mut select = connection.prepare_cached(
-                "SELECT value FROM records WHERE bucket = ?1 AND key >= ?2 AND key < ?2 || char(1114111) \
+                "SELECT key, value FROM records WHERE bucket = ?1 AND key >= ?2 AND key < ?2 || char(1114111) \
                  ORDER BY key DESC LIMIT 1",
             )?;
-            select.query_row(params![bucket, prefix], |row| row.get(0)).optional()
+            select.query_row(params![bucket, prefix], |row| Ok((row.get(0)?, row.get(1)?))).optional()
         })
         .await
     }
@@ -248,10 +279,7 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 /// One transaction that stores all of the records.
 fn insert(connection: &mut Connection, records: &[Record]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    let sql = "INSERT INTO records VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value";
-    for Record { bucket, key, value } in records {
-        transaction.prepare_cached(sql)?.execute(params![bucket, key, value])?;
-    }
+    records.iter().try_for_each(|record| record.store(&transaction))?;
     transaction.commit()
 }
 

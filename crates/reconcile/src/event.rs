@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::broadcast;
 
-use crate::{Error, Result, Store, clock, object};
+use crate::{Error, Object, Result, Store, clock, object, store::Verb};
 
 /// How much an event matters. Source: reference image-automation.md section 2.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,9 +148,21 @@ impl Events {
         kept
     }
 
+    /// [`Store::perform`] with the events among the writes handed on: also when the answer is an error, as they may have
+    /// arrived and what is written with them would keep the next run silent.
+    pub async fn perform(&self, controller: &str, verbs: Vec<Verb>) -> Result<Vec<Value>> {
+        let told: Vec<Event> = verbs.iter().filter_map(Verb::event).cloned().collect();
+        let stored = self.store.perform(controller, verbs).await;
+        if !matches!(stored, Err(Error::NotFound(_))) {
+            for event in told {
+                let _ = self.bus.send(event);
+            }
+        }
+        stored
+    }
+
     /// Keeps the status that a run leaves, if it leaves one, and what is told of it, so that neither is there without the
-    /// other, and hands the events on: also when the answer is an error, as the status may have arrived and would keep the
-    /// next run silent. The object as stored.
+    /// other. On a cluster the events go first: a stop in between tells them again and loses none. The object as stored.
     pub(crate) async fn conclude(
         &self,
         about: &Value,
@@ -158,21 +170,14 @@ impl Events {
         status: Option<&Value>,
         notices: &[Notice],
     ) -> Result<Option<Value>> {
-        let Some(status) = status else {
-            for notice in notices {
-                self.publish(about, controller, notice).await?;
-            }
-            return Ok(None);
-        };
-        let told: Result<Vec<_>> = notices.iter().map(|notice| self.event(about, controller, notice)).collect();
-        let told = told?;
-        let stored = self.store.conclude(&object::require_reference(about)?, controller, status, &told).await;
-        if !matches!(stored, Err(Error::NotFound(_))) {
-            for event in told {
-                let _ = self.bus.send(event);
-            }
+        let mut verbs = Vec::new();
+        for notice in notices {
+            verbs.push(Verb::Record(self.event(about, controller, notice)?));
         }
-        stored.map(Some)
+        if let Some(status) = status {
+            verbs.push(Verb::Status(object::require_reference(about)?, status.clone()));
+        }
+        self.perform(controller, verbs).await.map(|mut stored| stored.pop())
     }
 
     /// Records an event that another controller posted, and hands it on.
@@ -189,21 +194,41 @@ impl Events {
 
     fn event(&self, about: &Value, controller: &str, notice: &Notice) -> Result<Event> {
         let text = |pointer: &str| about.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let mut metadata = BTreeMap::new();
-        if let Some(Value::Object(annotations)) = about.pointer("/metadata/annotations") {
-            for (key, value) in annotations {
-                if let (Some(key), Some(value)) = (key.strip_prefix(EVENT_ANNOTATION_PREFIX), value.as_str()) {
-                    metadata.insert(key.to_owned(), value.to_owned());
-                }
-            }
-        }
+        let involved_object = InvolvedObject {
+            reference: object::require_reference(about)?,
+            uid: text("/metadata/uid"),
+            resource_version: text("/metadata/resourceVersion"),
+        };
+        let annotations = about.pointer("/metadata/annotations").and_then(Value::as_object).into_iter().flatten();
+        let annotations = annotations.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+        Ok(self.told(involved_object, annotations, controller, notice))
+    }
+
+    /// An event about an object, neither recorded nor handed on yet.
+    pub fn about<K: Object>(&self, object: &K, controller: &str, notice: &Notice) -> Event {
+        let meta = object.meta();
+        let involved_object = InvolvedObject {
+            reference: object::reference(object),
+            uid: meta.uid.clone().unwrap_or_default(),
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
+        };
+        let annotations = meta.annotations.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
+        self.told(involved_object, annotations, controller, notice)
+    }
+
+    fn told<'a>(
+        &self,
+        involved_object: InvolvedObject,
+        annotations: impl Iterator<Item = (&'a str, &'a str)>,
+        controller: &str,
+        notice: &Notice,
+    ) -> Event {
+        let travelling =
+            annotations.filter_map(|(key, value)| Some((key.strip_prefix(EVENT_ANNOTATION_PREFIX)?, value)));
+        let mut metadata: BTreeMap<_, _> = travelling.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         metadata.extend(notice.metadata.clone());
-        Ok(Event {
-            involved_object: InvolvedObject {
-                reference: object::require_reference(about)?,
-                uid: text("/metadata/uid"),
-                resource_version: text("/metadata/resourceVersion"),
-            },
+        Event {
+            involved_object,
             severity: notice.severity,
             timestamp: clock::now(),
             message: notice.message.clone(),
@@ -212,6 +237,6 @@ impl Events {
             reporting_controller: controller.to_owned(),
             reporting_instance: self.instance.clone(),
             count: 1,
-        })
+        }
     }
 }

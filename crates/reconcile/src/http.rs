@@ -248,7 +248,8 @@ fn build(user_agent: &str, settings: &Settings) -> reqwest::Result<reqwest::Clie
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         .pool_idle_timeout(Duration::from_secs(60))
-        .pool_max_idle_per_host(4)
+        // As many as a loop has runs under way: a connection that is closed for want of room is made again a moment later.
+        .pool_max_idle_per_host(16)
         .tls_danger_accept_invalid_certs(settings.insecure_skip_verify);
     if settings.plain {
         // No certificate will be met: the system's, which take a megabyte and milliseconds to read, are left alone.

@@ -31,7 +31,7 @@ pub use http::{Body, Endpoint, Http, HttpError};
 pub use identity::Identities;
 pub use kube::runtime::{reflector::ObjectRef, watcher};
 pub use object::Object;
-pub use store::{Cluster, Directory, Rate, Scope, Store};
+pub use store::{Cluster, Directory, Rate, Scope, Store, Verb};
 pub use telemetry::{Awaited, Metrics};
 
 /// Everything a controller may touch.

@@ -45,6 +45,7 @@ struct Plan {
     count: u64,
     start: (jiff::Timestamp, tokio::time::Instant),
     seed: u64,
+    is_apart: bool,
     stopped: Rc<Notify>,
 }
 
@@ -59,6 +60,12 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// From here on each write is an effect of its own, also where one machine stores several in one transaction: as on a
+    /// cluster, so that it can be cut between them.
+    pub fn apart(&self) {
+        PLAN.with_borrow_mut(|plan| plan.iter_mut().for_each(|plan| plan.is_apart = true));
+    }
+
     /// Ends when the world has stopped at a cut; where the cut comes after the effect, once that has happened. It does not
     /// wait for time to pass: virtual time stands while any thread blocks, as on a lock that the cut task holds.
     pub async fn stopped(&self) {
@@ -77,7 +84,7 @@ impl Drop for Guard {
 pub fn plan(start: jiff::Timestamp, judge: impl Fn(&Occurrence) -> Verdict + 'static) -> Guard {
     let stopped = Rc::new(Notify::new());
     let start = (start, tokio::time::Instant::now());
-    let plan = Plan { judge: Rc::new(judge), count: 0, start, seed: 1, stopped: Rc::clone(&stopped) };
+    let plan = Plan { judge: Rc::new(judge), count: 0, start, seed: 1, is_apart: false, stopped: Rc::clone(&stopped) };
     PLAN.with_borrow_mut(|slot| *slot = Some(plan));
     Guard { stopped }
 }
@@ -94,6 +101,11 @@ pub(crate) fn random() -> Option<u64> {
         plan.seed = plan.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         Some(plan.seed >> 11)
     })
+}
+
+/// Whether writes that belong together are effects of their own.
+pub(crate) fn is_apart() -> bool {
+    PLAN.with_borrow(|plan| plan.as_ref().is_some_and(|plan| plan.is_apart))
 }
 
 fn consult(site: Site, key: &str) -> Verdict {

@@ -12,7 +12,7 @@ use serde_json::Value;
 pub use cluster::{Cluster, Rate, Scope};
 pub use directory::{Directory, Folders};
 
-use crate::{Database, Error, Event, Object, Result, Site, effect, object};
+use crate::{Database, Error, Event, Object, Record, Result, Site, effect, object};
 
 /// Which events are asked for.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,47 @@ pub struct EventFilter {
     pub namespace: Option<String>,
     /// Only events of objects of this name.
     pub name: Option<String>,
+}
+
+/// A write among others that belong together; see [`Store::perform`].
+#[derive(Clone, Debug)]
+pub enum Verb {
+    /// [`Store::apply`]
+    Apply(Value),
+    /// [`Store::patch`]
+    Patch(ObjectReference, Value),
+    /// [`Store::write_status`]
+    Status(ObjectReference, Value),
+    /// [`Store::delete`]
+    Delete(ObjectReference),
+    /// [`Store::record`]
+    Record(Event),
+    /// [`Database::note`]
+    Note(Record),
+}
+
+impl Verb {
+    /// The event, if it records one.
+    pub(crate) const fn event(&self) -> Option<&Event> {
+        match self {
+            Self::Record(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    /// Where the seam has it.
+    fn site(&self) -> (Site, String) {
+        match self {
+            Self::Apply(object) => {
+                (Site::Apply, ObjectReference::of(object).map(|id| id.to_string()).unwrap_or_default())
+            }
+            Self::Patch(id, _) => (Site::Patch, id.to_string()),
+            Self::Status(id, _) => (Site::Status, id.to_string()),
+            Self::Delete(id) => (Site::Delete, id.to_string()),
+            Self::Record(event) => (Site::Record, event.involved_object.reference.to_string()),
+            Self::Note(record) => (Site::Put, record.key().to_owned()),
+        }
+    }
 }
 
 /// Where objects live. Clones share the same place.
@@ -143,7 +184,7 @@ impl Store {
         effect(Site::Apply, &id.to_string(), async {
             match self {
                 Self::Cluster(cluster) => cluster.apply(manager, &id, object, cluster::Mode::Write).await,
-                Self::Directory(directory) => directory.apply(manager, &id, object).await,
+                Self::Directory(directory) => directory.changed(manager, Verb::Apply(object.clone())).await,
             }
         })
         .await
@@ -167,7 +208,7 @@ impl Store {
         effect(Site::Patch, &id.to_string(), async {
             match self {
                 Self::Cluster(cluster) => cluster.patch(id, manager, merge).await,
-                Self::Directory(directory) => directory.patch(id, merge).await,
+                Self::Directory(directory) => directory.changed(manager, Verb::Patch(id.clone(), merge.clone())).await,
             }
         })
         .await
@@ -178,35 +219,37 @@ impl Store {
         effect(Site::Status, &id.to_string(), async {
             match self {
                 Self::Cluster(cluster) => cluster.write_status(id, manager, merge).await,
-                Self::Directory(directory) => directory.write_status(id, merge).await,
+                Self::Directory(directory) => directory.changed(manager, Verb::Status(id.clone(), merge.clone())).await,
             }
         })
         .await
     }
 
-    /// What a run leaves behind: a status, and what is told of it. On one machine both are stored or neither; on a cluster
-    /// the events go first, so that a stop in between tells them again and loses none. An event that a cluster does not
-    /// take is in the log, and keeps no status from being written.
-    pub async fn conclude(
-        &self,
-        id: &ObjectReference,
-        manager: &str,
-        status: &Value,
-        events: &[Event],
-    ) -> Result<Value> {
-        match self {
-            Self::Cluster(_) => {
-                for event in events {
-                    if let Err(error) = self.record(event).await {
+    /// Writes that belong together, from first to last, and the objects as they are stored. On one machine all are stored,
+    /// in one transaction, or none; on a cluster the first that fails ends it. An event that a cluster does not take is in
+    /// the log, and keeps nothing else from being written.
+    pub async fn perform(&self, manager: &str, verbs: Vec<Verb>) -> Result<Vec<Value>> {
+        let Some(last) = verbs.last() else { return Ok(Vec::new()) };
+        if let (Self::Directory(directory), true) = (self, is_one_transaction()) {
+            let (site, key) = last.site();
+            return effect(site, &key, directory.perform(manager, verbs)).await;
+        }
+        let mut stored = Vec::new();
+        for verb in verbs {
+            match verb {
+                Verb::Apply(object) => stored.push(self.apply(manager, &object).await?),
+                Verb::Patch(id, merge) => stored.push(self.patch(&id, manager, &merge).await?),
+                Verb::Status(id, merge) => stored.push(self.write_status(&id, manager, &merge).await?),
+                Verb::Delete(id) => drop(self.delete(&id).await?),
+                Verb::Note(record) => self.database().note_all(vec![record]).await?,
+                Verb::Record(event) => {
+                    if let Err(error) = self.record(&event).await {
                         tracing::warn!(%error, reason = event.reason, "event could not be kept");
                     }
                 }
-                self.write_status(id, manager, status).await
-            }
-            Self::Directory(directory) => {
-                effect(Site::Status, &id.to_string(), directory.conclude(id, status, events)).await
             }
         }
+        Ok(stored)
     }
 
     /// Deletes the object; false if it was not there. One with finalizers stays, marked, until they are gone; objects
@@ -249,7 +292,7 @@ impl Store {
         effect(Site::Record, &event.involved_object.reference.to_string(), async {
             match self {
                 Self::Cluster(cluster) => cluster.record(event).await,
-                Self::Directory(directory) => directory.record(event).await,
+                Self::Directory(directory) => directory.perform("", vec![Verb::Record(event.clone())]).await.map(drop),
             }
         })
         .await
@@ -275,4 +318,12 @@ impl Store {
     pub const fn is_standalone(&self) -> bool {
         matches!(self, Self::Directory(_))
     }
+}
+
+/// Whether one machine stores together what belongs together; tests may see it apart, as a cluster has it.
+fn is_one_transaction() -> bool {
+    #[cfg(feature = "simulation")]
+    return !crate::simulation::is_apart();
+    #[cfg(not(feature = "simulation"))]
+    true
 }

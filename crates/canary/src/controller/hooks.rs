@@ -29,6 +29,11 @@ impl Rollouts {
         self.post(hook, &hooks::payload(canary, status, hook, phase)).await
     }
 
+    /// Whether anybody is sent the events of the Canary.
+    pub(super) fn has_event_hooks(&self, canary: &Canary) -> bool {
+        self.options.event_webhook.is_some() || canary.analysis().hooks(HookType::Event).next().is_some()
+    }
+
     /// Sends an event to the event hooks. What they answer only matters to the log.
     pub(super) async fn call_event_hooks(&self, canary: &Canary, event: &crate::events::Event) {
         let analysis = canary.analysis();

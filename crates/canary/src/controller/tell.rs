@@ -2,7 +2,8 @@
 
 use api::flagger::{AlertProvider, AlertProviderSpec, Canary};
 use bytes::Bytes;
-use reconcile::{Endpoint, Failure, Notice, object};
+use futures::FutureExt as _;
+use reconcile::{Endpoint, Failure, Notice, Verb};
 use std::time::Duration;
 
 use super::{Rollouts, providers::credentials};
@@ -33,24 +34,19 @@ impl std::fmt::Debug for Notifier {
 impl Rollouts {
     /// Records an event and sends it to the event hooks.
     pub(super) async fn tell(&self, canary: &Canary, event: &Event) -> Result<(), Failure> {
-        self.tell_with(canary, event, &[]).await
+        self.context.events.perform(SOURCE, vec![self.event(canary, event, &[])]).boxed().await?;
+        self.call_event_hooks(canary, event).await;
+        Ok(())
     }
 
-    /// The same with facts of the run.
-    pub(super) async fn tell_with(
-        &self,
-        canary: &Canary,
-        event: &Event,
-        facts: &[(String, String)],
-    ) -> Result<(), Failure> {
+    /// An event, with facts of the run, as it is to be recorded.
+    pub(super) fn event(&self, canary: &Canary, event: &Event, facts: &[(String, String)]) -> Verb {
         let mut notice = match event.kind {
             Kind::Normal => Notice::info(REASON, &event.text),
             Kind::Warning => Notice::error(REASON, &event.text),
         };
         notice.metadata.extend(facts.iter().cloned());
-        self.context.events.publish(&object::to_value(canary), SOURCE, &notice).await?;
-        self.call_event_hooks(canary, event).await;
-        Ok(())
+        Verb::Record(self.context.events.about(canary, SOURCE, &notice))
     }
 
     /// Sends an alert to every provider that receives its severity, or to the controller's own if the Canary names none. A

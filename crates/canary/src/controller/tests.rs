@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{patch, trail::Run};
+use crate::{patch, trail};
 
 const NAMESPACE: &str = "apps";
 
@@ -333,9 +333,9 @@ async fn a_revision_worse_than_the_primary_fails_and_is_tried_again_on_request()
     let store = world.store.clone();
     // The trail follows the status: the end of the loop waits for it.
     world.finish().await;
-    let records = store.database().scan(crate::trail::BUCKET, &crate::trail::prefix(NAMESPACE, "app")).await;
-    let runs: Vec<Run> =
-        records.expect("runs").iter().map(|(_, run)| serde_json::from_slice(run).expect("a run")).collect();
+    let prefix = trail::prefix(NAMESPACE, "app");
+    let [heads, ticks] = [trail::BUCKET, trail::TICKS].map(|bucket| store.database().scan(bucket, &prefix));
+    let runs = trail::runs(&heads.await.expect("runs"), &ticks.await.expect("ticks"));
     let ends: Vec<_> = runs.iter().map(|run| (run.phase, run.image.as_deref(), run.ended.is_some())).collect();
     assert_eq!(ends, [(Phase::Failed, Some("app:2"), true), (Phase::Succeeded, Some("app:2"), true)]);
     let values: Vec<_> = runs[0].ticks.iter().flat_map(|tick| &tick.checks).map(|check| check.value).collect();

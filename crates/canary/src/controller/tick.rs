@@ -1,20 +1,20 @@
 //! One tick: ask until the machine decides, then do what it decided, in its order.
 
 use api::{
-    flagger::{Canary, FINALIZER, HookType, Phase},
+    flagger::{Canary, CanaryStatus, FINALIZER, HookType, Phase},
     meta::ObjectReference,
 };
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use reconcile::{Done, Failure, clock, object};
+use reconcile::{Done, Failure, Verb, clock, object};
 use serde_json::{Value, json};
 
-use super::Rollouts;
+use super::{Rollouts, history::Told};
 use crate::{
     events::{Event, Names, SOURCE},
     machine::{self, Answers, Decision, Effect, Question, Step},
     patch,
-    trail::Run,
     validate::validate,
     world::{self, World, Write},
 };
@@ -37,7 +37,7 @@ impl Scene {
 
     /// Takes a written object into the picture.
     fn put(&mut self, object: Value) {
-        let Some(id) = ObjectReference::of(&object) else { return };
+        let Some(id) = ObjectReference::of(&object).filter(|id| id.kind != self.id.kind) else { return };
         let is_same = |known: &&mut Value| {
             ObjectReference::of(known).is_some_and(|known| {
                 known.kind == id.kind
@@ -71,17 +71,20 @@ impl Rollouts {
                 Step::Done(decision) => break decision,
             }
         };
-        let run = self.told_run(&scene, &answers, &decision).await?;
-        scene.facts = run.as_ref().map(Run::facts).unwrap_or_default();
-        self.perform(&mut scene, &decision).await?;
-        if let Some(run) = &run {
-            self.keep(&scene.canary, run, scene.now).await?;
+        let told = self.told_run(&scene, &answers, &decision).await?;
+        scene.facts = told.as_ref().map(|told| told.run.facts()).unwrap_or_default();
+        // On the heap, as a worker's stack is small.
+        self.perform(&mut scene, &decision, told.as_ref()).boxed().await?;
+        if let Some(told) = &told {
+            self.tidy(&scene.canary, told, scene.now).await?;
         }
         if decision.is_full {
             self.remember(&id, scene.now);
         }
         self.numbers.note(&scene.canary, &answers, &decision, start.elapsed());
-        Ok(Done::new(decision.waiting_for).requeue(decision.next))
+        // The interval counts from this tick, not from when it was done with.
+        let since = clock::now().duration_since(scene.now).try_into().unwrap_or_default();
+        Ok(Done::new(decision.waiting_for).requeue(decision.next.saturating_sub(since)))
     }
 
     /// Reads what the tick may need.
@@ -149,18 +152,61 @@ impl Rollouts {
         Ok(())
     }
 
-    /// From first to last; the first failure ends it, and the next tick begins afresh.
-    async fn perform(&self, scene: &mut Scene, decision: &Decision) -> Result<(), Failure> {
+    /// From first to last; the first failure ends it, and the next tick begins afresh. What goes into the store is written
+    /// together as far as nothing outside comes in between: most ticks write once. The trail follows the status.
+    async fn perform(&self, scene: &mut Scene, decision: &Decision, told: Option<&Told>) -> Result<(), Failure> {
+        let mut trail = told.map(|told| told.records(&scene.canary)).unwrap_or_default();
+        let mut verbs = Vec::new();
         for effect in &decision.effects {
             match effect {
-                Effect::WriteStatus => self.write_status(scene, decision).await?,
-                Effect::Event(event) => self.tell_with(&scene.canary, event, &scene.facts).await?,
-                Effect::Alert(alert) => self.alert(&scene.canary, &alert.clone().and(&scene.facts)).await,
-                Effect::PostRollout(phase) => self.post_rollout(scene, decision, *phase).await?,
-                effect => self.act(scene, effect).await?,
+                Effect::WriteStatus => {
+                    verbs.extend(decided(scene, decision));
+                    verbs.extend(trail.drain(..).map(Verb::Note));
+                }
+                Effect::Event(event) => {
+                    verbs.push(self.event(&scene.canary, event, &scene.facts));
+                    if self.has_event_hooks(&scene.canary) {
+                        self.store(scene, &mut verbs).await?;
+                        self.call_event_hooks(&scene.canary, event).await;
+                    }
+                }
+                Effect::Alert(alert) => {
+                    self.store(scene, &mut verbs).await?;
+                    self.alert(&scene.canary, &alert.clone().and(&scene.facts)).await;
+                }
+                Effect::PostRollout(phase) => {
+                    self.store(scene, &mut verbs).await?;
+                    self.post_rollout(scene, decision, *phase).await?;
+                }
+                effect => {
+                    // What an effect writes depends on what those before it left.
+                    self.store(scene, &mut verbs).await?;
+                    match scene.world(&self.objects).act(effect) {
+                        Ok(writes) => verbs.extend(writes.into_iter().filter_map(|write| verb(scene, write))),
+                        Err(problem) => return Err(self.failed(scene, problem).await),
+                    }
+                }
             }
         }
+        verbs.extend(trail.into_iter().map(Verb::Note));
+        self.store(scene, &mut verbs).await
+    }
+
+    /// Performs the writes that were gathered, and takes what they led to into the picture.
+    async fn store(&self, scene: &mut Scene, verbs: &mut Vec<Verb>) -> Result<(), Failure> {
+        match self.context.events.perform(SOURCE, std::mem::take(verbs)).boxed().await {
+            Ok(stored) => stored.into_iter().for_each(|object| scene.put(object)),
+            Err(error) => return Err(self.failed(scene, error.to_string()).await),
+        }
         Ok(())
+    }
+
+    /// Tells of a write that could not be made up or was not taken; what the tick ends with.
+    async fn failed(&self, scene: &Scene, problem: String) -> Failure {
+        match self.tell(&scene.canary, &Event::warning(problem.clone())).await {
+            Ok(()) => Failure::new("Failed", problem),
+            Err(failure) => failure,
+        }
     }
 
     /// The first that fails stops the others. Source: reference progressive-delivery.md, D.1.
@@ -183,72 +229,16 @@ impl Rollouts {
         Ok(())
     }
 
-    async fn act(&self, scene: &mut Scene, effect: &Effect) -> Result<(), Failure> {
-        let outcome = match scene.world(&self.objects).act(effect) {
-            Ok(writes) => self.write(scene, writes).await.map_err(|error| error.to_string()),
-            Err(problem) => Err(problem),
-        };
-        if let Err(problem) = outcome {
-            self.tell(&scene.canary, &Event::warning(problem.clone())).await?;
-            return Err(Failure::new("Failed", problem));
-        }
-        Ok(())
-    }
-
     pub(super) async fn write(&self, scene: &mut Scene, writes: Vec<Write>) -> Result<(), reconcile::Error> {
-        for write in writes {
-            match write {
-                Write::Apply(ours) => {
-                    let written = self.context.store.apply(SOURCE, &ours).await?;
-                    scene.put(written);
-                }
-                Write::Patch(id, patch) => {
-                    let written = self.context.store.patch(&id, SOURCE, &patch).await?;
-                    scene.put(written);
-                }
-                Write::Delete(id) => {
-                    self.context.store.delete(&id).await?;
-                }
-                Write::Cookies(cookies) => {
-                    let before = scene.canary.status().into_owned();
-                    let mut status = before.clone();
-                    status.session_affinity_cookie = cookies.session_affinity_cookie;
-                    status.primary_session_affinity_cookie = cookies.primary_session_affinity_cookie;
-                    status.previous_session_affinity_cookie = cookies.previous_session_affinity_cookie;
-                    if status != before {
-                        self.put_status(scene, status).await?;
-                    }
-                }
-            }
-        }
+        let verbs = writes.into_iter().filter_map(|write| verb(scene, write)).collect();
+        let stored = self.context.store.perform(SOURCE, verbs).boxed().await?;
+        stored.into_iter().for_each(|object| scene.put(object));
         Ok(())
     }
 
-    /// The decided status; the cookies are the router's and stay.
-    async fn write_status(&self, scene: &mut Scene, decision: &Decision) -> Result<(), Failure> {
-        let now = scene.canary.status().into_owned();
-        let status = api::flagger::CanaryStatus {
-            session_affinity_cookie: now.session_affinity_cookie,
-            primary_session_affinity_cookie: now.primary_session_affinity_cookie,
-            previous_session_affinity_cookie: now.previous_session_affinity_cookie,
-            ..decision.status.clone()
-        };
-        Ok(self.put_status(scene, status).await?)
-    }
-
-    pub(super) async fn put_status(
-        &self,
-        scene: &mut Scene,
-        status: api::flagger::CanaryStatus,
-    ) -> Result<(), reconcile::Error> {
-        let value = |status: &api::flagger::CanaryStatus| serde_json::to_value(status).unwrap_or_default();
-        let before = scene.canary.status.as_ref().map_or_else(|| json!({}), value);
-        let patch = patch::difference(&before, &value(&status));
-        if patch != json!({}) {
-            self.context.store.write_status(&scene.id, SOURCE, &patch).await?;
-        }
-        scene.canary.status = Some(status);
-        Ok(())
+    pub(super) async fn put_status(&self, scene: &mut Scene, status: CanaryStatus) -> Result<(), reconcile::Error> {
+        let verbs = changed(scene, status).into_iter().collect();
+        self.context.store.perform(SOURCE, verbs).boxed().await.map(drop)
     }
 
     /// The finalizer is there exactly while `revertOnDeletion` is.
@@ -263,4 +253,43 @@ impl Rollouts {
         self.context.store.patch(id, SOURCE, &json!({"metadata": {"finalizers": finalizers}})).await?;
         Ok(())
     }
+}
+
+/// The write that a change to the world is in the store, if it changes anything.
+fn verb(scene: &mut Scene, write: Write) -> Option<Verb> {
+    match write {
+        Write::Apply(ours) => Some(Verb::Apply(ours)),
+        Write::Patch(id, patch) => Some(Verb::Patch(id, patch)),
+        Write::Delete(id) => Some(Verb::Delete(id)),
+        Write::Cookies(cookies) => {
+            let status = CanaryStatus {
+                session_affinity_cookie: cookies.session_affinity_cookie,
+                primary_session_affinity_cookie: cookies.primary_session_affinity_cookie,
+                previous_session_affinity_cookie: cookies.previous_session_affinity_cookie,
+                ..scene.canary.status().into_owned()
+            };
+            changed(scene, status)
+        }
+    }
+}
+
+/// The decided status; the cookies are the router's and stay.
+fn decided(scene: &mut Scene, decision: &Decision) -> Option<Verb> {
+    let now = scene.canary.status().into_owned();
+    let status = CanaryStatus {
+        session_affinity_cookie: now.session_affinity_cookie,
+        primary_session_affinity_cookie: now.primary_session_affinity_cookie,
+        previous_session_affinity_cookie: now.previous_session_affinity_cookie,
+        ..decision.status.clone()
+    };
+    changed(scene, status)
+}
+
+/// Takes another status into the picture: the write that leads to it, if it is another one.
+fn changed(scene: &mut Scene, status: CanaryStatus) -> Option<Verb> {
+    let value = |status: &CanaryStatus| serde_json::to_value(status).unwrap_or_default();
+    let before = scene.canary.status.as_ref().map_or_else(|| json!({}), value);
+    let patch = patch::difference(&before, &value(&status));
+    scene.canary.status = Some(status);
+    (patch != json!({})).then(|| Verb::Status(scene.id.clone(), patch))
 }

@@ -30,7 +30,16 @@ impl World<'_> {
     /// The canary service follows the target, the primary service is a copy taken once.
     pub(super) fn plain_services(&self) -> Result<Vec<Write>, String> {
         let (primary, canary) = (service::Role::Primary, service::Role::Canary);
-        let mut writes = vec![Write::Apply(self.plain_service(canary)?)];
+        let ours = self.plain_service(canary)?;
+        let is_copy = |live: &Value| {
+            live.get("spec").map(copied) == ours.get("spec").cloned()
+                && router::keeps(&live["metadata"], &ours["metadata"])
+        };
+        let is_there = self.get("Service", &service::name(self.canary, canary)).is_some_and(is_copy);
+        let mut writes = Vec::new();
+        if !is_there {
+            writes.push(Write::Apply(ours));
+        }
         if self.get("Service", &service::name(self.canary, primary)).is_none() {
             writes.push(Write::Apply(self.plain_service(primary)?));
         }
@@ -42,12 +51,7 @@ impl World<'_> {
     }
 
     fn plain_service(&self, role: service::Role) -> Result<Value, String> {
-        let mut spec = self.target_object()?.get("spec").cloned().unwrap_or_else(|| json!({}));
-        if let Some(spec) = spec.as_object_mut() {
-            for own in ["clusterIP", "clusterIPs", "healthCheckNodePort"] {
-                spec.remove(own);
-            }
-        }
+        let spec = self.target_object()?.get("spec").map_or_else(|| json!({}), copied);
         let mut metadata = json!({
             "name": service::name(self.canary, role),
             "namespace": self.canary.namespace(),
@@ -58,4 +62,13 @@ impl World<'_> {
         }
         Ok(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}))
     }
+}
+
+/// The spec of a Service without what each has for itself.
+fn copied(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    if let Some(spec) = spec.as_object_mut() {
+        spec.retain(|member, _| !matches!(member.as_str(), "clusterIP" | "clusterIPs" | "healthCheckNodePort"));
+    }
+    spec
 }

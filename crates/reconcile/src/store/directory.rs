@@ -4,6 +4,7 @@ mod events;
 mod files;
 mod notices;
 mod objects;
+mod perform;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -24,9 +25,12 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 
 pub use files::Folders;
-use objects::{Patched, Row};
+use objects::Row;
 
-use crate::{Database, Error, Event, Object, Result, store::EventFilter};
+use crate::{
+    Database, Error, Event, Object, Result,
+    store::{EventFilter, Verb},
+};
 
 /// Changes kept for slow watchers; who falls behind lists again.
 const BUS_CAPACITY: usize = 1024;
@@ -102,53 +106,39 @@ impl Directory {
         self.0.database.call(listed).await
     }
 
-    pub(crate) async fn apply(&self, manager: &str, id: &ObjectReference, object: &Value) -> Result<Value> {
-        self.apply_from(manager, "", id, object).await
-    }
-
-    /// Applies, remembering the file that the object stands in.
-    async fn apply_from(&self, manager: &str, source: &str, id: &ObjectReference, object: &Value) -> Result<Value> {
-        let (key, manager, source, object) = (Row::of(id), manager.to_owned(), source.to_owned(), object.clone());
-        self.write(move |transaction| objects::apply(transaction, &key, &manager, &source, &object)).await
-    }
-
     pub(crate) async fn dry_run(&self, manager: &str, id: &ObjectReference, object: &Value) -> Result<Value> {
         let (key, manager, object) = (Row::of(id), manager.to_owned(), object.clone());
         self.0.database.call(move |connection| objects::preview(connection, &key, &manager, &object)).await
     }
 
-    pub(crate) async fn patch(&self, id: &ObjectReference, merge: &Value) -> Result<Value> {
-        let (key, merge, name) = (Row::of(id), merge.clone(), id.to_string());
-        match self.write(move |transaction| objects::patch(transaction, &key, &merge)).await? {
-            Patched::Stored(object) => Ok(object),
-            Patched::Missing => Err(Error::NotFound(name)),
-            Patched::Conflict => Err(Error::Conflict(name)),
-        }
+    /// Performs writes in one transaction: all, or none. The objects as they are stored.
+    pub(crate) async fn perform(&self, manager: &str, verbs: Vec<Verb>) -> Result<Vec<Value>> {
+        let manager = manager.to_owned();
+        self.write_unless_refused(move |writes| {
+            let mut stored = Vec::new();
+            for verb in &verbs {
+                match perform::perform(writes, &manager, verb)? {
+                    Ok(object) => stored.extend(object),
+                    Err(refusal) => return Ok(Err(refusal)),
+                }
+            }
+            Ok(Ok(stored))
+        })
+        .await
+    }
+
+    /// Performs a write that leads to an object: as it is stored.
+    pub(crate) async fn changed(&self, manager: &str, verb: Verb) -> Result<Value> {
+        Ok(self.perform(manager, vec![verb]).await?.pop().unwrap_or_default())
     }
 
     pub(crate) async fn write_status(&self, id: &ObjectReference, merge: &Value) -> Result<Value> {
-        self.conclude(id, merge, &[]).await
-    }
-
-    /// Writes a status and records events, all or nothing.
-    pub(crate) async fn conclude(&self, id: &ObjectReference, merge: &Value, told: &[Event]) -> Result<Value> {
-        let (key, merge, name, told) = (Row::of(id), merge.clone(), id.to_string(), told.to_vec());
-        let written = self.write(move |writes| {
-            let Some(after) = objects::write_status(writes, &key, &merge)? else { return Ok(None) };
-            told.iter().try_for_each(|event| events::record(writes.connection(), event))?;
-            Ok(Some(after))
-        });
-        written.await?.ok_or(Error::NotFound(name))
+        self.changed("", Verb::Status(id.clone(), merge.clone())).await
     }
 
     pub(crate) async fn delete(&self, id: &ObjectReference) -> Result<bool> {
         let key = Row::of(id);
         self.write(move |transaction| objects::delete(transaction, &key)).await
-    }
-
-    pub(crate) async fn record(&self, event: &Event) -> Result<()> {
-        let event = event.clone();
-        self.write(move |writes| events::record(writes.connection(), &event)).await
     }
 
     pub(crate) async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>> {
@@ -165,24 +155,32 @@ impl Directory {
         &self,
         f: impl FnOnce(&mut objects::Writes<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.write_unless_refused(move |writes| f(writes).map(Ok)).await
+    }
+
+    /// The same; where the outcome is a refusal nothing is written.
+    async fn write_unless_refused<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut objects::Writes<'_>) -> rusqlite::Result<Result<T>> + Send + 'static,
+    ) -> Result<T> {
         let inner = self.0.clone();
-        let written = self
-            .0
-            .database
-            .call(move |connection| {
-                let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-                let mut writes = objects::Writes::new(&transaction);
-                let outcome = f(&mut writes)?;
-                let changes = writes.into_changes();
-                transaction.commit()?;
-                // Still under the connection's lock, so that no later change overtakes.
-                for change in changes {
-                    inner.seen.fetch_max(change.version, Ordering::SeqCst);
-                    let _ = inner.bus.send(Arc::new(change));
-                }
-                Ok(outcome)
-            })
-            .await?;
+        let written = self.0.database.call(move |connection| {
+            let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let mut writes = objects::Writes::new(&transaction);
+            let outcome = f(&mut writes)?;
+            let changes = writes.into_changes();
+            if outcome.is_err() {
+                return Ok(outcome);
+            }
+            transaction.commit()?;
+            // Still under the connection's lock, so that no later change overtakes.
+            for change in changes {
+                inner.seen.fetch_max(change.version, Ordering::SeqCst);
+                let _ = inner.bus.send(Arc::new(change));
+            }
+            Ok(outcome)
+        });
+        let written = written.await??;
         if self.0.lock.is_none() {
             knock(self.0.database.path());
         }

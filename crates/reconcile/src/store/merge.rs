@@ -113,12 +113,12 @@ pub(crate) fn merge_patch(target: &mut Value, patch: &Value) {
 
 /// Whether anything but metadata and status differs: what raises the generation.
 pub(crate) fn spec_differs(one: &Value, other: &Value) -> bool {
-    let relevant = |object: &Value| -> Option<Map<String, Value>> {
-        let mut fields = object.as_object()?.clone();
-        fields.retain(|key, _| !matches!(key.as_str(), "metadata" | "status" | "apiVersion"));
-        Some(fields)
-    };
     relevant(one) != relevant(other)
+}
+
+fn relevant(object: &Value) -> Vec<(&String, &Value)> {
+    let fields = object.as_object().into_iter().flatten();
+    fields.filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status" | "apiVersion")).collect()
 }
 
 #[cfg(test)]

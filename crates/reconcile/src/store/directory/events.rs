@@ -23,8 +23,10 @@ pub(super) fn record(connection: &Connection, event: &Event) -> rusqlite::Result
     connection.prepare_cached(sql)?.execute(values)?;
     let number = connection.last_insert_rowid();
     if number % 64 == 0 {
-        let sql = "DELETE FROM events WHERE last_seen < ?1 OR number <= ?2";
-        connection.execute(sql, params![now - RETENTION_SECONDS, number - LIMIT])?;
+        // Numbers grow with time: the old ones are the first, and nobody has to look at the others.
+        let sql = "DELETE FROM events WHERE number < \
+                   max(?2, (SELECT number FROM events WHERE last_seen >= ?1 ORDER BY number LIMIT 1))";
+        connection.prepare_cached(sql)?.execute(params![now - RETENTION_SECONDS, number - LIMIT + 1])?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use super::{
     Directory,
     notices::Notices,
-    objects::{self, Row},
+    objects::{self, Row, Writes},
 };
-use crate::{Error, Result, clock, object};
+use crate::{Error, Result, clock, object, store::merge};
 
 /// Name under which the fields of the user's files are applied.
 const MANAGER: &str = "manifests";
@@ -27,6 +27,8 @@ const MANIFEST_VALID: &str = "ManifestValid";
 const SETTLE: Duration = Duration::from_millis(20);
 /// How often the folder is read even when nobody reported a change: some file systems report none.
 const RESCAN: Duration = Duration::from_secs(10);
+/// Objects applied in one transaction: others come in between.
+const BATCH: usize = 64;
 
 /// The manifests' places and what was last read from each file.
 #[derive(Debug)]
@@ -40,16 +42,42 @@ pub struct Folders {
 #[derive(Clone, Debug)]
 struct Known {
     stamp: (SystemTime, u64),
-    objects: Vec<Value>,
+    objects: Vec<Manifest>,
     problem: Option<String>,
 }
 
-/// What the folders hold now, against what the database knows.
+/// One object of a file, in the text that the database keeps of what was applied: as JSON values, thousands of them would
+/// take many times the room, and taking a look at them every few seconds would be work.
+#[derive(Clone, Debug)]
+struct Manifest {
+    row: Row,
+    text: Arc<str>,
+}
+
+impl Manifest {
+    fn of(object: &Value) -> Result<Self> {
+        let row = Row::of(&object::require_reference(object)?);
+        Ok(Self { row, text: merge::applicable(object).to_string().into() })
+    }
+}
+
+/// What the folders hold now.
 #[derive(Debug, Default)]
 struct Plan {
-    apply: Vec<(String, Value)>,
+    /// The objects, each with the file that it stands in.
+    objects: Vec<(Arc<str>, Manifest)>,
+    /// Where each is among them.
+    places: BTreeMap<Row, usize>,
+    /// What is wrong with files.
     problems: BTreeMap<String, String>,
-    present: BTreeSet<Row>,
+}
+
+impl Plan {
+    /// Whether this is what the files say of the object.
+    fn says(&self, row: &Row, source: &str, text: &str) -> bool {
+        let found = self.places.get(row).map(|place| &self.objects[*place]);
+        found.is_some_and(|(file, manifest)| **file == *source && *manifest.text == *text)
+    }
 }
 
 impl Folders {
@@ -80,22 +108,19 @@ impl Folders {
     fn plan(&self) -> Plan {
         let mut plan = Plan::default();
         for (path, known) in &self.files {
-            let source = path.display().to_string();
+            let source: Arc<str> = path.display().to_string().into();
             let mut problem = known.problem.clone();
-            for value in &known.objects {
-                match object::require_reference(value).map(|id| Row::of(&id)) {
-                    Ok(row) if plan.present.contains(&row) => {
-                        problem = Some(format!("{source}: {}/{} stands in another file too", row.kind, row.name));
-                    }
-                    Ok(row) => {
-                        plan.present.insert(row);
-                        plan.apply.push((source.clone(), value.clone()));
-                    }
-                    Err(error) => problem = Some(format!("{source}: {error}")),
+            for manifest in &known.objects {
+                let row = &manifest.row;
+                if plan.places.contains_key(row) {
+                    problem = Some(format!("{source}: {}/{} stands in another file too", row.kind, row.name));
+                    continue;
                 }
+                plan.places.insert(row.clone(), plan.objects.len());
+                plan.objects.push((Arc::clone(&source), manifest.clone()));
             }
             if let Some(problem) = problem {
-                plan.problems.insert(source, problem);
+                plan.problems.insert(source.to_string(), problem);
             }
         }
         plan
@@ -139,8 +164,8 @@ fn read_file(path: &Path, stamp: (SystemTime, u64)) -> Known {
     let (mut objects, mut problem) = (Vec::new(), None);
     for document in manifest::documents(&text) {
         match document {
-            Ok(document) => match object::require_reference(&document.object) {
-                Ok(_) => objects.push(document.object),
+            Ok(document) => match Manifest::of(&document.object) {
+                Ok(manifest) => objects.push(manifest),
                 Err(error) => problem = Some(format!("{}: line {}: {error}", path.display(), document.line)),
             },
             Err(error) => problem = Some(format!("{}: {error}", path.display())),
@@ -156,19 +181,18 @@ impl Directory {
         let read =
             tokio::task::spawn_blocking(move || this.0.folders.lock().unwrap_or_else(PoisonError::into_inner).read());
         let Ok(plan) = read.await else { return Ok(()) };
-        let plan = plan?;
-        let known = self.0.database.call(|connection| known(connection)).await?;
-        for (source, value) in &plan.apply {
-            let id = object::require_reference(value)?;
-            let unchanged = known
-                .get(&Row::of(&id))
-                .is_some_and(|(at, applied)| at == source && *applied == crate::store::merge::applicable(value));
-            if !unchanged {
-                self.apply_from(MANAGER, source, &id, value).await?;
-            }
+        let plan = Arc::new(plan?);
+        let said = Arc::clone(&plan);
+        let known = self.0.database.call(move |connection| known(connection, &said)).await?;
+        let is_news = |manifest: &Manifest| known.get(&manifest.row).is_none_or(|applied| !applied.is_said);
+        let news: Vec<_> = plan.objects.iter().filter(|(_, manifest)| is_news(manifest)).cloned().collect();
+        for some in news.chunks(BATCH) {
+            let some = some.to_vec();
+            self.write(move |writes| some.iter().try_for_each(|(source, manifest)| apply(writes, source, manifest)))
+                .await?;
         }
-        for (row, (source, _)) in &known {
-            if !plan.present.contains(row) && !plan.problems.contains_key(source) {
+        for (row, Applied { source, .. }) in &known {
+            if !plan.places.contains_key(row) && !plan.problems.contains_key(source) {
                 let row = row.clone();
                 self.write(move |writes| {
                     objects::forget(writes, &row, MANAGER)?;
@@ -185,48 +209,24 @@ impl Directory {
     }
 
     /// Brings the conditions in line with the files' problems, touching only objects that have one or had one.
-    async fn mark_all(&self, known: &Applied, plan: &Plan) -> Result<()> {
+    async fn mark_all(&self, known: &BTreeMap<Row, Applied>, plan: &Plan) -> Result<()> {
         let before = self.0.folders.lock().unwrap_or_else(PoisonError::into_inner).marked.take();
-        let mut marked = BTreeSet::new();
-        for (row, (source, _)) in known {
-            let problem = plan.problems.get(source).map(String::as_str);
+        let (mut marked, mut marks) = (BTreeSet::new(), Vec::new());
+        for (row, Applied { source, .. }) in known {
+            let problem = plan.problems.get(source);
             if problem.is_some() || before.as_ref().is_none_or(|before| before.contains(row)) {
-                self.mark(row, problem).await?;
+                marks.push((row.clone(), problem.cloned()));
             }
             if problem.is_some() {
                 marked.insert(row.clone());
             }
         }
+        if !marks.is_empty() {
+            self.write(move |writes| marks.iter().try_for_each(|(row, problem)| mark(writes, row, problem.as_deref())))
+                .await?;
+        }
         self.0.folders.lock().unwrap_or_else(PoisonError::into_inner).marked = Some(marked);
         Ok(())
-    }
-
-    /// Sets or takes away the condition that tells of a file which cannot be read.
-    async fn mark(&self, row: &Row, problem: Option<&str>) -> Result<()> {
-        let row = row.clone();
-        let problem = problem.map(str::to_owned);
-        self.write(move |writes| {
-            let Some(object) = objects::read(writes.connection(), &row)? else { return Ok(()) };
-            let current = object.pointer("/status/conditions").cloned().unwrap_or_else(|| json!([]));
-            let Ok(mut list) = serde_json::from_value::<Vec<api::Condition>>(current) else { return Ok(()) };
-            match &problem {
-                None if conditions::find(&list, MANIFEST_VALID).is_none() => return Ok(()),
-                None => conditions::remove(&mut list, MANIFEST_VALID),
-                Some(problem) => {
-                    let generation = object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
-                    let new = conditions::New {
-                        kind: MANIFEST_VALID,
-                        status: conditions::Status::False,
-                        reason: "InvalidManifest",
-                        message: &format!("{problem}; the last good version stays in force"),
-                        generation,
-                    };
-                    conditions::set(&mut list, new, clock::now());
-                }
-            }
-            objects::write_status(writes, &row, &json!({ "conditions": list })).map(drop)
-        })
-        .await
     }
 
     /// Follows the folders until dropped: changes are brought into the store as they are made.
@@ -243,16 +243,54 @@ impl Directory {
     }
 }
 
-type Applied = BTreeMap<Row, (String, Value)>;
+/// Applies an object of a file.
+fn apply(writes: &mut Writes<'_>, source: &str, manifest: &Manifest) -> rusqlite::Result<()> {
+    // It was an object when the text was made.
+    let object: Value = manifest.text.parse().unwrap_or_default();
+    objects::apply(writes, &manifest.row, MANAGER, source, &object).map(drop)
+}
 
-/// What the files applied last, and from which file each object came.
-fn known(connection: &Connection) -> rusqlite::Result<Applied> {
+/// Sets or takes away the condition that tells of a file which cannot be read.
+fn mark(writes: &mut Writes<'_>, row: &Row, problem: Option<&str>) -> rusqlite::Result<()> {
+    let Some(object) = objects::read(writes.connection(), row)? else { return Ok(()) };
+    let current = object.pointer("/status/conditions").cloned().unwrap_or_else(|| json!([]));
+    let Ok(mut list) = serde_json::from_value::<Vec<api::Condition>>(current) else { return Ok(()) };
+    match problem {
+        None if conditions::find(&list, MANIFEST_VALID).is_none() => return Ok(()),
+        None => conditions::remove(&mut list, MANIFEST_VALID),
+        Some(problem) => {
+            let generation = object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
+            let new = conditions::New {
+                kind: MANIFEST_VALID,
+                status: conditions::Status::False,
+                reason: "InvalidManifest",
+                message: &format!("{problem}; the last good version stays in force"),
+                generation,
+            };
+            conditions::set(&mut list, new, clock::now());
+        }
+    }
+    objects::write_status(writes, row, &json!({ "conditions": list })).map(drop)
+}
+
+/// What the database knows of an object that a file holds, or held.
+#[derive(Debug)]
+struct Applied {
+    /// The file.
+    source: String,
+    /// Whether the file says the same now.
+    is_said: bool,
+}
+
+/// What the files applied last, against what they say now.
+fn known(connection: &Connection, plan: &Plan) -> rusqlite::Result<BTreeMap<Row, Applied>> {
     let sql = "SELECT api_group, kind, namespace, name, source, body FROM applied WHERE manager = ?1";
     let mut select = connection.prepare_cached(sql)?;
-    let rows = select.query_map(params![MANAGER], |row| {
-        let key = Row { group: row.get(0)?, kind: row.get(1)?, namespace: row.get(2)?, name: row.get(3)? };
-        let body: String = row.get(5)?;
-        Ok((key, (row.get(4)?, serde_json::from_str(&body).unwrap_or_default())))
+    let rows = select.query_map(params![MANAGER], |found| {
+        let row = Row { group: found.get(0)?, kind: found.get(1)?, namespace: found.get(2)?, name: found.get(3)? };
+        let source: String = found.get(4)?;
+        let is_said = plan.says(&row, &source, found.get_ref(5)?.as_str()?);
+        Ok((row, Applied { source, is_said }))
     })?;
     rows.collect()
 }

@@ -113,16 +113,18 @@ pub(super) fn changes_after(connection: &Connection, version: i64) -> rusqlite::
     let sql = "SELECT api_group, version, deleted, body FROM objects WHERE version > ?1 ORDER BY version";
     let mut select = connection.prepare_cached(sql)?;
     let rows = select.query_map([version], |row| {
-        let object = serde_json::from_str(&row.get::<_, String>(3)?).unwrap_or_default();
+        let object = row.get_ref(3)?.as_str()?.parse().unwrap_or_default();
         Ok(Change { group: row.get(0)?, version: row.get(1)?, deleted: row.get(2)?, object })
     })?;
     rows.collect()
 }
 
 fn body(row: &rusqlite::Row<'_>) -> rusqlite::Result<Value> {
-    let text: String = row.get(0)?;
-    serde_json::from_str(&text)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+    // `parse` is serde_json's own, built for speed; `from_str` would be built anew here, for size.
+    let text = row.get_ref(0)?.as_str()?;
+    text.parse().map_err(|error: serde_json::Error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+    })
 }
 
 /// What a manager applied last: its own, and those of all others.
@@ -131,8 +133,7 @@ fn applied(connection: &Connection, row: &Row, manager: &str) -> rusqlite::Resul
                WHERE api_group = ?1 AND kind = ?2 AND namespace = ?3 AND name = ?4 ORDER BY manager";
     let mut select = connection.prepare_cached(sql)?;
     let rows = select.query_map(params![row.group, row.kind, row.namespace, row.name], |found| {
-        let text: String = found.get(1)?;
-        Ok((found.get::<_, String>(0)?, serde_json::from_str(&text).unwrap_or_default()))
+        Ok((found.get::<_, String>(0)?, found.get_ref(1)?.as_str()?.parse().unwrap_or_default()))
     })?;
     let (mut own, mut others) = (Value::Null, Vec::new());
     for found in rows {
@@ -146,22 +147,16 @@ fn applied(connection: &Connection, row: &Row, manager: &str) -> rusqlite::Resul
     Ok((own, others))
 }
 
-/// The object as applying would leave it, before it is stamped.
-fn merged(
-    connection: &Connection,
-    row: &Row,
-    manager: &str,
-    object: &Value,
-) -> rusqlite::Result<(Option<Value>, Value)> {
-    let new = merge::applicable(object);
+/// The object as applying what is `new` would leave it, before it is stamped.
+fn merged(connection: &Connection, row: &Row, manager: &str, new: &Value) -> rusqlite::Result<(Option<Value>, Value)> {
     let live = read(connection, row)?;
     let (last, others) = applied(connection, row, manager)?;
-    let base = live.clone().unwrap_or_else(|| json!({}));
-    Ok((live, merge::apply(&base, &last, &new, &others)))
+    let after = merge::apply(live.as_ref().unwrap_or(&json!({})), &last, new, &others);
+    Ok((live, after))
 }
 
 pub(super) fn preview(connection: &Connection, row: &Row, manager: &str, object: &Value) -> rusqlite::Result<Value> {
-    merged(connection, row, manager, object).map(|(_, after)| after)
+    merged(connection, row, manager, &merge::applicable(object)).map(|(_, after)| after)
 }
 
 pub(super) fn apply(
@@ -171,12 +166,12 @@ pub(super) fn apply(
     source: &str,
     object: &Value,
 ) -> rusqlite::Result<Value> {
-    let (live, after) = merged(writes.transaction, row, manager, object)?;
-    let new = merge::applicable(object).to_string();
+    let new = merge::applicable(object);
+    let (live, after) = merged(writes.transaction, row, manager, &new)?;
     let sql = "INSERT INTO applied VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE \
                SET source = excluded.source, body = excluded.body \
                WHERE body <> excluded.body OR source <> excluded.source";
-    let values = params![row.group, row.kind, row.namespace, row.name, manager, source, new];
+    let values = params![row.group, row.kind, row.namespace, row.name, manager, source, new.to_string()];
     writes.transaction.prepare_cached(sql)?.execute(values)?;
     match live {
         Some(live) if live == after => Ok(live),
