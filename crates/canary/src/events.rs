@@ -194,6 +194,11 @@ impl<'a> Names<'a> {
         Event::normal(format!("Advance {} canary weight {weight}", self.canary))
     }
 
+    pub fn put_back(&self, found: u32, weight: u32) -> Event {
+        let canary = self.canary;
+        Event::warning(format!("Route of {canary} sent {found}% to the canary, put back to its step of {weight}%"))
+    }
+
     pub fn advance_iteration(&self, iteration: i64, total: i64) -> Event {
         Event::normal(format!("Advance {} canary iteration {iteration}/{total}", self.canary))
     }

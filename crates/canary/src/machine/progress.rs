@@ -29,19 +29,32 @@ impl<'a> Tick<'a> {
         self.advance(weights)
     }
 
-    /// A weight above the reported one means that a tick was cut short after it moved traffic: this tick only reports it.
-    /// So nobody gains two steps in one interval, nor a step without an analysis at the one before.
+    /// A weight one step above the reported one means that a tick was cut short after it moved traffic: this tick only
+    /// reports it. So nobody gains two steps in one interval, nor a step without an analysis at the one before. Any other
+    /// weight above was written by somebody else, and goes back.
+    ///
+    /// Differs: the original goes on from whatever the route says.
     fn report_weight(&mut self, weights: Weights) -> Flow {
         // With a match some routers read all or nothing, whatever the weight.
         let is_weighted =
             self.analysis.strategy() == Strategy::Canary && self.analysis.matches.is_empty() && !self.is_kubernetes();
         let actual = i64::from(weights.canary);
-        if is_weighted && self.status.phase == Phase::Progressing && actual > self.status.canary_weight {
+        if !is_weighted || self.status.phase != Phase::Progressing || actual <= self.status.canary_weight {
+            return Ok(());
+        }
+        let reported = u32::try_from(self.status.canary_weight).unwrap_or_default();
+        if weights::next(&self.analysis, reported) == Some(weights.canary) {
             self.status.canary_weight = actual;
             self.write_status();
-            return Err(Stop::Done);
+        } else {
+            self.effect(Effect::SetWeights(Weights {
+                primary: 100_u32.saturating_sub(reported),
+                canary: reported,
+                mirrored: false,
+            }));
+            self.event(self.names.put_back(weights.canary, reported));
         }
-        Ok(())
+        Err(Stop::Done)
     }
 
     fn pre_rollout(&mut self) -> Flow {

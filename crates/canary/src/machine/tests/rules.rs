@@ -180,6 +180,15 @@ fn a_weight_that_was_not_reported_is_only_reported() {
 }
 
 #[test]
+fn a_weight_that_somebody_raised_goes_back_to_the_step() {
+    let spec = spec(json!({"stepWeight": 10, "maxWeight": 90}), &[]);
+    let decision = due(&State { route: HALF, weight: 20, ..RUNNING }, &spec, all_pass);
+    assert_eq!(acts(&decision), ["weights 80 20"]);
+    assert_eq!((decision.status.canary_weight, decision.status.failed_checks), (20, 0));
+    assert_eq!(told(&decision)[1..], ["Route of app.default sent 50% to the canary, put back to its step of 20%"]);
+}
+
+#[test]
 fn a_gate_that_stays_closed_is_told_once() {
     let spec = spec(json!({"stepWeight": 50, "maxWeight": 50}), &[HookType::ConfirmPromotion]);
     let state = State { route: HALF, weight: 50, ..RUNNING };

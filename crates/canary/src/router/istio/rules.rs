@@ -174,6 +174,9 @@ fn set_cookie(rule: &mut Value, value: &str) {
 /// A live destination without the cookie that we had it set.
 fn without_cookie(destination: &Value) -> Value {
     let mut destination = destination.clone();
+    if destination.get("headers").is_none() {
+        return destination;
+    }
     let steps = [
         ("/headers/response/add", "Set-Cookie"),
         ("/headers/response", "add"),
