@@ -167,6 +167,33 @@ fn a_time_stamp_counts_only_as_a_trusted_authority_made_it() {
     }
 }
 
+proptest! {
+    #[test]
+    fn no_answer_of_an_authority_brings_the_reader_down(bytes in nested()) {
+        let root = TrustedRoot {
+            authorities: Vec::new(),
+            logs: Vec::new(),
+            certificate_logs: Vec::new(),
+            stamp_authorities: Vec::new(),
+        };
+        prop_assert!(timestamp::stamped(&bytes, b"message", &root).is_err());
+    }
+}
+
+/// Values of DER within each other, of the kinds that time stamps are made of.
+fn nested() -> impl Strategy<Value = Vec<u8>> {
+    let tag = prop::sample::select(vec![0x02_u8, 0x04, 0x06, 0x18, 0x30, 0x31, 0xa0, 0xa1]);
+    let leaf = (tag.clone(), prop::collection::vec(any::<u8>(), 0..12)).prop_map(|(tag, content)| value(tag, &content));
+    leaf.prop_recursive(8, 64, 6, move |inner| {
+        (tag.clone(), prop::collection::vec(inner, 0..6)).prop_map(|(tag, parts)| value(tag, &parts.concat()))
+    })
+}
+
+fn value(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap_or(u16::MAX).to_be_bytes();
+    [&[tag, 0x82], &length[..], content].concat()
+}
+
 #[test]
 fn a_time_stamp_stands_beside_a_promise_too() {
     let world = Stamped::new();
