@@ -106,7 +106,9 @@ impl Tags {
         let head = format!("{} {revision} {}{etag}", listing.tags().len(), origin.image);
         if before.head() != head {
             let record = before.replaced(&head, listing, origin.image, clock::now());
-            self.database.put(BUCKET, &key(namespace, name), record.as_bytes()).await?;
+            // A power cut takes the status along that was written after it, and the registry still has the tags: a push need
+            // not wait for the disk.
+            self.database.note(BUCKET, &key(namespace, name), record.as_bytes()).await?;
         }
         self.scanned.send_replace(Some(clock::instant()));
         Ok(revision)
