@@ -124,7 +124,9 @@ fn what_somebody_else_noted_is_taken_over_whole() {
         (status.last_applied_spec, status.last_promoted_spec) = ("5f6b7c".into(), "5f6b7c".into());
         status.tracked_configs = [("configmap/x".to_owned(), "1".to_owned())].into();
     }
-    let status = decided(&SETTLED, &canary).status;
+    let decision = decided(&SETTLED, &canary);
+    assert_eq!(acts(&decision), ["WriteStatus"]);
+    let status = decision.status;
     assert_eq!((status.last_applied_spec.as_str(), status.last_promoted_spec.as_str()), ("r-1", "r-1"));
     assert_eq!((status.phase, status.tracked_configs.len()), (Phase::Succeeded, 0));
 }
