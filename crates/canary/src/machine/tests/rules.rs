@@ -340,6 +340,24 @@ fn after_a_failed_promotion_the_promoted_revision_goes_back_to_the_primary_unjud
 }
 
 #[test]
+fn a_promotion_that_ends_is_noted_and_what_was_noted_of_its_run_is_gone() {
+    let state = State { phase: Phase::Finalising, primary: 2, ..RUNNING };
+    let mut canary = canary(&state, &halves(), INTERVAL);
+    let conditions = canary.status.as_mut().map(|status| &mut status.conditions).expect("a status");
+    conditions::tell(conditions, conditions::STEP, "Weight50", Some("noted"), NOW);
+    let status = decided(&state, &canary).status;
+    assert_eq!((status.phase, status.last_promoted_spec.as_str()), (Phase::Succeeded, "r-2"));
+    assert_eq!(conditions::message(&status.conditions, conditions::STEP), None);
+}
+
+#[test]
+fn an_iteration_that_is_to_be_done_again_is_written() {
+    let spec = spec(json!({"iterations": 2}), &[HookType::ConfirmPromotion]);
+    let status = due(&State { phase: Phase::WaitingPromotion, iterations: 2, ..RUNNING }, &spec, closed).status;
+    assert_eq!((status.iterations, status.last_transition_time), (1, Some(Time(NOW))));
+}
+
+#[test]
 fn skipping_the_analysis_tells_of_its_copy_once() {
     let mut spec = halves();
     spec.skip_analysis = true;
