@@ -255,6 +255,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // A killed process loses nothing at NORMAL; for records that must survive a power cut the disk is waited for.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", -1024)?;
+    // Without it SQLite parses a query for a range anew whenever its bounds change.
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version > SCHEMA_VERSION {
         let problem = format!("it was written by a newer slipway (schema {version}, this one knows {SCHEMA_VERSION})");
