@@ -372,6 +372,7 @@ fn skipping_the_analysis_tells_of_its_copy_once() {
         (copied, all_pass, &[DONE]),
         (promoting, primary_waits, &["not yet"]),
         (promoting, all_pass, &[COPYING, DONE]),
+        (State { phase: Phase::Finalising, ..promoting }, all_pass, &[COPYING, DONE]),
     ] {
         assert_eq!(told(&due(&state, &spec, pick)), texts, "{state:?}");
     }
@@ -455,6 +456,16 @@ fn requests_are_obeyed_while_the_promotion_waits() {
     {
         assert_eq!(asked(&waiting, request, all_pass).status.phase, phase, "{request}");
     }
+}
+
+#[test]
+fn promote_opens_the_gate_before_the_promotion() {
+    let state = State { phase: Phase::WaitingPromotion, route: HALF, weight: 50, ..RUNNING };
+    let gated = spec(json!({"stepWeight": 50, "maxWeight": 50}), &[HookType::ConfirmPromotion]);
+    let mut canary = canary(&state, &gated, INTERVAL);
+    assert_eq!(decided_by(&state, &canary, closed).status.phase, Phase::WaitingPromotion);
+    canary.metadata.annotations = Some([(REQUEST.to_owned(), "promote at 1 by ada".to_owned())].into());
+    assert_eq!(decided_by(&state, &canary, closed).status.phase, Phase::Promoting);
 }
 
 #[test]
