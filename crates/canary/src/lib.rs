@@ -23,6 +23,7 @@ pub mod validate;
 pub mod workload;
 pub mod world;
 
+mod path;
+
 #[cfg(test)]
 mod cases;
-mod path;

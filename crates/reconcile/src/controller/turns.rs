@@ -141,7 +141,7 @@ pub(super) async fn take<K: Object, Run>(
                 None => is_open = false,
             },
             () = turns.ripen(), if is_open => {}
-            _ = &mut filled, if !is_filled => is_filled = true,
+            _ = &mut filled, if is_open && !is_filled => is_filled = true,
             else => return,
         }
     }
@@ -149,6 +149,10 @@ pub(super) async fn take<K: Object, Run>(
 
 #[cfg(test)]
 mod tests {
+    use futures::stream;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::runtime::reflector::store::Writer;
+
     use super::*;
 
     fn all(turns: &mut Turns<char>) -> String {
@@ -200,5 +204,14 @@ mod tests {
         turns.end('a', None);
         let more = tokio::time::timeout(Duration::from_secs(10_000), turns.ripen()).await;
         assert!(more.is_err(), "nobody waits for a time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_ends_though_its_kind_was_never_listed() {
+        let writer = Writer::<ConfigMap>::new(());
+        let triggers = stream::iter([ObjectRef::new("a").within("n")]);
+        let gone = |id: &ObjectRef<ConfigMap>| panic!("{id} was looked for");
+        let ends = take(writer.as_reader(), triggers, 1, |_| async { None }, gone);
+        tokio::time::timeout(Duration::from_secs(60), ends).await.expect("an end");
     }
 }
