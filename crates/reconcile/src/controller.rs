@@ -40,6 +40,9 @@ pub type Metadata<K> = kube::core::PartialObjectMeta<K>;
 /// How long a run may take before the object says that work is under way. Most end earlier, and one write does.
 const UNTOLD: Duration = Duration::from_secs(1);
 
+/// On a cluster each watch tells in its own time. A run that one of them triggers lets the others catch up.
+const SETTLE: Duration = Duration::from_millis(5);
+
 /// The outcome of a run, or that it broke off.
 type Unbroken = std::thread::Result<Result<Done, Failure>>;
 
@@ -182,7 +185,8 @@ impl<R: Reconciler> Controller<R> {
             tracing::debug!(kind = %R::Kind::kind(&()), %id, "object left the queue");
             runner.forget(id.namespace.as_deref().unwrap_or_default(), &id.name);
         };
-        futures::join!(turns::take(cache, triggers, self.concurrency, run, gone), filled);
+        let limits = (self.concurrency, if runner.context.store.is_standalone() { Duration::ZERO } else { SETTLE });
+        futures::join!(turns::take(cache, triggers, limits, run, gone), filled);
     }
 }
 
@@ -236,7 +240,14 @@ impl<R: Reconciler> Runner<R> {
     /// The object as it is now. On a cluster that may be a moment ago: what others change meanwhile starts another run.
     async fn look(&self, queued: &R::Kind, id: &ObjectReference) -> Result<Option<Value>, Error> {
         match queued.meta().deletion_timestamp {
-            None => self.context.store.find_cached(id).await,
+            None => {
+                let found = self.context.store.find_cached(id).await?;
+                match found.as_ref().is_none_or(|found| is_older(found, queued)) {
+                    // The watch that queued it may be ahead of the one that tells what is known.
+                    true => self.context.store.find(id).await,
+                    false => Ok(found),
+                }
+            }
             Some(_) => self.context.store.find(id).await,
         }
     }
@@ -358,6 +369,12 @@ impl<R: Reconciler> Runner<R> {
 /// The object as the scraper knows it.
 fn labels<K: Object>(namespace: &str, name: &str) -> ObjectLabels {
     ObjectLabels { kind: K::kind(&()).into_owned(), name: name.to_owned(), namespace: namespace.to_owned() }
+}
+
+/// Whether an object is of an earlier version than that.
+fn is_older<K: Object>(found: &Value, than: &K) -> bool {
+    let number = |version: Option<&str>| version.and_then(|version| version.parse::<u64>().ok());
+    number(object::version(found)) < number(than.meta().resource_version.as_deref())
 }
 
 /// The object as a run finds it, and the status that says that work is under way: none where the last outcome still holds.

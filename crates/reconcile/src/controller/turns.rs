@@ -24,8 +24,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What an object waits for.
 enum Stage {
-    /// Its time.
-    Later(delay_queue::Key),
+    /// Its time; `soon`: only for things to settle.
+    Later { key: delay_queue::Key, soon: bool },
     /// Its turn.
     Ready,
     /// The end of its run; `again`: another one must follow at once.
@@ -39,27 +39,32 @@ struct Turns<Id> {
     later: DelayQueue<Id>,
     running: usize,
     most: usize,
+    /// How long after something happened a run begins.
+    settle: Duration,
 }
 
 impl<Id: Clone + Eq + std::hash::Hash> Turns<Id> {
-    fn new(most: usize) -> Self {
-        Self { stages: HashMap::new(), ready: VecDeque::new(), later: DelayQueue::new(), running: 0, most }
+    fn new(most: usize, settle: Duration) -> Self {
+        Self { stages: HashMap::new(), ready: VecDeque::new(), later: DelayQueue::new(), running: 0, most, settle }
     }
 
-    /// An object is to run as soon as it may.
+    /// Something happened to an object: it is to run as soon as it may.
     fn wake(&mut self, id: Id) {
         match self.stages.get_mut(&id) {
-            Some(Stage::Ready) => return,
+            Some(Stage::Ready | Stage::Later { soon: true, .. }) => return,
             Some(Stage::Running { again }) => {
                 *again = true;
                 return;
             }
-            Some(Stage::Later(key)) => {
+            Some(Stage::Later { key, .. }) => {
                 self.later.remove(key);
             }
             None => {}
         }
-        self.is_ready(id);
+        match self.settle.is_zero() {
+            true => self.is_ready(id),
+            false => self.is_due(id, self.settle, true),
+        }
     }
 
     /// The next object whose time has come, which then is ready; never ends while none waits for its time.
@@ -68,6 +73,11 @@ impl<Id: Clone + Eq + std::hash::Hash> Turns<Id> {
             Some(expired) => self.is_ready(expired.into_inner()),
             None => future::pending().await,
         }
+    }
+
+    fn is_due(&mut self, id: Id, wait: Duration, soon: bool) {
+        let key = self.later.insert(id.clone(), wait.min(LONGEST));
+        self.stages.insert(id, Stage::Later { key, soon });
     }
 
     fn is_ready(&mut self, id: Id) {
@@ -90,28 +100,26 @@ impl<Id: Clone + Eq + std::hash::Hash> Turns<Id> {
     fn end(&mut self, id: Id, wait: Option<Duration>) {
         self.running -= 1;
         match (self.stages.remove(&id), wait) {
-            (Some(Stage::Running { again: true }), _) => self.is_ready(id),
-            (_, Some(wait)) => {
-                let key = self.later.insert(id.clone(), wait.min(LONGEST));
-                self.stages.insert(id, Stage::Later(key));
-            }
+            (Some(Stage::Running { again: true }), _) => self.wake(id),
+            (_, Some(wait)) => self.is_due(id, wait, false),
             (_, None) => {}
         }
     }
 }
 
 /// Runs objects as they are triggered and as their time comes, at most so many at once. A run tells after what time the next
-/// one is due. When the triggers end no run begins any more, and those under way are awaited.
+/// one is due. When the triggers end no run begins any more, and those under way are awaited. Where several watches tell of one
+/// change, each in its time, `settle` lets the others catch up before the run that one of them triggers.
 pub(super) async fn take<K: Object, Run>(
     cache: Store<K>,
     mut triggers: impl Stream<Item = ObjectRef<K>> + Unpin,
-    most: u16,
+    (most, settle): (u16, Duration),
     run: impl Fn(Arc<K>) -> Run,
     gone: impl Fn(&ObjectRef<K>),
 ) where
     Run: Future<Output = Option<Duration>> + Send + 'static,
 {
-    let mut turns = Turns::new(usize::from(most));
+    let mut turns = Turns::new(usize::from(most), settle);
     let mut runs = JoinSet::new();
     let (mut is_open, mut is_filled) = (true, false);
     let filled = cache.wait_until_ready();
@@ -161,7 +169,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_longest_goes_first_and_only_so_many_at_once() {
-        let mut turns = Turns::new(2);
+        let mut turns = Turns::new(2, Duration::ZERO);
         "abcab".chars().for_each(|id| turns.wake(id));
         assert_eq!(all(&mut turns), "ab");
         turns.end('b', None);
@@ -174,7 +182,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_happens_during_a_run_starts_one_more_and_only_one() {
-        let mut turns = Turns::new(4);
+        let mut turns = Turns::new(4, Duration::ZERO);
         turns.wake('a');
         assert_eq!(all(&mut turns), "a");
         turns.wake('a');
@@ -188,7 +196,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_time_comes_once_and_is_forgotten_when_something_happens_before() {
-        let mut turns = Turns::new(1);
+        let mut turns = Turns::new(1, Duration::ZERO);
         for id in ['a', 'b'] {
             turns.wake(id);
             assert_eq!(all(&mut turns), id.to_string());
@@ -207,11 +215,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_keeps_happening_does_not_put_a_run_off() {
+        let mut turns = Turns::new(1, Duration::from_millis(50));
+        let start = crate::clock::instant();
+        for _ in 0..3 {
+            turns.wake('a');
+            assert_eq!(all(&mut turns), "");
+            crate::clock::sleep(Duration::from_millis(10)).await;
+        }
+        turns.ripen().await;
+        assert!((50..60).contains(&start.elapsed().as_millis()));
+        assert_eq!(all(&mut turns), "a");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_loop_ends_though_its_kind_was_never_listed() {
         let writer = Writer::<ConfigMap>::new(());
         let triggers = stream::iter([ObjectRef::new("a").within("n")]);
         let gone = |id: &ObjectRef<ConfigMap>| panic!("{id} was looked for");
-        let ends = take(writer.as_reader(), triggers, 1, |_| async { None }, gone);
+        let ends = take(writer.as_reader(), triggers, (1, Duration::ZERO), |_| async { None }, gone);
         tokio::time::timeout(Duration::from_secs(60), ends).await.expect("an end");
     }
 }
