@@ -182,7 +182,7 @@ impl Automations {
         }
         let key = git.commit.signing_key.as_ref();
         let signing = self.keys.signing(&self.context.store, &namespace, key).await?;
-        let run = Run {
+        let mut run = Run {
             automation,
             namespace,
             git,
@@ -197,6 +197,8 @@ impl Automations {
         };
         let remote = source::remote(&self.context.store, &self.identities, &run.repository).await?;
         let mirror = source::open(&self.mirrors, &remote).await?;
+        // Whoever had the mirror before may have pushed what was chosen meanwhile.
+        run.renew(self).await?;
         if self.is_unchanged(&run, &mirror).await? {
             let done = Done::new("repository up-to-date").status(json!({}));
             return Ok(done.notice(Notice::trace("Succeeded", "no change since last reconciliation")));
@@ -204,7 +206,7 @@ impl Automations {
         if groups::is_template(&run.branches.push) {
             return self.run_grouped(&run, &mirror, &remote).await;
         }
-        let outcome = push::update(&run, mirror, &self.unmarked).await?;
+        let outcome = push::update(self, &mut run, mirror).await?;
         self.finish(&run, &remote, &outcome).await
     }
 

@@ -28,8 +28,8 @@ impl Automations {
             if !chosen.keys().any(|policy| policies.contains(policy)) {
                 continue;
             }
-            let own = run.on(branch, chosen)?;
-            let outcome = push::update(&own, Arc::clone(mirror), &self.unmarked).await?;
+            let mut own = run.on(branch, chosen)?;
+            let outcome = push::update(self, &mut own, Arc::clone(mirror)).await?;
             // What could not be used is the same on every branch and told once.
             let outcome = Outcome { warnings: Vec::new(), ..outcome };
             let finished = self.finish(&own, remote, &outcome).await?;

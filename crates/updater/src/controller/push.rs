@@ -10,7 +10,7 @@ use api::source::GitRepositoryRef;
 use git::{Author, Commit, Draft, Expected, File, Id, Mirror, Mode};
 use reconcile::{Failure, clock};
 
-use super::{Run, failed_checkout, links, source};
+use super::{Automations, Run, failed_checkout, links, source};
 use crate::{Error, message, refspec::Source, setters};
 
 /// Pushes tried within one run before it is left to the next.
@@ -55,10 +55,11 @@ struct Base {
 
 /// Brings the branch in line with what the policies chose.
 pub(super) async fn update(
-    run: &Run<'_>,
+    automations: &Automations,
+    run: &mut Run<'_>,
     mirror: Arc<Mirror>,
-    unmarked: &Arc<Mutex<HashSet<Id>>>,
 ) -> Result<Outcome, Failure> {
+    let unmarked = &automations.unmarked;
     let mut base = match known(run, &mirror).await? {
         Some(base) => base,
         None => fresh(run, &mirror).await?,
@@ -79,6 +80,7 @@ pub(super) async fn update(
                 Ok(pushed) => pushed,
                 Err(Stop::Rejected) => {
                     base = fresh(run, &mirror).await?;
+                    run.renew(automations).await?;
                     continue;
                 }
                 Err(Stop::Failed(failure)) => return Err(failure),
@@ -92,6 +94,17 @@ pub(super) async fn update(
     }
     let problem = format!("failed to update source: the branch '{}' moved {TRIES} times meanwhile", run.branches.push);
     Err(Failure::new("GitOperationFailed", problem))
+}
+
+impl Run<'_> {
+    /// Takes what its policies choose now: to go by an older choice would undo what somebody else has pushed since.
+    pub(super) async fn renew(&mut self, automations: &Automations) -> Result<(), Failure> {
+        let (chosen, known) = automations.chosen(self.automation, &self.namespace).await?;
+        let own = |(name, image)| self.chosen.contains_key(&name).then_some((name, image));
+        self.chosen = chosen.into_iter().filter_map(own).collect();
+        self.known = known;
+        Ok(())
+    }
 }
 
 /// What is due on the commit that is checked out.
