@@ -154,26 +154,19 @@ impl Database {
 
     /// Takes the record away; one that is not there is no error.
     pub async fn remove(&self, bucket: &'static str, key: &str) -> Result<()> {
-        let row = key.to_owned();
-        effect(Site::Put, key, async {
-            self.call(move |connection| {
-                let sql = "DELETE FROM records WHERE bucket = ?1 AND key = ?2";
-                connection.prepare_cached(sql)?.execute(params![bucket, row]).map(drop)
-            })
-            .await
-        })
-        .await
+        self.delete("DELETE FROM records WHERE bucket = ?1 AND key = ?2", bucket, key).await
     }
 
     /// Takes away the records of a bucket whose keys begin with the prefix.
     pub async fn remove_all(&self, bucket: &'static str, prefix: &str) -> Result<()> {
-        let rows = prefix.to_owned();
-        effect(Site::Put, prefix, async {
-            self.call(move |connection| {
-                let sql = "DELETE FROM records WHERE bucket = ?1 AND key >= ?2 AND key < ?2 || char(1114111)";
-                connection.prepare_cached(sql)?.execute(params![bucket, rows]).map(drop)
-            })
-            .await
+        let sql = "DELETE FROM records WHERE bucket = ?1 AND key >= ?2 AND key < ?2 || char(1114111)";
+        self.delete(sql, bucket, prefix).await
+    }
+
+    async fn delete(&self, sql: &'static str, bucket: &'static str, key: &str) -> Result<()> {
+        let rows = key.to_owned();
+        effect(Site::Put, key, async {
+            self.call(move |connection| connection.prepare_cached(sql)?.execute(params![bucket, rows]).map(drop)).await
         })
         .await
     }
