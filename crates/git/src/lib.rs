@@ -48,3 +48,4 @@ pub use remote::{Credentials, LocalPaths, Remote};
 pub use secret::InvalidSecret;
 pub use sign::{InvalidKey, SigningKey};
 pub use source::{SecretData, Secrets, Wanted};
+pub use tree::normalize;

@@ -105,8 +105,11 @@ pub(crate) fn check_name(parent: &Path, name: &BStr, mode: EntryKind) -> Result<
     }
 }
 
-/// The path without `.`; one that leads out of the repository is refused.
-pub(crate) fn normalize(path: &Path) -> Result<PathBuf, Error> {
+/// A path in a repository without `.` and `..`.
+///
+/// # Errors
+/// `HostilePath` when it leads out of the repository.
+pub fn normalize(path: &Path) -> Result<PathBuf, Error> {
     let mut clean = PathBuf::new();
     for component in path.components() {
         match component {

@@ -1,7 +1,10 @@
 //! Links of a repository that lead to one of its files: what is marked there is edited through them, as in Flux. Links to
 //! folders are not followed, nor those that lead out of the repository. Source: reference image-automation.md section 8.1.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use git::{Commit, File, Mirror, Mode};
 
@@ -10,8 +13,23 @@ const HOPS: usize = 8;
 /// Longest target that a link has on Linux.
 const TARGET_LIMIT_BYTES: u64 = 4096;
 
+/// The plain files that links lead to, without those that are known.
+pub(super) fn others(
+    mirror: &Mirror,
+    commit: &Commit,
+    links: &[File],
+    known: &[File],
+) -> Result<Vec<File>, git::Error> {
+    let mut paths: HashSet<PathBuf> = known.iter().map(|file| file.path.clone()).collect();
+    let mut others = Vec::new();
+    for link in links {
+        others.extend(followed(mirror, commit, link)?.filter(|led| paths.insert(led.path.clone())));
+    }
+    Ok(others)
+}
+
 /// The plain file that a link leads to, if there is one.
-pub(super) fn followed(mirror: &Mirror, commit: &Commit, link: &File) -> Result<Option<File>, git::Error> {
+fn followed(mirror: &Mirror, commit: &Commit, link: &File) -> Result<Option<File>, git::Error> {
     let mut file = link.clone();
     for _ in 0..HOPS {
         match file.mode {
@@ -37,15 +55,8 @@ pub(super) fn followed(mirror: &Mirror, commit: &Commit, link: &File) -> Result<
 
 /// Where a link with this text leads, from the root of the repository; none if out of it.
 fn target(link: &Path, text: &[u8]) -> Option<PathBuf> {
-    let mut target = link.parent()?.to_owned();
-    for part in Path::new(std::str::from_utf8(text).ok()?).components() {
-        match part {
-            Component::Normal(name) => target.push(name),
-            Component::ParentDir if target.pop() => {}
-            Component::CurDir => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
-        }
-    }
+    let text = Path::new(std::str::from_utf8(text).ok()?);
+    let target = git::normalize(&link.parent()?.join(text)).ok().filter(|_| text.is_relative())?;
     Some(target).filter(|target| !target.as_os_str().is_empty())
 }
 

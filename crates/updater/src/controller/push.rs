@@ -231,22 +231,23 @@ fn edit_below(
     unmarked: &Mutex<HashSet<Id>>,
 ) -> Result<Edited, git::Error> {
     let files = mirror.files(commit, root)?;
-    let mut unmarked = unmarked.lock().unwrap_or_else(PoisonError::into_inner);
-    if unmarked.len() > REMEMBERED {
-        unmarked.clear();
-    }
     let (mut due, links): (Vec<_>, Vec<_>) = files
         .into_iter()
         .filter(|file| file.mode != Mode::Submodule && setters::is_candidate(&file.path))
         .partition(|file| file.mode != Mode::Link);
-    for link in &links {
-        let led = links::followed(mirror, commit, link)?;
-        due.extend(led.filter(|led| due.iter().all(|known| known.path != led.path)));
+    if !links.is_empty() {
+        due.extend(links::others(mirror, commit, &links, &due)?);
     }
-    due.retain(|file| !unmarked.contains(&file.blob));
+    {
+        let mut unmarked = unmarked.lock().unwrap_or_else(PoisonError::into_inner);
+        if unmarked.len() > REMEMBERED {
+            unmarked.clear();
+        }
+        due.retain(|file| !unmarked.contains(&file.blob));
+    }
     let mut edited = Edited::default();
     for files in due.chunks(AT_ONCE) {
-        let (marked, contents) = marked(mirror, files, root, &mut unmarked, &mut edited.warnings)?;
+        let (marked, contents) = marked(mirror, files, root, unmarked, &mut edited.warnings)?;
         for (file, result) in marked.into_iter().zip(setters::edit_all(&contents, policies)) {
             edited.warnings.extend(result.warnings.iter().map(ToString::to_string));
             if let Some(content) = result.content {
@@ -264,7 +265,7 @@ fn marked<'a>(
     mirror: &Mirror,
     files: &'a [File],
     root: &Path,
-    unmarked: &mut HashSet<Id>,
+    unmarked: &Mutex<HashSet<Id>>,
     warnings: &mut Vec<String>,
 ) -> Result<(Vec<&'a File>, Vec<setters::Named>), git::Error> {
     let sizes = mirror.sizes(&files.iter().map(|file| file.blob).collect::<Vec<_>>())?;
@@ -274,6 +275,7 @@ fn marked<'a>(
     }));
     let blobs = mirror.blobs(&read.iter().map(|(file, _)| file.blob).collect::<Vec<_>>())?;
     let mut found = (Vec::new(), Vec::new());
+    let mut unmarked = unmarked.lock().unwrap_or_else(PoisonError::into_inner);
     for ((file, _), content) in read.into_iter().zip(blobs) {
         if !setters::has_marker(&content) {
             unmarked.insert(file.blob);
