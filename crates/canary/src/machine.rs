@@ -12,7 +12,8 @@
 //! - the promotion is the exception: `Promoting` is written before the copy is made, because a primary that runs the new
 //!   revision while the phase still says `Progressing` could be "rolled back" to. `Promoting` makes the copy if it is missing;
 //! - a weight that is on the route but not in the status means that a tick was cut short: the tick after only reports it,
-//!   so that no step is taken twice in one interval;
+//!   so that no step is taken twice in one interval. A weight that is in the status but not on the route was taken away by
+//!   somebody else, or by a rollback that was cut short and whose cause is gone: once the checks pass it is put back;
 //! - traffic leaves a workload before it is scaled down; events come before the status, alerts after it, since they may be slow.
 
 mod answers;

@@ -31,30 +31,34 @@ impl<'a> Tick<'a> {
 
     /// A weight one step above the reported one means that a tick was cut short after it moved traffic: this tick only
     /// reports it. So nobody gains two steps in one interval, nor a step without an analysis at the one before. Any other
-    /// weight above was written by somebody else, and goes back.
+    /// weight above was written by somebody else, and goes back. One below goes back too, but only once the checks pass, as
+    /// before every step; see [`Tick::advance_weight`].
     ///
     /// Differs: the original goes on from whatever the route says.
     fn report_weight(&mut self, weights: Weights) -> Flow {
-        // With a match some routers read all or nothing, whatever the weight.
-        let is_weighted =
-            self.analysis.strategy() == Strategy::Canary && self.analysis.matches.is_empty() && !self.is_kubernetes();
-        let actual = i64::from(weights.canary);
-        if !is_weighted || self.status.phase != Phase::Progressing || actual <= self.status.canary_weight {
-            return Ok(());
-        }
-        let reported = u32::try_from(self.status.canary_weight).unwrap_or_default();
-        if weights::next(&self.analysis, reported) == Some(weights.canary) {
-            self.status.canary_weight = actual;
+        let Some(reached) = self.reached().filter(|reached| weights.canary > *reached) else { return Ok(()) };
+        if weights::next(&self.analysis, reached) == Some(weights.canary) {
+            self.status.canary_weight = i64::from(weights.canary);
             self.write_status();
         } else {
-            self.effect(Effect::SetWeights(Weights {
-                primary: 100_u32.saturating_sub(reported),
-                canary: reported,
-                mirrored: false,
-            }));
-            self.event(self.names.put_back(weights.canary, reported));
+            self.put_back(weights, reached);
         }
         Err(Stop::Done)
+    }
+
+    /// The weight of the step that the run is at, where the route can be held to it: with a match some routers read all or
+    /// nothing, and Flagger reports none while a gate holds the promotion back.
+    fn reached(&self) -> Option<u32> {
+        let is_weighted =
+            self.analysis.strategy() == Strategy::Canary && self.analysis.matches.is_empty() && !self.is_kubernetes();
+        let is_told = self.status.phase == Phase::Progressing || self.status.canary_weight > 0;
+        (is_weighted && is_told).then(|| u32::try_from(self.status.canary_weight).unwrap_or_default())
+    }
+
+    fn put_back(&mut self, found: Weights, reached: u32) {
+        let primary = 100_u32.saturating_sub(reached);
+        self.effect(Effect::SetWeights(Weights { primary, canary: reached, mirrored: false }));
+        self.event(self.names.put_back(found.canary, reached));
     }
 
     fn pre_rollout(&mut self) -> Flow {
@@ -204,6 +208,10 @@ impl<'a> Tick<'a> {
         if is_at_top {
             self.confirm_promotion(analysis)?;
             return self.promote();
+        }
+        if let Some(reached) = self.reached().filter(|reached| weights.canary < *reached) {
+            self.put_back(weights, reached);
+            return Err(Stop::Done);
         }
         let next = match analysis.mirror && !weights.mirrored && weights.canary == 0 {
             true => Weights { mirrored: true, ..Weights::PRIMARY },

@@ -182,12 +182,32 @@ fn a_weight_that_was_not_reported_is_only_reported() {
 }
 
 #[test]
-fn a_weight_that_somebody_raised_goes_back_to_the_step() {
+fn a_weight_that_somebody_changed_goes_back_to_the_step() {
     let spec = spec(json!({"stepWeight": 10, "maxWeight": 90}), &[]);
-    let decision = due(&State { route: HALF, weight: 20, ..RUNNING }, &spec, all_pass);
-    assert_eq!(acts(&decision), ["weights 80 20"]);
-    assert_eq!((decision.status.canary_weight, decision.status.failed_checks), (20, 0));
-    assert_eq!(told(&decision)[1..], ["Route of app.default sent 50% to the canary, put back to its step of 20%"]);
+    let waiting = State { phase: Phase::WaitingPromotion, ..RUNNING };
+    for (state, found) in [(RUNNING, 50), (RUNNING, 5), (RUNNING, 0), (waiting, 50), (waiting, 5)] {
+        let route = Weights { primary: 100 - found, canary: found, mirrored: false };
+        let decision = due(&State { route, weight: 20, ..state }, &spec, all_pass);
+        assert_eq!(acts(&decision), ["weights 80 20"], "{found}");
+        assert_eq!((decision.status.canary_weight, decision.status.failed_checks), (20, 0));
+        let text = format!("Route of app.default sent {found}% to the canary, put back to its step of 20%");
+        assert_eq!(told(&decision).last(), Some(&text.as_str()));
+    }
+}
+
+#[test]
+fn a_weight_that_somebody_lowered_goes_back_only_when_the_checks_pass() {
+    let spec = spec(json!({"stepWeight": 10, "maxWeight": 90}), &[]);
+    let route = Weights { primary: 95, canary: 5, mirrored: false };
+    let decision = due(&State { route, weight: 20, ..RUNNING }, &spec, all_fail);
+    assert_eq!((acts(&decision), decision.status.failed_checks), (vec!["WriteStatus".to_owned()], 1));
+}
+
+#[test]
+fn a_weight_that_flagger_hid_while_it_waited_stays() {
+    let state = State { phase: Phase::WaitingPromotion, route: HALF, ..RUNNING };
+    let spec = spec(json!({"stepWeight": 10, "maxWeight": 50}), &[HookType::ConfirmPromotion]);
+    assert_eq!(acts(&due(&state, &spec, closed)), ["WriteStatus"]);
 }
 
 #[test]
@@ -287,6 +307,12 @@ fn a_target_that_changes_while_it_is_initialized_is_copied_and_counted_anew() {
     let decision = due(&state, &halves(), all_pass);
     assert_eq!(acts(&decision), ["CopyToPrimary", "WriteStatus"]);
     assert_eq!((decision.status.failed_checks, decision.status.last_transition_time), (0, Some(Time(NOW))));
+}
+
+#[test]
+fn a_revision_that_was_never_noted_is_new() {
+    let decision = due(&State { applied: 0, ..SETTLED }, &halves(), all_pass);
+    assert_eq!((decision.status.phase, decision.status.last_applied_spec.as_str()), (Phase::Progressing, "r-1"));
 }
 
 #[test]
@@ -415,12 +441,35 @@ fn without_a_step_the_rollout_waits_for_one() {
 fn a_pass_that_ends_failures_in_a_row_is_written_though_a_gate_holds() {
     let state = State { failed: 1, route: HALF, weight: 50, ..RUNNING };
     let mut canary = canary(&state, &spec(json!({"stepWeight": 50}), &[HookType::ConfirmTrafficIncrease]), INTERVAL);
-    for (failures, expected) in [("consecutive", (0, true)), ("cumulative", (1, false))] {
+    for (failures, failed, expected) in
+        [("consecutive", 1, (0, true)), ("consecutive", 0, (0, false)), ("cumulative", 1, (1, false))]
+    {
         let annotation = (ADDITIONS.to_owned(), json!({ "failures": failures }).to_string());
         canary.metadata.annotations = Some([annotation].into());
+        canary.status = Some(State { failed, ..state }.status(INTERVAL));
         let status = decided_by(&state, &canary, closed).status;
         assert_eq!((status.failed_checks, status.last_transition_time == Some(Time(NOW))), expected, "{failures}");
     }
+}
+
+#[test]
+fn silence_that_says_something_else_is_written_and_told_again() {
+    let state = State { route: HALF, weight: 50, ..RUNNING };
+    let mut canary = canary(&state, &halves(), INTERVAL);
+    let more = json!({"metrics": {"good": {"noData": "hold", "requests": "sum(all)", "minRequests": 2e6}}});
+    canary.metadata.annotations = Some([(ADDITIONS.to_owned(), more.to_string())].into());
+    let first = decided(&state, &canary);
+    let said = conditions::message(&first.status.conditions, conditions::SILENT).map(str::to_owned);
+    assert_eq!(said.as_deref(), Some("Halt advancement no values found for metric: good"));
+    assert_eq!(acts(&first), ["WriteStatus"]);
+    // The next tick finds what was said before, and then something else that was said before.
+    let before = NOW.saturating_sub(INTERVAL).expect("a valid time");
+    canary.status = Some(CanaryStatus { last_transition_time: Some(Time(before)), ..first.status });
+    assert_eq!(acts(&decided(&state, &canary)), [""; 0]);
+    let conditions = canary.status.as_mut().map(|status| &mut status.conditions).expect("a status");
+    conditions::tell(conditions, conditions::SILENT, "good", Some("no values"), NOW);
+    let again = decided(&state, &canary);
+    assert_eq!((acts(&again), told(&again).last().copied()), (vec!["WriteStatus".to_owned()], said.as_deref()));
 }
 
 #[test]
@@ -466,6 +515,20 @@ fn promote_opens_the_gate_before_the_promotion() {
     assert_eq!(decided_by(&state, &canary, closed).status.phase, Phase::WaitingPromotion);
     canary.metadata.annotations = Some([(REQUEST.to_owned(), "promote at 1 by ada".to_owned())].into());
     assert_eq!(decided_by(&state, &canary, closed).status.phase, Phase::Promoting);
+}
+
+#[test]
+fn promote_opens_the_gate_before_the_next_step() {
+    let gated = spec(json!({"stepWeight": 50}), &[HookType::ConfirmTrafficIncrease]);
+    let mut canary = canary(&RUNNING, &gated, INTERVAL);
+    assert_eq!(decided_by(&RUNNING, &canary, closed).status.canary_weight, 0);
+    canary.metadata.annotations = Some([(REQUEST.to_owned(), "promote at 1 by ada".to_owned())].into());
+    let decision = decided_by(&RUNNING, &canary, closed);
+    assert_eq!(
+        (acts(&decision), decision.status.canary_weight),
+        (vec!["weights 50 50".into(), "WriteStatus".into()], 50)
+    );
+    assert!(told(&decision).iter().any(|text| text.starts_with("Request accepted")), "{:?}", told(&decision));
 }
 
 #[test]

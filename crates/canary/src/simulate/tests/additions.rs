@@ -152,6 +152,34 @@ fn a_metric_can_be_judged_by_the_primarys() {
 }
 
 #[test]
+fn which_change_is_bad_is_asked_for() {
+    for (direction, factor, phase) in [
+        ("increase", 0.5, Phase::Succeeded),
+        ("decrease", 0.5, Phase::Failed),
+        ("decrease", 2.0, Phase::Succeeded),
+        ("either", 0.5, Phase::Failed),
+        ("either", 2.0, Phase::Failed),
+    ] {
+        let annotation = json!({"metrics": {GOOD: {"compare": {"direction": direction}}}});
+        let primary: Vec<f64> = (0..30).map(|place| 100.0 + f64::from(place)).collect();
+        let canary: Vec<f64> = primary.iter().map(|value| value * factor).collect();
+        let samples = json!({"metrics": {(format!("{GOOD}.samples")): {"canary": canary, "primary": primary}}});
+        let ticks = play_with(annotation, small_steps(), json!([samples, image(2), {"tick": 9}]));
+        assert_eq!(ticks.last().map(|tick| tick.phase), Some(phase), "{direction} {factor}");
+    }
+}
+
+#[test]
+fn as_many_samples_as_asked_for_are_enough() {
+    for (least, phase) in [(5, Phase::Succeeded), (6, Phase::Failed)] {
+        let annotation = json!({"metrics": {GOOD: {"compare": {"minSamples": least}}}});
+        let samples = json!({"metrics": {(format!("{GOOD}.samples")): {"canary": [1, 1, 1, 1, 1], "primary": [1, 1, 1, 1, 1, 1]}}});
+        let ticks = play_with(annotation, small_steps(), json!([samples, image(2), {"tick": 9}]));
+        assert_eq!(ticks.last().map(|tick| tick.phase), Some(phase), "{least}");
+    }
+}
+
+#[test]
 fn error_counts_are_compared_as_shares() {
     let annotation =
         json!({"metrics": {GOOD: {"errors": {"failed": "sum(errors)", "total": "sum(all)", "minRequests": 50}}}});
@@ -163,6 +191,8 @@ fn error_counts_are_compared_as_shares() {
         let step = json!({"metrics": {(format!("{GOOD}.errors")): {"canary": canary, "primary": primary}}});
         let ticks = play_with(annotation.clone(), small_steps(), json!([step, image(2), {"tick": 9}]));
         assert_eq!(ticks.last().map(|tick| tick.phase), Some(phase), "{canary:?} {primary:?}");
+        let halted = format!("{GOOD} 6.00% of requests fail, 0.10% of the primary's");
+        assert_eq!(ticks.iter().any(|tick| has_event(tick, &halted)), canary[0] == 60, "{canary:?}");
     }
 }
 
@@ -183,5 +213,24 @@ fn the_first_deployment_can_be_analysed_before_anything_is_taken_from_it() {
     assert_eq!(
         ticks.last().map(|tick| (tick.phase, tick.primary_image.clone(), tick.target_replicas)),
         Some((Phase::Initialized, Some("podinfo:2".into()), Some(0)))
+    );
+}
+
+#[test]
+fn the_first_deployment_is_analysed_by_its_hooks_too() {
+    let mut spec = halves();
+    spec["analysis"]["webhooks"] = json!([{"name": "load", "url": "http://t"}]);
+    let script = json!([image(1), {"hooks": {"load": 500}}, {"tick": 1}, {"hooks": {"load": 200}}, {"tick": 1}]);
+    let ticks = run(
+        with(json!({"firstDeployment": "analyse"}), spec),
+        Vec::new(),
+        &Scenario::parse(&script).unwrap(),
+        Default::default(),
+    );
+    assert_eq!(states(&ticks), [(Phase::Initializing, 0, 1), (Phase::Initialized, 0, 0)]);
+    assert!(
+        has_event(&ticks[0], "Halt podinfo.default advancement external check load failed"),
+        "{:?}",
+        ticks[0].events
     );
 }
