@@ -233,7 +233,7 @@ fn owned((key, value): (&String, &Value)) -> (String, Value) {
 }
 
 /// The items of a list; nothing when it is not there.
-fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+pub fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
     at(object, pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 

@@ -5,6 +5,7 @@
 mod end;
 mod knative;
 mod plain;
+mod rival;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+pub use self::rival::rival;
 use crate::{
     machine::{Effect, Part, Readiness, Role, Target},
     patch::patched,
@@ -142,6 +144,7 @@ impl<'a> World<'a> {
 
     /// What the target and the primary run.
     pub fn target(&self) -> Result<Target, String> {
+        self.unrivalled()?;
         match Kind::of(self.canary) {
             Kind::Service => self.plain_target(),
             Kind::Knative => self.knative_target(),

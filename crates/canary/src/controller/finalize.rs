@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use api::flagger::{Canary, FINALIZER, Phase};
+use api::{
+    flagger::{Canary, FINALIZER, Phase},
+    meta::ObjectReference,
+};
 use kube::ResourceExt as _;
 use reconcile::{Failure, clock, object};
 use serde_json::json;
@@ -27,6 +30,9 @@ impl Rollouts {
         let id = object::reference(canary);
         let names = Names::of(canary);
         let mut scene = self.look(id.clone(), canary.clone()).await?;
+        if scene.world(&self.objects).unrivalled().is_err() {
+            return self.release(&id, canary).await;
+        }
         if canary.status().phase != Phase::Terminating {
             self.tell(canary, &names.terminating()).await?;
             self.announce_end(&mut scene).await?;
@@ -47,8 +53,13 @@ impl Rollouts {
         let writes = scene.world(&self.objects).restore_routes();
         self.write(&mut scene, writes).await?;
         self.tell(canary, &names.terminated()).await?;
+        self.release(&id, canary).await
+    }
+
+    /// Takes the finalizer off.
+    async fn release(&self, id: &ObjectReference, canary: &Canary) -> Result<(), Failure> {
         let left: Vec<_> = canary.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect();
-        match self.context.store.patch(&id, SOURCE, &json!({"metadata": {"finalizers": left}})).await {
+        match self.context.store.patch(id, SOURCE, &json!({"metadata": {"finalizers": left}})).await {
             Ok(_) | Err(reconcile::Error::NotFound(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -169,21 +169,41 @@ impl World {
         self.store.events(&filter).await.expect("events").into_iter().map(|event| event.message).collect()
     }
 
-    /// Waits until the Canary is in that phase; fails if it comes to one of the others before.
+    /// Waits until the Canary is in that phase.
     async fn until(&self, phase: Phase) {
+        self.until_that("app", |canary| canary.status().phase == phase).await;
+    }
+
+    /// Waits until that is true of the Canary of that name.
+    async fn until_that(&self, name: &str, is_so: impl Fn(&Canary) -> bool) {
         let mut watch = self.store.watch::<Canary>();
         let mut last = None::<api::flagger::CanaryStatus>;
         let found = tokio::time::timeout(Duration::from_secs(30), async {
             while let Some(event) = watch.next().await {
                 let (Event::Apply(canary) | Event::InitApply(canary)) = event.expect("a watch") else { continue };
+                if canary.name() != name {
+                    continue;
+                }
                 last = canary.status.clone();
-                if canary.status().phase == phase {
+                if is_so(&canary) {
                     return;
                 }
             }
         });
         let is_found = found.await.is_ok();
-        assert!(is_found, "no {phase}; the status stays {last:?}, events {:#?}", self.events().await);
+        assert!(is_found, "the status stays {last:?}, events {:#?}", self.events().await);
+    }
+
+    /// Waits until the Canary of that name is not there any more.
+    async fn until_gone(&self, name: &str) {
+        let id = reconcile::object::named::<Canary>(NAMESPACE, name);
+        let mut watch = self.store.watch::<Canary>();
+        let gone = tokio::time::timeout(Duration::from_secs(30), async {
+            while self.store.find(&id).await.expect("read").is_some() {
+                watch.next().await;
+            }
+        });
+        assert!(gone.await.is_ok(), "the canary stays: {:#?}", self.events().await);
     }
 
     async fn finish(self) {
@@ -271,14 +291,41 @@ async fn a_deleted_canary_gives_the_workload_back() {
     world.until(Phase::Initialized).await;
     let id = reconcile::object::named::<Canary>(NAMESPACE, "app");
     world.store.delete(&id).await.expect("deleted");
-    let mut watch = world.store.watch::<Canary>();
-    let gone = tokio::time::timeout(Duration::from_secs(30), async {
-        while world.store.find(&id).await.expect("read").is_some() {
-            watch.next().await;
-        }
-    });
-    assert!(gone.await.is_ok(), "the canary stays: {:#?}", world.events().await);
+    world.until_gone("app").await;
     assert_eq!(world.deployment("app").await.0, 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_canaries_of_one_target_the_later_waits_until_the_first_is_gone() {
+    let world = World::new("http://127.0.0.1:1").await;
+    world.deploy("app:1").await;
+    world.canary("vector(1)", json!({})).await;
+    world.until(Phase::Initialized).await;
+    let first = reconcile::object::named::<Canary>(NAMESPACE, "app");
+    let mut later = world.store.find(&first).await.expect("read").expect("a canary");
+    later["metadata"] = json!({"name": "later", "namespace": NAMESPACE});
+    later["spec"]["service"]["name"] = json!("later");
+    later["spec"]["revertOnDeletion"] = json!(true);
+    world.apply(later.clone()).await;
+    let waiting = |canary: &Canary| {
+        let status = canary.status();
+        let text = crate::conditions::message(&status.conditions, crate::conditions::WAITING);
+        text.is_some_and(|text| text.contains("deployment app-primary.apps belongs to canary app.apps"))
+    };
+    world.until_that("later", waiting).await;
+    assert_eq!(world.get("v1", "Service", "later-canary").await, Value::Null);
+
+    // Nothing is given back that it never had.
+    world.store.delete(&reconcile::object::named::<Canary>(NAMESPACE, "later")).await.expect("deleted");
+    world.until_gone("later").await;
+    assert_eq!(world.deployment("app").await.0, 0);
+
+    world.apply(later).await;
+    world.until_that("later", waiting).await;
+    world.store.delete(&first).await.expect("deleted");
+    world.until_that("later", |canary| canary.status().phase == Phase::Initialized).await;
+    assert_eq!(world.deployment("app-primary").await, (1, "app:1".into()));
     world.finish().await;
 }
 

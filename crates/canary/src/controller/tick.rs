@@ -100,6 +100,9 @@ impl Rollouts {
         for found in futures::future::join_all(wanted.iter().map(|id| self.context.store.find_cached(id))).await {
             objects.extend(found?);
         }
+        if let Some(rival) = world::rival(&canary, &objects) {
+            objects.extend(self.context.store.find_cached(&rival).await?);
+        }
         let target = &canary.spec.target_ref;
         let is_target = |one: &&Value| one["kind"] == target.kind && one["metadata"]["name"] == target.name;
         let configs =
