@@ -2,6 +2,7 @@
 //!
 //! What is looked for is a table of checks; each takes an object and what stands around it, and returns complaints.
 
+mod canary;
 mod cluster;
 mod fields;
 mod image;
@@ -36,6 +37,7 @@ const CHECKS: &[Check] = &[
     Check { kind: "GitRepository", look: fields::check::<api::source::GitRepository> },
     Check { kind: "Kustomization", look: fields::check::<api::kustomize::Kustomization> },
     Check { kind: "Canary", look: fields::check::<api::flagger::Canary> },
+    Check { kind: "Canary", look: canary::check },
     Check { kind: "MetricTemplate", look: fields::check::<api::flagger::MetricTemplate> },
     Check { kind: "AlertProvider", look: fields::check::<api::flagger::AlertProvider> },
     Check { kind: "Alert", look: fields::check::<api::notification::Alert> },
@@ -94,6 +96,8 @@ pub struct Subject<'a> {
     pub id: ObjectReference,
     /// All objects of all files.
     pub all: &'a [serde_json::Value],
+    /// Router of Canaries that name no provider.
+    pub mesh_provider: &'a str,
     /// Tags to try a policy on, if they are known.
     pub tags: Option<Vec<String>>,
     /// Events that a running slipway keeps; none if none is asked.
@@ -155,7 +159,14 @@ pub fn run(args: &Arguments) -> anyhow::Result<Exit> {
                 (None, Some(store)) => super::wait_for(image::kept_tags(store, &document.object))?,
                 (None, None) => None,
             };
-            let subject = Subject { object: &document.object, id, all: &all, tags, events: &events };
+            let subject = Subject {
+                object: &document.object,
+                id,
+                all: &all,
+                mesh_provider: &args.mesh_provider,
+                tags,
+                events: &events,
+            };
             let place = |complaint| place(file, document, subject.id.clone(), complaint);
             findings.extend(complaints(&subject).into_iter().map(place));
         }

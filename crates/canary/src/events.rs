@@ -218,6 +218,10 @@ impl<'a> Names<'a> {
         Event::normal("Routing all traffic to primary")
     }
 
+    pub fn mirror_unsupported(&self, provider: &str) -> Event {
+        Event::warning(format!("Traffic mirroring is not supported when using the {provider} provider"))
+    }
+
     pub fn tests_unsupported(&self) -> Event {
         Event::warning("A/B testing is not supported when using the kubernetes provider")
     }

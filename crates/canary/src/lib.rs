@@ -1,6 +1,7 @@
 //! Progressive delivery: what a Canary does to its workload, its services, its routes, and why.
 //!
-//! Pure: the machine and what it says (`machine`, `analysis`, `schedule`, `conditions`, `events`, `alerts`, `hooks`, `report`), and
+//! Pure: the machine and what it says (`machine`, `analysis`, `schedule`, `conditions`, `events`, `alerts`, `hooks`, `report`,
+//! `lint`), and
 //! `router`, `workload`, `metrics`. The shell is `controller`; `simulate` is a world in memory.
 
 pub mod alerts;
@@ -10,6 +11,7 @@ pub mod controller;
 pub mod events;
 pub mod hooks;
 pub mod judge;
+pub mod lint;
 pub mod machine;
 pub mod metrics;
 pub mod patch;

@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 
 pub use cookie::Cookies;
 pub use ownership::{keeps, merged};
+pub use provider::mirrors;
 
 use crate::path::at;
 use ownership::{find, same};
@@ -205,6 +206,11 @@ pub fn weights(canary: &Canary, options: &Options, current: &[Value]) -> Result<
 pub fn finalize(canary: &Canary, options: &Options, current: &[Value]) -> End {
     let given = Given { canary, options, current, random: 0 };
     given.router().map(|router| (router.finalize)(&given)).unwrap_or_default()
+}
+
+/// The provider in effect: the Canary's, else the controller's.
+pub fn provider_name<'a>(canary: &'a Canary, options: &'a Options) -> &'a str {
+    provider::name(canary, options)
 }
 
 /// Whether nobody routes: the apex service always points at the primary.

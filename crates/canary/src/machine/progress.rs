@@ -5,7 +5,11 @@ use std::borrow::Cow;
 use api::flagger::{Analysis, Failures, HookType, Phase, Strategy};
 
 use super::{Effect, Flow, Measurement, Stop, Tick, weights};
-use crate::{alerts, analysis, events::Event, router::Weights};
+use crate::{
+    alerts, analysis,
+    events::Event,
+    router::{self, Weights},
+};
 
 impl<'a> Tick<'a> {
     /// One interval of a run: roll back, fail a check, or go one step further.
@@ -213,7 +217,7 @@ impl<'a> Tick<'a> {
             self.put_back(weights, reached);
             return Err(Stop::Done);
         }
-        let next = match analysis.mirror && !weights.mirrored && weights.canary == 0 {
+        let next = match analysis.mirror && !weights.mirrored && weights.canary == 0 && self.can_mirror() {
             true => Weights { mirrored: true, ..Weights::PRIMARY },
             false => Weights { primary: 100 - next, canary: next, mirrored: false },
         };
@@ -223,6 +227,17 @@ impl<'a> Tick<'a> {
         self.event(self.names.advance_canary(next.canary));
         self.write_status();
         Err(Stop::Done)
+    }
+
+    /// Whether the router can copy requests, which is told if it cannot.
+    ///
+    /// Differs: the original waits for ever for a mirror that its router cannot make.
+    fn can_mirror(&mut self) -> bool {
+        let can = router::mirrors(self.provider());
+        if !can {
+            self.event(self.names.mirror_unsupported(self.provider()));
+        }
+        can
     }
 
     fn confirm_traffic_increase(&mut self) -> Flow {

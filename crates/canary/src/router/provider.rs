@@ -44,6 +44,12 @@ pub fn base(name: &str) -> &str {
     name.split(':').next().unwrap_or(name)
 }
 
+/// Whether the provider of that name can copy requests to the canary.
+pub fn mirrors(name: &str) -> bool {
+    let base = base(name);
+    ["gatewayapi", "istio"].contains(&base) || !ROUTERS.iter().any(|(known, _)| *known == base)
+}
+
 /// The router of the provider in effect.
 pub fn router(given: &Given<'_>) -> Result<&'static Router, Error> {
     let name = name(given.canary, given.options);

@@ -55,6 +55,17 @@ fn mirroring_advances_with_gateway_api_weights() {
     assert_eq!(ticks.last().map(|tick| tick.phase), Some(Phase::Succeeded), "{:?}", states(&ticks));
 }
 
+/// The same where the router cannot mirror at all.
+#[test]
+fn a_router_that_cannot_mirror_advances_without() {
+    let mut spec = halves();
+    cases::merge(&mut spec, &json!({"provider": "traefik", "analysis": {"mirror": true}}));
+    let ticks = play(spec, from_initialized(json!([image(2), {"tick": 5}])));
+    let told = "Traffic mirroring is not supported when using the traefik provider";
+    assert_eq!(ticks.iter().filter(|tick| has_event(tick, told)).count(), 1);
+    assert_eq!(ticks.last().map(|tick| tick.phase), Some(Phase::Succeeded), "{:?}", states(&ticks));
+}
+
 /// Defect 5. What the route's owners set beside the weights, and its weights after an edit, are checked with the routers.
 #[test]
 fn an_edit_of_the_service_keeps_the_weights_of_the_run() {

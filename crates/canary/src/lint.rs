@@ -1,0 +1,258 @@
+//! What is wrong with a Canary beyond its schema: what could never work, and what would do nothing. For `slipway check`.
+
+use api::flagger::{Canary, HookType, MetricTemplate, Strategy};
+use serde_json::Value;
+
+use crate::{
+    analysis, metrics, router,
+    validate::{References, validate},
+    workload::Kind,
+};
+
+/// Providers of metrics whose window is made of the metric's interval.
+const WINDOWED: [&str; 5] = ["cloudwatch", "datadog", "dynatrace", "newrelic", "splunk"];
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it could never work; otherwise it is hardly meant.
+    pub is_error: bool,
+    /// Path of the field.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+fn error(field: impl Into<String>, message: impl Into<String>) -> Finding {
+    Finding { is_error: true, field: field.into(), message: message.into() }
+}
+
+fn warning(field: impl Into<String>, message: impl Into<String>) -> Finding {
+    Finding { is_error: false, ..error(field, message) }
+}
+
+/// What is wrong with a Canary among those objects.
+pub fn lint(canary: &Canary, options: &router::Options, objects: &[Value]) -> Vec<Finding> {
+    let mut found: Vec<_> =
+        [refusal(canary), port(canary), routing(canary, options, objects)].into_iter().flatten().collect();
+    found.extend(rivals(canary, objects));
+    found.extend(metrics(canary, objects));
+    found.extend(idle(canary, options));
+    found
+}
+
+fn refusal(canary: &Canary) -> Option<Finding> {
+    if let Err(problem) = canary.additions() {
+        return Some(error("metadata.annotations", problem));
+    }
+    validate(canary, References::Anywhere).err().map(|problem| error("spec", problem))
+}
+
+/// The schema lets a Canary pass that has no service at all.
+fn port(canary: &Canary) -> Option<Finding> {
+    let is_missing = canary.spec.service.port == 0 && Kind::of(canary) != Kind::Knative;
+    is_missing.then(|| error("spec.service", "port is required"))
+}
+
+/// Objects that are not among the files may be in the cluster.
+fn routing(canary: &Canary, options: &router::Options, objects: &[Value]) -> Option<Finding> {
+    match router::routes(canary, options, router::Weights::PRIMARY, objects, 0).err()? {
+        router::Error::NotFound { .. } => None,
+        problem @ router::Error::Retired { .. } => Some(error("spec.provider", problem.to_string())),
+        problem => Some(error("spec", problem.to_string())),
+    }
+}
+
+/// Other Canaries that would fight with this one.
+fn rivals(canary: &Canary, objects: &[Value]) -> Vec<Finding> {
+    let others =
+        objects.iter().filter(|object| object["kind"] == "Canary" && object["apiVersion"] == api::flagger::API_VERSION);
+    let others = others.filter_map(|object| api::manifest::typed::<Canary>(object).ok());
+    let here = others.filter(|other| other.namespace() == canary.namespace() && other.name() != canary.name());
+    let same = here.filter_map(|other| {
+        let (ours, theirs) = (&canary.spec.target_ref, &other.spec.target_ref);
+        let message = |what: &str| format!("canary {} has the same {what}", other.name());
+        if (&ours.kind, &ours.name) == (&theirs.kind, &theirs.name) {
+            return Some(error("spec.targetRef", message("target")));
+        }
+        (canary.service_name() == other.service_name()).then(|| error("spec.service.name", message("service")))
+    });
+    same.collect()
+}
+
+fn metrics(canary: &Canary, objects: &[Value]) -> Vec<Finding> {
+    let templates = objects.iter().filter(|object| object["kind"] == "MetricTemplate");
+    let templates: Vec<MetricTemplate> = templates.filter_map(|object| api::manifest::typed(object).ok()).collect();
+    let analysis = canary.analysis();
+    let judged = analysis.metrics.iter().enumerate().filter_map(|(index, metric)| {
+        let field = format!("spec.analysis.metrics[{index}]");
+        let kind = analysis::kind(metric);
+        if kind == analysis::Kind::Unusable {
+            let name = &metric.name;
+            return Some(error(field, format!("{name:?} is no builtin metric, and has neither query nor templateRef")));
+        }
+        if let Ok(metrics::Source::Template(namespace, name)) = metrics::source(canary, metric)
+            && metric.interval.as_deref().is_none_or(str::is_empty)
+            && let Some(template) = metrics::template(&templates, namespace, name)
+            && WINDOWED.contains(&template.spec.provider.kind.as_str())
+        {
+            let provider = &template.spec.provider.kind;
+            return Some(error(field, format!("a template of {provider} needs an interval: there is no default")));
+        }
+        let is_bare =
+            metric.threshold.is_none() && analysis::bounds(metric) != (None, None) && metric.threshold_range.is_none();
+        is_bare.then(|| match kind {
+            analysis::Kind::SuccessRate => warning(field, "without thresholdRange every success rate passes"),
+            _ => warning(field, "without thresholdRange every value above 0 fails"),
+        })
+    });
+    judged.collect()
+}
+
+/// What is given and does nothing.
+fn idle(canary: &Canary, options: &router::Options) -> Vec<Finding> {
+    let analysis = canary.analysis();
+    let provider = router::provider_name(canary, options);
+    let is_kubernetes = router::is_kubernetes(canary, options);
+    let strategy = analysis.strategy();
+    let given = [
+        (
+            !analysis.step_weights.is_empty() && analysis.max_weight.is_some(),
+            "maxWeight",
+            "does nothing beside stepWeights: the last of them is the most".to_owned(),
+        ),
+        (
+            is_kubernetes && !analysis.matches.is_empty(),
+            "match",
+            "A/B testing is not supported when using the kubernetes provider".to_owned(),
+        ),
+        (
+            is_kubernetes && strategy == Strategy::Canary,
+            "iterations",
+            "progressive traffic is not supported when using the kubernetes provider: it does 10 iterations".to_owned(),
+        ),
+        (
+            analysis.mirror && !router::mirrors(provider),
+            "mirror",
+            format!("traffic mirroring is not supported when using the {provider} provider"),
+        ),
+        (
+            // The same routers can do both.
+            analysis.session_affinity.is_some() && !router::mirrors(provider),
+            "sessionAffinity",
+            format!("session affinity is not supported when using the {provider} provider"),
+        ),
+        (
+            analysis.hooks(HookType::ConfirmTrafficIncrease).next().is_some()
+                && (strategy != Strategy::Canary || is_kubernetes),
+            "webhooks",
+            "confirm-traffic-increase is never asked where traffic does not move step by step".to_owned(),
+        ),
+    ];
+    let idle = given.into_iter().filter(|(is_idle, ..)| *is_idle);
+    idle.map(|(_, field, message)| warning(format!("spec.analysis.{field}"), message)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::patch::patched;
+
+    fn base() -> Value {
+        json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": {"name": "app"}, "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"}, "service": {"port": 80},
+            "analysis": {"interval": "1m", "threshold": 5, "stepWeight": 10, "metrics": [
+                {"name": "request-success-rate", "thresholdRange": {"min": 99}}]}}})
+    }
+
+    fn check(spec: Value, others: &[Value], expected: &[(&str, &str)]) {
+        let object = patched(&base(), &json!({ "spec": spec }));
+        let canary = api::manifest::typed(&object).unwrap();
+        let all: Vec<_> = others.iter().cloned().chain([object]).collect();
+        let found = lint(&canary, &router::Options::default(), &all);
+        let found: Vec<_> = found
+            .iter()
+            .map(|one| {
+                (format!("{} {}", if one.is_error { "error" } else { "warning" }, one.field), one.message.clone())
+            })
+            .collect();
+        assert_eq!(found.len(), expected.len(), "{spec}: {found:?}");
+        for ((place, message), (expected_place, text)) in found.iter().zip(expected) {
+            assert!(place == expected_place && message.contains(text), "{spec}: {place}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_could_never_work_is_an_error() {
+        check(json!({}), &[], &[]);
+        check(json!({"service": null}), &[], &[("error spec.service", "port is required")]);
+        check(json!({"provider": "appmesh"}), &[], &[("error spec.provider", "AWS ended App Mesh")]);
+        check(json!({"provider": "knative"}), &[], &[("error spec", "provider is set to knative")]);
+        check(json!({"provider": "gatewayapi:v1"}), &[], &[("error spec", "GatewayRefs must be specified")]);
+        check(json!({"provider": "nginx"}), &[], &[("error spec", "ingress")]);
+        check(
+            json!({"provider": "nginx", "ingressRef": {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "in-the-cluster"}}),
+            &[],
+            &[],
+        );
+        let cookies = json!({"analysis": {"sessionAffinity": {"cookieName": "a", "primaryCookieName": "a"}}});
+        check(cookies, &[], &[("error spec", "can't use the same cookie name")]);
+    }
+
+    #[test]
+    fn canaries_that_would_fight_are_named() {
+        let other = |spec: Value| patched(&base(), &json!({"metadata": {"name": "other"}, "spec": spec}));
+        check(json!({}), &[other(json!({}))], &[("error spec.targetRef", "canary other has the same target")]);
+        let elsewhere = json!({"targetRef": {"name": "web"}, "service": {"name": "app"}});
+        check(json!({}), &[other(elsewhere)], &[("error spec.service.name", "canary other has the same service")]);
+        check(json!({}), &[other(json!({"targetRef": {"name": "web"}}))], &[]);
+        check(json!({}), &[patched(&other(json!({})), &json!({"metadata": {"namespace": "b"}}))], &[]);
+    }
+
+    #[test]
+    fn metrics_that_judge_nothing_are_told() {
+        let metrics = |metric: Value| json!({"analysis": {"metrics": [metric]}});
+        let template = |kind: &str| {
+            json!({"apiVersion": "flagger.app/v1beta1", "kind": "MetricTemplate", "metadata": {"name": "t", "namespace": "default"},
+                "spec": {"provider": {"type": kind}, "query": "x"}})
+        };
+        let of_template = metrics(json!({"name": "own", "templateRef": {"name": "t"}, "thresholdRange": {"max": 1}}));
+        let place = "error spec.analysis.metrics[0]";
+        check(metrics(json!({"name": "own"})), &[], &[(place, "neither query nor templateRef")]);
+        check(of_template.clone(), &[template("datadog")], &[(place, "a template of datadog needs an interval")]);
+        check(of_template, &[template("prometheus")], &[]);
+        let place = "warning spec.analysis.metrics[0]";
+        check(metrics(json!({"name": "request-success-rate"})), &[], &[(place, "every success rate passes")]);
+        check(metrics(json!({"name": "own", "query": "x"})), &[], &[(place, "every value above 0 fails")]);
+        check(metrics(json!({"name": "own", "query": "x", "threshold": 5})), &[], &[]);
+    }
+
+    #[test]
+    fn what_does_nothing_is_a_warning() {
+        let kubernetes = |analysis: Value| json!({"provider": "kubernetes", "analysis": analysis});
+        check(
+            json!({"analysis": {"stepWeight": null, "stepWeights": [1, 2], "maxWeight": 50}}),
+            &[],
+            &[("warning spec.analysis.maxWeight", "stepWeights")],
+        );
+        check(kubernetes(json!({})), &[], &[("warning spec.analysis.iterations", "10 iterations")]);
+        let test = json!({"stepWeight": null, "iterations": 5, "match": [{"headers": {"x": {"exact": "y"}}}]});
+        check(kubernetes(test), &[], &[("warning spec.analysis.match", "A/B testing is not supported")]);
+        let both = json!({"mirror": true, "sessionAffinity": {"cookieName": "a"}});
+        check(
+            json!({"provider": "traefik", "analysis": both}),
+            &[],
+            &[("warning spec.analysis.mirror", "traefik"), ("warning spec.analysis.sessionAffinity", "traefik")],
+        );
+        check(json!({"analysis": both}), &[], &[]);
+        let gate = json!([{"name": "gate", "type": "confirm-traffic-increase", "url": "http://gate"}]);
+        check(json!({"analysis": {"webhooks": gate}}), &[], &[]);
+        check(
+            json!({"analysis": {"stepWeight": null, "iterations": 5, "webhooks": gate}}),
+            &[],
+            &[("warning spec.analysis.webhooks", "never asked")],
+        );
+    }
+}
