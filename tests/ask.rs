@@ -26,8 +26,8 @@ async fn check_tells_which_metrics_services_do_not_answer_and_what_has_no_data()
         clock::sleep(Duration::from_millis(20)).await;
     }
     let names = ["good", "empty", "broken", "away"];
-    let templates = names.iter().map(|name| json!({"name": name, "templateRef": {"name": name}}));
-    let metrics: Vec<Value> = templates.chain([json!({"name": "request-success-rate"})]).collect();
+    let templates = names.iter().map(|name| json!({"name": name, "templateRef": {"name": name}, "threshold": 9}));
+    let metrics: Vec<Value> = templates.chain([json!({"name": "request-success-rate", "threshold": 99})]).collect();
     let canary = json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": {"name": "app", "namespace": "apps"},
         "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"}, "service": {"port": 80},
             "analysis": {"interval": "1m", "threshold": 2, "stepWeight": 10,
@@ -81,7 +81,7 @@ fn queries_are_read_as_prometheus_would_read_them() {
         let finding = run.json()["findings"][0].clone();
         ["severity", "field", "message"].map(|name| finding[name].as_str().unwrap_or_default().to_owned()).join(" ")
     };
-    assert_eq!(of(&canary(json!({"name": "request-success-rate", "interval": "1m"}))), "  ");
+    assert_eq!(of(&canary(json!({"name": "request-success-rate", "interval": "1m", "threshold": 99}))), "  ");
     let refused = "error spec.analysis.metrics own: the query is refused by Prometheus: 1:12: expected";
     assert!(of(&canary(inline("sum(rate(x[]))"))).starts_with(refused), "{}", of(&canary(inline("sum(rate(x[]))"))));
     let unknown = template("t", "http://p", "average(x{n=\"{{ namespace }}\"})");
