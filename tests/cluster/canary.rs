@@ -125,6 +125,14 @@ async fn with_plain_kubernetes_a_good_version_is_promoted_and_a_bad_one_rolled_b
     let service = world.get(SERVICE.0, SERVICE.1, "app").await;
     assert_eq!(service["spec"]["selector"], json!({"app": "app-primary"}));
 
+    // Another Canary of the same target touches nothing.
+    let mut later = manifests::canary("kubernetes", &json!({"iterations": 2}));
+    later["metadata"]["name"] = json!("later");
+    later["spec"]["service"]["name"] = json!("later");
+    world.apply(later).await;
+    world.told("two canaries cannot share a target or a service").await;
+    assert_eq!(world.find(SERVICE.0, SERVICE.1, "later").await, None);
+
     world.apply(manifests::deployment("1.1.0", &json!({}))).await;
     world.reaches("Succeeded", &["Failed"]).await;
     settled(&world, "1.1.0").await;
