@@ -4,6 +4,7 @@
 
 mod disk;
 mod queue;
+mod schema;
 
 use std::{
     path::{Path, PathBuf},
@@ -14,27 +15,6 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use self::{disk::Disk, queue::Queue};
 use crate::{Error, Fault, Result, Site, effect};
-
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS objects (
-  api_group TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
-  version INTEGER NOT NULL, deleted INTEGER NOT NULL DEFAULT 0, body TEXT NOT NULL,
-  PRIMARY KEY (api_group, kind, namespace, name)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS objects_by_version ON objects (version);
-CREATE TABLE IF NOT EXISTS applied (
-  api_group TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, manager TEXT NOT NULL,
-  source TEXT NOT NULL DEFAULT '', body TEXT NOT NULL,
-  PRIMARY KEY (api_group, kind, namespace, name, manager)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS events (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, namespace TEXT NOT NULL,
-  name TEXT NOT NULL, last_seen INTEGER NOT NULL, body TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS events_by_object ON events (kind, namespace, name);
-CREATE TABLE IF NOT EXISTS records (
-  bucket TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (bucket, key)) WITHOUT ROWID;
-";
-
-/// Version of the schema, in `user_version`. A file of a later version is refused, not guessed at.
-const SCHEMA_VERSION: i64 = 1;
 
 /// One SQLite file. Clones share the connection.
 #[derive(Clone)]
@@ -71,7 +51,8 @@ impl Record {
 
     /// Stores it, within a transaction.
     pub(crate) fn store(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO records VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value";
+        let sql = "INSERT INTO records (bucket, key, value) VALUES (?1, ?2, ?3) \
+                   ON CONFLICT DO UPDATE SET value = excluded.value";
         connection.prepare_cached(sql)?.execute(params![self.bucket, self.key, self.value]).map(drop)
     }
 }
@@ -242,7 +223,7 @@ impl Database {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+    let mut connection = Connection::open(path)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A killed process loses nothing at NORMAL; for records that must survive a power cut the disk is waited for.
@@ -250,19 +231,12 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "cache_size", -1024)?;
     // Without it SQLite parses a query for a range anew whenever its bounds change.
     connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version > SCHEMA_VERSION {
-        let problem = format!("it was written by a newer slipway (schema {version}, this one knows {SCHEMA_VERSION})");
-        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH);
-        return Err(rusqlite::Error::SqliteFailure(code, Some(problem)));
-    }
     let healthy: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
     if healthy != "ok" {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
         return Err(rusqlite::Error::SqliteFailure(code, Some(healthy)));
     }
-    connection.execute_batch(SCHEMA)?;
-    connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    schema::prepare(&mut connection)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

@@ -50,7 +50,8 @@ impl<'a> Writes<'a> {
     fn put(&mut self, row: &Row, before: Option<&Value>, mut after: Value) -> rusqlite::Result<Value> {
         let version = latest_version(self.transaction)? + 1;
         stamp(&mut after, row, before, version);
-        let sql = "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6) ON CONFLICT DO UPDATE \
+        let sql = "INSERT INTO objects (api_group, kind, namespace, name, version, body) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE \
                    SET version = excluded.version, deleted = 0, body = excluded.body";
         let values = params![row.group, row.kind, row.namespace, row.name, version, after.to_string()];
         self.transaction.prepare_cached(sql)?.execute(values)?;
@@ -168,7 +169,8 @@ pub(super) fn apply(
 ) -> rusqlite::Result<Value> {
     let new = merge::applicable(object);
     let (live, after) = merged(writes.transaction, row, manager, &new)?;
-    let sql = "INSERT INTO applied VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE \
+    let sql = "INSERT INTO applied (api_group, kind, namespace, name, manager, source, body) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE \
                SET source = excluded.source, body = excluded.body \
                WHERE body <> excluded.body OR source <> excluded.source";
     let values = params![row.group, row.kind, row.namespace, row.name, manager, source, new.to_string()];
