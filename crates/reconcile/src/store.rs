@@ -5,7 +5,7 @@ pub(crate) mod directory;
 pub(crate) mod merge;
 
 use api::meta::ObjectReference;
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{StreamExt as _, future, stream::BoxStream};
 use kube::{core::PartialObjectMeta, runtime::watcher};
 use serde_json::Value;
 
@@ -100,6 +100,21 @@ impl Store {
             match self {
                 Self::Cluster(cluster) => cluster.find_cached(id).await,
                 Self::Directory(directory) => directory.find(id).await,
+            }
+        })
+        .await
+    }
+
+    /// [`Store::find_cached`] for many objects, all as they are at one moment where that can be: those that are there.
+    pub async fn find_all_cached(&self, ids: &[ObjectReference]) -> Result<Vec<Value>> {
+        let Some(first) = ids.first() else { return Ok(Vec::new()) };
+        effect(Site::Get, &first.to_string(), async {
+            match self {
+                Self::Cluster(cluster) => {
+                    let found = future::try_join_all(ids.iter().map(|id| cluster.find_cached(id))).await?;
+                    Ok(found.into_iter().flatten().collect())
+                }
+                Self::Directory(directory) => directory.find_all(ids).await,
             }
         })
         .await

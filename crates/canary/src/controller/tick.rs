@@ -89,7 +89,6 @@ impl Rollouts {
 
     /// Reads what the tick may need.
     pub(super) async fn look(&self, id: ObjectReference, canary: Canary) -> Result<Scene, Failure> {
-        let mut objects = Vec::new();
         let wanted = match world::references(&canary, &self.objects) {
             Ok(wanted) => wanted,
             Err(problem) => {
@@ -97,9 +96,7 @@ impl Rollouts {
                 return Err(Failure::terminal("Unsupported", problem));
             }
         };
-        for found in futures::future::join_all(wanted.iter().map(|id| self.context.store.find_cached(id))).await {
-            objects.extend(found?);
-        }
+        let mut objects = self.context.store.find_all_cached(&wanted).await?;
         if let Some(rival) = world::rival(&canary, &objects) {
             objects.extend(self.context.store.find_cached(&rival).await?);
         }
@@ -107,9 +104,7 @@ impl Rollouts {
         let is_target = |one: &&Value| one["kind"] == target.kind && one["metadata"]["name"] == target.name;
         let configs =
             objects.iter().find(is_target).map(|target| world::dependencies(&canary, target)).unwrap_or_default();
-        for found in futures::future::join_all(configs.iter().map(|id| self.context.store.find_cached(id))).await {
-            objects.extend(found?);
-        }
+        objects.extend(self.context.store.find_all_cached(&configs).await?);
         Ok(Scene { id, canary, objects, now: clock::now(), random: clock::random(), facts: Vec::new() })
     }
 

@@ -1,5 +1,6 @@
 //! The store of one machine: YAML folders that belong to the user, and one database for everything we write.
 
+mod bus;
 mod events;
 mod files;
 mod notices;
@@ -21,9 +22,10 @@ use std::{
 use api::meta::ObjectReference;
 use futures::stream::BoxStream;
 use kube::runtime::watcher;
+use rusqlite::Connection;
 use serde_json::Value;
-use tokio::sync::broadcast;
 
+use bus::{Bus, Change};
 pub use files::Folders;
 use objects::Row;
 
@@ -32,25 +34,13 @@ use crate::{
     store::{EventFilter, Verb},
 };
 
-/// Changes kept for slow watchers; who falls behind lists again.
-const BUS_CAPACITY: usize = 1024;
-
 /// How often the lock is tried, 20 ms apart: a process that ends, or one that it just started, may hold it a moment longer.
 const LOCK_TRIES: u32 = 50;
-
-/// One change of one object.
-#[derive(Clone, Debug)]
-struct Change {
-    group: String,
-    version: i64,
-    deleted: bool,
-    object: Value,
-}
 
 #[derive(Debug)]
 struct Inner {
     database: Database,
-    bus: broadcast::Sender<Arc<Change>>,
+    bus: Bus,
     /// Version of the last change that went over the bus.
     seen: AtomicI64,
     folders: Mutex<Folders>,
@@ -85,9 +75,8 @@ impl Directory {
 
     fn assemble(database: Database, manifests: Vec<PathBuf>, lock: Option<File>) -> Result<Self> {
         let seen = database.call_now(|connection| objects::latest_version(connection))?;
-        let (bus, _) = broadcast::channel(BUS_CAPACITY);
         let folders = Mutex::new(Folders::new(manifests));
-        Ok(Self(Arc::new(Inner { database, bus, seen: AtomicI64::new(seen), folders, lock })))
+        Ok(Self(Arc::new(Inner { database, bus: Bus::default(), seen: AtomicI64::new(seen), folders, lock })))
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -97,6 +86,14 @@ impl Directory {
     pub(crate) async fn find(&self, id: &ObjectReference) -> Result<Option<Value>> {
         let key = Row::of(id);
         self.0.database.look(move |connection| objects::read(connection, &key)).await
+    }
+
+    pub(crate) async fn find_all(&self, ids: &[ObjectReference]) -> Result<Vec<Value>> {
+        let keys: Vec<Row> = ids.iter().map(Row::of).collect();
+        let read = move |connection: &mut Connection| {
+            keys.iter().filter_map(|key| objects::read(connection, key).transpose()).collect()
+        };
+        self.0.database.look(read).await
     }
 
     pub(crate) async fn list(&self, kind: &ObjectReference, namespace: Option<&str>) -> Result<Vec<Value>> {
@@ -176,7 +173,7 @@ impl Directory {
             // Still under the connection's lock, so that no later change overtakes.
             for change in changes {
                 inner.seen.fetch_max(change.version, Ordering::SeqCst);
-                let _ = inner.bus.send(Arc::new(change));
+                inner.bus.send(change);
             }
             Ok(outcome)
         });

@@ -1,18 +1,14 @@
 //! Watches over the directory store: the objects now, then every change, from this process or another.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use async_stream::stream;
 use futures::{StreamExt as _, stream::BoxStream};
 use kube::runtime::watcher;
 use notify::RecursiveMode;
 use serde_json::Value;
-use tokio::sync::broadcast::error::RecvError;
 
-use super::{Change, Directory, lock_path, notices::Notices, objects};
+use super::{Directory, lock_path, notices::Notices, objects};
 use crate::{Object, Result, clock, controller, object};
 
 /// How often the database is asked whether another process wrote to it, if none has knocked.
@@ -23,7 +19,7 @@ pub(super) fn watch<K: Object>(directory: Directory) -> BoxStream<'static, Resul
     let kind = object::named::<K>("", "");
     stream! {
         loop {
-            let mut changes = directory.0.bus.subscribe();
+            let mut changes = directory.0.bus.subscribe(kind.group(), &kind.kind);
             let listed = directory.0.seen.load(Ordering::SeqCst);
             let values = match directory.list(&kind, None).await {
                 Ok(values) => values,
@@ -40,28 +36,19 @@ pub(super) fn watch<K: Object>(directory: Directory) -> BoxStream<'static, Resul
                 }
             }
             yield Ok(watcher::Event::InitDone);
-            loop {
-                match changes.recv().await {
-                    Ok(change) if change.version <= listed || !concerns::<K>(&change, kind.group()) => {}
-                    Ok(change) => {
-                        if let Some(object) = decode::<K>(&directory, &change.object).await {
-                            yield Ok(match change.deleted {
-                                true => watcher::Event::Delete(object),
-                                false => watcher::Event::Apply(object),
-                            });
-                        }
-                    }
-                    Err(RecvError::Lagged(_)) => break,
-                    Err(RecvError::Closed) => return,
+            while let Some(change) = changes.recv().await {
+                if change.version > listed
+                    && let Some(object) = decode::<K>(&directory, &change.object).await
+                {
+                    yield Ok(match change.deleted {
+                        true => watcher::Event::Delete(object),
+                        false => watcher::Event::Apply(object),
+                    });
                 }
             }
         }
     }
     .boxed()
-}
-
-fn concerns<K: Object>(change: &Change, group: &str) -> bool {
-    change.group == group && change.object.get("kind").and_then(Value::as_str) == Some(K::kind(&()).as_ref())
 }
 
 /// The object as its type; one that does not fit gets a condition that says which field is wrong.
@@ -109,7 +96,7 @@ impl Directory {
             let changes = objects::changes_after(connection, inner.seen.load(Ordering::SeqCst))?;
             for change in changes {
                 inner.seen.fetch_max(change.version, Ordering::SeqCst);
-                let _ = inner.bus.send(Arc::new(change));
+                inner.bus.send(change);
             }
             Ok(())
         });
