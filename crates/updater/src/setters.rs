@@ -13,6 +13,7 @@ mod write;
 use std::{collections::BTreeMap, fmt, num::NonZero, ops::Range, panic::resume_unwind, path::Path, thread};
 
 use api::image::ImageRef;
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 pub use add::{Added, add};
@@ -121,7 +122,7 @@ pub fn is_candidate(path: &Path) -> bool {
 
 /// Whether the content may hold a marker; what does not is not parsed.
 pub fn has_marker(content: &[u8]) -> bool {
-    content.windows(TOKEN.len()).any(|window| window == TOKEN)
+    memmem::find(content, TOKEN).is_some()
 }
 
 /// A file's text and what is in it, or why it is skipped.
