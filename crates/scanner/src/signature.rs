@@ -14,7 +14,7 @@ pub mod log;
 pub mod root;
 mod timestamp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::image::OidcIdentity;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -34,8 +34,9 @@ pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 pub const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
 /// Annotation of a bundle's manifest that says what its statement says.
 pub const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
-/// Time stamps of one signature that are looked at.
-const MAX_STAMPS: usize = 8;
+/// Time stamps and log entries that one signature may have, as in sigstore.
+const MAX_STAMPS: usize = 32;
+const MAX_ENTRIES: usize = 32;
 /// Type of the statements.
 const STATEMENT: &str = "application/vnd.in-toto+json";
 
@@ -110,7 +111,8 @@ pub struct Proof {
     signed: Vec<u8>,
     signature: Vec<u8>,
     certificate: Option<CertificateDer<'static>>,
-    entry: Option<Entry>,
+    /// What logs say of it; none if an entry cannot be read.
+    entries: Option<Vec<Entry>>,
     /// Time stamps on the signature, as authorities answered.
     stamps: Vec<Vec<u8>>,
 }
@@ -171,7 +173,7 @@ impl Proof {
         let signature = STANDARD.decode(signature.trim());
         let certificate = annotations.get("dev.sigstore.cosign/certificate").filter(|pem| !pem.is_empty());
         let certificate = certificate.map(|pem| CertificateDer::from_pem_slice(pem.as_bytes())).transpose();
-        let entry = annotations.get("dev.sigstore.cosign/bundle").map(|json| Entry::from_annotation(json));
+        let entry = annotations.get("dev.sigstore.cosign/bundle");
         let stamp = annotations.get("dev.sigstore.cosign/rfc3161timestamp").and_then(|json| {
             let stamp: Value = serde_json::from_str(json).ok()?;
             STANDARD.decode(stamp["SignedRFC3161Timestamp"].as_str()?).ok()
@@ -182,7 +184,7 @@ impl Proof {
             signed: payload.to_vec(),
             signature: signature.map_err(|_| Refusal::Unreadable("the signature is not base64"))?,
             certificate: certificate.map_err(|_| Refusal::Unreadable("the certificate is not PEM"))?,
-            entry: entry.flatten(),
+            entries: entry.into_iter().map(|json| Entry::from_annotation(json)).collect(),
             stamps: stamp.into_iter().collect(),
         })
     }
@@ -200,9 +202,11 @@ impl Proof {
         let material = &bundle["verificationMaterial"];
         let certificate = decoded(&material["certificate"]["rawBytes"])
             .or_else(|| decoded(&material["x509CertificateChain"]["certificates"][0]["rawBytes"]));
-        let entries = material["tlogEntries"].as_array();
-        let stamps = material["timestampVerificationData"]["rfc3161Timestamps"].as_array();
-        let stamps = stamps.into_iter().flatten().take(MAX_STAMPS);
+        let entries = listed(&material["tlogEntries"]);
+        let stamps = listed(&material["timestampVerificationData"]["rfc3161Timestamps"]);
+        if entries.len() > MAX_ENTRIES || stamps.len() > MAX_STAMPS {
+            return Err(Refusal::Unreadable("there are too many log entries or time stamps"));
+        }
         // What DSSE signs in the place of the bare payload.
         let head = format!("DSSEv1 {} {STATEMENT} {} ", STATEMENT.len(), payload.len());
         Ok(Self {
@@ -211,27 +215,44 @@ impl Proof {
             payload,
             signature: signature.ok_or(Refusal::Unreadable("the signature is not base64"))?,
             certificate: certificate.map(CertificateDer::from),
-            entry: entries.and_then(|entries| entries.iter().find_map(Entry::from_bundle)),
-            stamps: stamps.filter_map(|stamp| decoded(&stamp["signedTimestamp"])).collect(),
+            entries: entries.iter().map(Entry::from_bundle).collect(),
+            stamps: stamps.iter().filter_map(|stamp| decoded(&stamp["signedTimestamp"])).collect(),
         })
     }
 
-    /// When the signature was made, once or more often, as everybody says who is trusted.
+    /// When the signature was made, once or more often, as everybody says who is trusted. Entries of logs that are not
+    /// trusted are passed over; one at least must count, and none that is of a trusted log may be wrong.
+    /// Source: sigstore-go 1.2 `pkg/verify/tlog.go`, `VerifyTlogEntry`, with a threshold of one.
     fn times(&self, root: &TrustedRoot) -> Result<(Timestamp, Vec<Timestamp>), Refusal> {
-        let entry = self.entry.as_ref().ok_or(Refusal::NoEntry)?;
-        let (mut times, mut refusal) = (Vec::new(), None);
+        let entries = self.entries.as_deref().filter(|entries| !entries.is_empty()).ok_or(Refusal::NoEntry)?;
+        let places: BTreeSet<_> = entries.iter().map(Entry::place).collect();
+        if places.len() < entries.len() {
+            return Err(Refusal::Log("it is there twice".into()));
+        }
+        let (mut times, mut refusal) = (Vec::new(), Refusal::NoTime);
         for stamp in &self.stamps {
             match timestamp::stamped(stamp, &self.signature, root) {
                 Ok(at) => times.push(at),
-                Err(problem) => refusal = refusal.or(Some(problem)),
+                Err(problem) => refusal = problem,
             }
         }
-        let recorded = entry.check(self, root, times.first().copied()).map_err(|problem| match problem {
-            Refusal::NoTime => refusal.unwrap_or(Refusal::NoTime),
-            problem => problem,
-        })?;
-        times.extend(recorded);
-        let (first, others) = times.split_first().ok_or(Refusal::NoTime)?;
+        let stamped = times.first().copied();
+        let (mut held, mut unknown) = (false, Refusal::NoEntry);
+        for entry in entries {
+            match entry.log(root, stamped) {
+                Ok(log) => entry.check(log, self)?,
+                Err(problem) => {
+                    unknown = problem;
+                    continue;
+                }
+            }
+            held = true;
+            times.extend(entry.recorded());
+        }
+        if !held {
+            return Err(unknown);
+        }
+        let (first, others) = times.split_first().ok_or(refusal)?;
         Ok((*first, others.to_vec()))
     }
 
@@ -258,6 +279,11 @@ impl Proof {
             }
         }
     }
+}
+
+/// The items of a list; none if it is something else.
+fn listed(list: &Value) -> &[Value] {
+    list.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// Tells one annotation and the Secret behind it from others, so that what was proven once need not be proven again.

@@ -13,10 +13,10 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use super::{
     Proof, Refusal,
     inclusion::Inclusion,
-    root::{TrustedRoot, log},
+    root::{Log, TrustedRoot},
 };
 
-/// An entry.
+/// An entry. At least one of a promise and a proof says that the log holds it.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// What is recorded, in base64.
@@ -24,21 +24,17 @@ pub struct Entry {
     index: i64,
     /// Digest of the log's key.
     log: Vec<u8>,
-    evidence: Evidence,
+    promise: Option<Promise>,
+    inclusion: Option<Inclusion>,
 }
 
-/// Why the log is believed to hold the entry.
+/// That the log will record the entry.
 #[derive(Clone, Debug)]
-enum Evidence {
-    /// It promised to record it.
-    Promise {
-        /// When, in seconds since 1970.
-        recorded: i64,
-        /// The log's signature over all of it.
-        signature: Vec<u8>,
-    },
-    /// It proves that it has.
-    Inclusion(Inclusion),
+struct Promise {
+    /// When it was asked to, in seconds since 1970.
+    recorded: i64,
+    /// The log's signature over all of it.
+    signature: Vec<u8>,
 }
 
 impl Entry {
@@ -50,10 +46,11 @@ impl Entry {
             body: payload["body"].as_str()?.to_owned(),
             index: payload["logIndex"].as_i64()?,
             log: hex::decode(payload["logID"].as_str()?).ok()?,
-            evidence: Evidence::Promise {
+            promise: Some(Promise {
                 recorded: payload["integratedTime"].as_i64()?,
                 signature: decoded(&value["SignedEntryTimestamp"])?,
-            },
+            }),
+            inclusion: None,
         })
     }
 
@@ -61,47 +58,61 @@ impl Entry {
     pub fn from_bundle(value: &Value) -> Option<Self> {
         let number = |value: &Value| value.as_i64().or_else(|| value.as_str()?.parse().ok());
         let promise = decoded(&value["inclusionPromise"]["signedEntryTimestamp"]);
-        let promised = promise.zip(number(&value["integratedTime"]));
-        let inclusion = || Inclusion::read(&value["inclusionProof"]).map(Evidence::Inclusion);
+        let promise =
+            promise.zip(number(&value["integratedTime"])).map(|(signature, recorded)| Promise { recorded, signature });
+        let inclusion = match &value["inclusionProof"] {
+            Value::Null => None,
+            proof => Some(Inclusion::read(proof)?),
+        };
+        if promise.is_none() && inclusion.is_none() {
+            return None;
+        }
         Some(Self {
             body: value["canonicalizedBody"].as_str()?.to_owned(),
             index: number(&value["logIndex"]).unwrap_or_default(),
             log: decoded(&value["logId"]["keyId"])?,
-            evidence: match promised {
-                Some((signature, recorded)) => Evidence::Promise { recorded, signature },
-                None => inclusion()?,
-            },
+            promise,
+            inclusion,
         })
     }
 
-    /// Checks that a log of the trusted root holds this very signature, which was seen at `stamped` if anybody says so. The
-    /// answer is when it was recorded, as far as the log says it.
-    pub fn check(
-        &self,
-        proof: &Proof,
-        root: &TrustedRoot,
-        stamped: Option<Timestamp>,
-    ) -> Result<Option<Timestamp>, Refusal> {
+    /// Where it stands, and nothing else does.
+    pub fn place(&self) -> (&[u8], i64) {
+        (&self.log, self.index)
+    }
+
+    /// When the log says that it recorded the entry.
+    pub fn recorded(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.promise.as_ref()?.recorded).ok()
+    }
+
+    /// The log of the trusted root that the entry is of. An entry of which a promise is not signed is of nobody known. The
+    /// signature was seen at `stamped` if anybody says so.
+    pub fn log<'a>(&self, root: &'a TrustedRoot, stamped: Option<Timestamp>) -> Result<&'a Log, Refusal> {
         let refused = |problem: &str| Refusal::Log(problem.to_owned());
-        let recorded = match self.evidence {
-            Evidence::Promise { recorded, .. } => {
-                Some(Timestamp::from_second(recorded).map_err(|_| refused("its time cannot be read"))?)
-            }
-            Evidence::Inclusion(_) => None,
+        let at = match self.promise {
+            Some(_) => Some(self.recorded().ok_or_else(|| refused("its time cannot be read"))?),
+            None => stamped,
         };
-        let at = recorded.or(stamped).ok_or(Refusal::NoTime)?;
-        let log = log(&root.logs, &self.log, at).ok_or_else(|| refused("it is of a log that is not trusted"))?;
-        let body = STANDARD.decode(&self.body).map_err(|_| refused("it cannot be read"))?;
-        match &self.evidence {
-            Evidence::Promise { recorded, signature } => {
-                if !log.key.signed(self.promised(*recorded).as_bytes(), signature) {
-                    return Err(refused("the log has not signed it"));
-                }
+        let is_meant = |log: &&Log| log.id == self.log && at.is_none_or(|at| log.valid.contains(at));
+        let log = root.logs.iter().find(is_meant).ok_or_else(|| refused("it is of a log that is not trusted"))?;
+        match &self.promise {
+            Some(promise) if !log.key.signed(self.promised(promise.recorded).as_bytes(), &promise.signature) => {
+                Err(refused("the log has not signed it"))
             }
-            Evidence::Inclusion(inclusion) => inclusion.check(&body, &log.key).map_err(refused)?,
+            _ => Ok(log),
+        }
+    }
+
+    /// Checks that the log holds the entry, as far as it is proven, and that the entry is about this very signature.
+    pub fn check(&self, log: &Log, proof: &Proof) -> Result<(), Refusal> {
+        let refused = |problem: &str| Refusal::Log(problem.to_owned());
+        let body = STANDARD.decode(&self.body).map_err(|_| refused("it cannot be read"))?;
+        if let Some(inclusion) = &self.inclusion {
+            inclusion.check(&body, &log.key).map_err(refused)?;
         }
         match is_about(&body, proof) {
-            Some(true) => Ok(recorded),
+            Some(true) => Ok(()),
             Some(false) => Err(refused("it records another signature")),
             None => Err(refused("it is of a type that is not known")),
         }

@@ -142,6 +142,57 @@ fn a_time_stamp_and_a_proof_of_inclusion_prove_an_identity() {
 }
 
 #[test]
+fn one_entry_of_a_trusted_log_must_count_and_none_be_wrong() {
+    let world = Stamped::new();
+    let (image, root) = (digest("image"), world.usual_root());
+    let bundle = world.bundle(&image, "dsse");
+    let good = bundle["verificationMaterial"]["tlogEntries"][0].clone();
+    let with = |entries: &[&Value]| {
+        let mut bundle = bundle.clone();
+        bundle["verificationMaterial"]["tlogEntries"] = json!(entries);
+        let told = world.checked(&root, &bundle, &image);
+        told.map_err(|told| told.trim_start_matches("the entry of the transparency log does not count: ").to_owned())
+    };
+    let changed = |entry: &Value, pointer: &str, value: Value| {
+        let mut entry = entry.clone();
+        *entry.pointer_mut(pointer).expect(pointer) = value;
+        entry
+    };
+    let unknown = changed(&good, "/logId/keyId", json!(encode([7; 32])));
+    assert_eq!(with(&[&unknown, &good]), Ok(()));
+    assert_eq!(with(&[&unknown]), Err("it is of a log that is not trusted".into()));
+    let other = world
+        .entry(&json!({"apiVersion": "0.0.2", "kind": "dsse", "spec": {"dsseV002": {"signatures": []}}}), "second");
+    let other = changed(&other, "/logIndex", json!("9"));
+    assert_eq!(with(&[&good, &other]), Err("it records another signature".into()));
+    assert_eq!(with(&[&good, &good]), Err("it is there twice".into()));
+    assert!(with(&[&good, &json!({})]).expect_err("unreadable").contains("no entry of a transparency log"));
+    let many = "the signature cannot be read: there are too many log entries or time stamps";
+    assert_eq!(with(&[&good; 33]), Err(many.into()));
+
+    // The first log promises, and may prove besides.
+    let payload = bundle["dsseEnvelope"]["payload"].as_str().map(|text| STANDARD.decode(text).expect("base64"));
+    let hash = json!({"algorithm": "sha256", "value": hex::encode(Sha256::digest(payload.expect("a payload")))});
+    let signature = bundle["dsseEnvelope"]["signatures"][0]["sig"].clone();
+    let signatures = json!([{"signature": signature, "verifier": encode(world.workshop().pem("signer.crt"))}]);
+    let body = json!({"apiVersion": "0.0.1", "kind": "dsse", "spec": {"payloadHash": hash, "signatures": signatures}});
+    let body = encode(body.to_string());
+    let log = encode(Sha256::digest(world.workshop().public_der("log")));
+    let promised = json!({"logIndex": "7", "logId": {"keyId": log}, "canonicalizedBody": body, "inclusionProof": null,
+        "integratedTime": at(SIGNED_AT).as_second().to_string(),
+        "inclusionPromise": {"signedEntryTimestamp": world.keyless.promise("log", &body, at(SIGNED_AT))}});
+    assert_eq!(with(&[&promised]), Ok(()));
+    assert_eq!(with(&[&promised, &good]), Ok(()));
+    let late = changed(&promised, "/integratedTime", json!("1"));
+    assert_eq!(with(&[&late]), Err("it is of a log that is not trusted".into()));
+    let later = changed(&promised, "/integratedTime", json!((at(SIGNED_AT).as_second() + 1).to_string()));
+    assert_eq!(with(&[&later]), Err("the log has not signed it".into()));
+    assert_eq!(with(&[&later, &good]), Ok(()));
+    let unproven = changed(&promised, "/inclusionProof", good["inclusionProof"].clone());
+    assert_eq!(with(&[&unproven, &good]), Err("the log has not signed its checkpoint".into()));
+}
+
+#[test]
 fn a_time_stamp_counts_only_as_a_trusted_authority_made_it() {
     let world = Stamped::new();
     let root = |chain: &[&str]| TrustedRoot::parse(world.root(chain).to_string().as_bytes()).expect("a root");
