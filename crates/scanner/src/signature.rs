@@ -7,7 +7,6 @@
 //! Source: cosign's `SIGNATURE_SPEC.md` and `BUNDLE_SPEC.md`; sigstore's `sigstore_bundle.proto`; DSSE 1.0.
 
 pub mod certificate;
-mod der;
 mod inclusion;
 pub mod key;
 pub mod log;

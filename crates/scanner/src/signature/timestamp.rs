@@ -2,16 +2,23 @@
 //!
 //! Source: RFC 3161 section 2.4.2; RFC 5652 sections 3 and 5; sigstore's `sigstore_common.proto`, `RFC3161SignedTimestamp`.
 
+use cms::{
+    cert::CertificateChoices,
+    content_info::ContentInfo,
+    signed_data::{SignedData, SignerInfo},
+};
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
-use x509_cert::der::asn1::ObjectIdentifier;
-
-use super::{
-    Refusal, certificate,
-    der::{FIELD_0, FIELD_1, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, Value, Values},
-    root::TrustedRoot,
+use x509_cert::{
+    der::{
+        self, Any, AnyRef, Decode as _, Encode as _, Error, Reader, SliceReader, Tag, Tagged as _,
+        asn1::{ObjectIdentifier, OctetString, OctetStringRef},
+    },
+    spki::AlgorithmIdentifierRef,
 };
+
+use super::{Refusal, certificate, root::TrustedRoot};
 
 const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
 const CONTENT_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.3");
@@ -29,22 +36,23 @@ type Hash = fn(&[u8]) -> Vec<u8>;
 /// When an authority of the trusted root saw the message. The answer of the authority is a DER `TimeStampResp`.
 pub(super) fn stamped(answer: &[u8], message: &[u8], root: &TrustedRoot) -> Result<Timestamp, Refusal> {
     let refused = |problem: &str| Refusal::Stamp(problem.to_owned());
-    let token = Token::read(answer).ok_or_else(|| refused("it cannot be read"))?;
-    let stamp = Stamp::read(token.stamp).ok_or_else(|| refused("it cannot be read"))?;
+    let unreadable = |_| refused("it cannot be read");
+    let token = Token::read(answer).map_err(unreadable)?;
+    let stamp = Stamp::read(&token.stamp).map_err(unreadable)?;
     if (stamp.hash)(message) != stamp.hashed {
         return Err(refused("it is about something else"));
     }
     if !token.covers_stamp() {
         return Err(refused("what is signed is not what it says"));
     }
-    let signed = token.signed();
+    // The attributes are signed, as a set of their own. Source: RFC 5652 section 5.4.
+    let signed = token.signer.signed_attrs.to_der().map_err(unreadable)?;
     for authority in root.stamp_authorities.iter().filter(|authority| authority.valid.contains(stamp.at)) {
         // The authority's own certificate stands in the root, in the token, or in both.
-        let told = token.certificates.iter().map(|der| CertificateDer::from(*der));
-        for certificate in authority.chain.first().cloned().into_iter().chain(told) {
-            let is_its_own = certificate::issued(&certificate, authority, TIME_STAMPING, stamp.at).is_ok();
-            let key = is_its_own.then(|| certificate::key(&certificate)).flatten();
-            if key.is_some_and(|key| key.signed(&signed, token.signature)) {
+        for certificate in authority.chain.first().into_iter().chain(&token.certificates) {
+            let is_its_own = certificate::issued(certificate, authority, TIME_STAMPING, stamp.at).is_ok();
+            let key = is_its_own.then(|| certificate::key(certificate)).flatten();
+            if key.is_some_and(|key| key.signed(&signed, token.signer.signature.as_bytes())) {
                 return Ok(stamp.at);
             }
         }
@@ -53,67 +61,56 @@ pub(super) fn stamped(answer: &[u8], message: &[u8], root: &TrustedRoot) -> Resu
 }
 
 /// What an authority answered.
-struct Token<'a> {
+struct Token {
     /// The content that the rest is about.
-    stamp: &'a [u8],
-    certificates: Vec<&'a [u8]>,
-    /// By which the content is named in the attributes.
-    hash: Hash,
-    /// The attributes are what is signed.
-    attributes: Value<'a>,
-    signature: &'a [u8],
+    stamp: OctetString,
+    certificates: Vec<CertificateDer<'static>>,
+    signer: SignerInfo,
 }
 
-impl<'a> Token<'a> {
-    fn read(answer: &'a [u8]) -> Option<Self> {
-        let mut answer = Values(answer).next()?.within(SEQUENCE)?;
-        let status = answer.next()?.within(SEQUENCE)?.next()?.of(INTEGER)?;
-        // Granted, perhaps with modifications.
-        if !matches!(status, [0] | [1]) {
-            return None;
+impl Token {
+    fn read(answer: &[u8]) -> der::Result<Self> {
+        let content: ContentInfo = SliceReader::new(answer)?.sequence(|answer| {
+            let status = answer.sequence(|status| {
+                let code = u8::decode(status)?;
+                skip_rest(status)?;
+                Ok(code)
+            })?;
+            // Granted, perhaps with modifications.
+            if status > 1 {
+                return Err(Tag::Integer.value_error());
+            }
+            answer.decode()
+        })?;
+        if content.content_type != SIGNED_DATA {
+            return Err(wrong_kind());
         }
-        let mut content = answer.next()?.within(SEQUENCE)?;
-        is(content.next()?, SIGNED_DATA)?;
-        let mut signed = content.next()?.within(FIELD_0)?.next()?.within(SEQUENCE)?;
-        let (_version, _hashes) = (signed.next()?, signed.next()?);
-        let mut inner = signed.next()?.within(SEQUENCE)?;
-        is(inner.next()?, STAMP)?;
-        let stamp = inner.next()?.within(FIELD_0)?.next()?.of(OCTET_STRING)?;
-        let mut next = signed.next()?;
-        let mut certificates = Vec::new();
-        if let Some(all) = next.within(FIELD_0) {
-            certificates.extend(all.map(|certificate| certificate.whole));
-            next = signed.next()?;
-        }
-        // Lists of what was revoked.
-        if next.tag == FIELD_1 {
-            next = signed.next()?;
-        }
-        let mut signer = next.within(SET)?.next()?.within(SEQUENCE)?;
-        let (_version, _who) = (signer.next()?, signer.next()?);
-        let hash = hash(signer.next()?)?;
-        let attributes = signer.next().filter(|attributes| attributes.tag == FIELD_0)?;
-        let _algorithm = signer.next()?;
-        Some(Self { stamp, certificates, hash, attributes, signature: signer.next()?.of(OCTET_STRING)? })
+        let signed: SignedData = content.content.decode_as()?;
+        let inner = signed.encap_content_info;
+        let stamp = inner.econtent.filter(|_| inner.econtent_type == STAMP).ok_or_else(wrong_kind)?;
+        let all = signed.certificates.iter().flat_map(|all| all.0.iter());
+        let certificates = all.filter_map(|choice| match choice {
+            CertificateChoices::Certificate(certificate) => Some(certificate.to_der().map(CertificateDer::from)),
+            CertificateChoices::Other(_) => None,
+        });
+        Ok(Self {
+            stamp: stamp.decode_as()?,
+            certificates: certificates.collect::<der::Result<_>>()?,
+            signer: signed.signer_infos.0.get(0).cloned().ok_or_else(wrong_kind)?,
+        })
     }
 
     /// Whether the attributes name the content.
     fn covers_stamp(&self) -> bool {
-        let value = |id: ObjectIdentifier| {
-            Values(self.attributes.content).find_map(|attribute| {
-                let mut attribute = attribute.within(SEQUENCE)?;
-                is(attribute.next()?, id)?;
-                attribute.next()?.within(SET)?.next()
-            })
+        let value = |id: ObjectIdentifier| -> Option<&Any> {
+            let mut attributes = self.signer.signed_attrs.iter().flat_map(|attributes| attributes.iter());
+            attributes.find(|attribute| attribute.oid == id)?.values.get(0)
         };
-        let digest = value(MESSAGE_DIGEST).and_then(|digest| digest.of(OCTET_STRING));
-        value(CONTENT_TYPE).is_some_and(|kind| is(kind, STAMP).is_some())
-            && digest.is_some_and(|digest| digest == (self.hash)(self.stamp))
-    }
-
-    /// The bytes that are signed: the attributes as a set of their own. Source: RFC 5652 section 5.4.
-    fn signed(&self) -> Vec<u8> {
-        [&[SET], &self.attributes.whole[1..]].concat()
+        let kind = value(CONTENT_TYPE).and_then(|kind| kind.decode_as::<ObjectIdentifier>().ok());
+        let digest = value(MESSAGE_DIGEST).and_then(|digest| digest.decode_as::<OctetString>().ok());
+        let hash = hash(self.signer.digest_alg.oid).ok();
+        kind == Some(STAMP)
+            && digest.zip(hash).is_some_and(|(digest, hash)| digest.as_bytes() == hash(self.stamp.as_bytes()))
     }
 }
 
@@ -126,39 +123,49 @@ struct Stamp<'a> {
 }
 
 impl<'a> Stamp<'a> {
-    fn read(bytes: &'a [u8]) -> Option<Self> {
-        let mut stamp = Values(bytes).next()?.within(SEQUENCE)?;
-        let (_version, _policy) = (stamp.next()?, stamp.next()?);
-        let mut imprint = stamp.next()?.within(SEQUENCE)?;
-        let (hash, hashed) = (hash(imprint.next()?)?, imprint.next()?.of(OCTET_STRING)?);
-        let _serial = stamp.next()?;
-        Some(Self { hash, hashed, at: time(stamp.next()?.of(GENERALIZED_TIME)?)? })
+    /// Reads a `TSTInfo` as far as its time.
+    fn read(content: &'a OctetString) -> der::Result<Self> {
+        SliceReader::new(content.as_bytes())?.sequence(|stamp| {
+            let (_version, _policy) = (u8::decode(stamp)?, ObjectIdentifier::decode(stamp)?);
+            let (algorithm, hashed) = stamp.sequence(|imprint| {
+                Ok((AlgorithmIdentifierRef::decode(imprint)?, OctetStringRef::decode(imprint)?.as_bytes()))
+            })?;
+            let (_serial, at) = (AnyRef::decode(stamp)?, AnyRef::decode(stamp)?);
+            skip_rest(stamp)?;
+            Ok(Self { hash: hash(algorithm.oid)?, hashed, at: time(at)? })
+        })
     }
 }
 
-fn is(value: Value<'_>, id: ObjectIdentifier) -> Option<()> {
-    (value.of(OBJECT_IDENTIFIER)? == id.as_bytes()).then_some(())
+/// Passes over what nobody asks for.
+fn skip_rest<'a>(reader: &mut impl Reader<'a>) -> der::Result<()> {
+    while !reader.is_finished() {
+        AnyRef::decode(reader)?;
+    }
+    Ok(())
+}
+
+fn wrong_kind() -> Error {
+    Tag::ObjectIdentifier.value_error()
 }
 
 /// What an identifier of an algorithm means.
-fn hash(algorithm: Value<'_>) -> Option<Hash> {
-    let id = algorithm.within(SEQUENCE)?.next()?;
-    let known: [(ObjectIdentifier, Hash); 3] = [
-        (SHA256, |bytes| Sha256::digest(bytes).to_vec()),
-        (SHA384, |bytes| Sha384::digest(bytes).to_vec()),
-        (SHA512, |bytes| Sha512::digest(bytes).to_vec()),
-    ];
-    known.into_iter().find(|(known, _)| is(id, *known).is_some()).map(|(_, hash)| hash)
+fn hash(algorithm: ObjectIdentifier) -> der::Result<Hash> {
+    match algorithm {
+        SHA256 => Ok(|bytes| Sha256::digest(bytes).to_vec()),
+        SHA384 => Ok(|bytes| Sha384::digest(bytes).to_vec()),
+        SHA512 => Ok(|bytes| Sha512::digest(bytes).to_vec()),
+        _ => Err(wrong_kind()),
+    }
 }
 
-/// `20260102030405Z`; parts of a second are left out. Source: RFC 3161 section 2.4.2, `genTime`.
-fn time(text: &[u8]) -> Option<Timestamp> {
-    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
-    let digits = text.split_once('.').map_or(text, |(whole, _)| whole);
-    if digits.len() != 14 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let part = |from: usize| &digits[from..from + 2];
-    let (year, month, day) = (&digits[..4], part(4), part(6));
-    format!("{year}-{month}-{day}T{}:{}:{}Z", part(8), part(10), part(12)).parse().ok()
+/// `20260102030405Z`; parts of a second, which the crate does not know, are left out. Source: RFC 3161 section 2.4.2, `genTime`.
+fn time(value: AnyRef<'_>) -> der::Result<Timestamp> {
+    value.tag().assert_eq(Tag::GeneralizedTime)?;
+    let text = std::str::from_utf8(value.value()).ok().and_then(|text| text.strip_suffix('Z'));
+    let whole =
+        text.map(|text| text.split_once('.').map_or(text, |(whole, _)| whole)).filter(|whole| whole.len() == 14);
+    let at = whole.and_then(|whole| jiff::civil::DateTime::strptime("%Y%m%d%H%M%S", whole).ok());
+    let at = at.and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC).ok());
+    at.map(|at| at.timestamp()).ok_or_else(|| Tag::GeneralizedTime.value_error())
 }
