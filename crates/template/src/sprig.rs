@@ -6,6 +6,7 @@ use crate::{Value, functions::Entry, print};
 
 mod convert;
 mod dates;
+mod decimal;
 mod defaults;
 mod dicts;
 mod digest;

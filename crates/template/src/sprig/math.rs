@@ -1,6 +1,9 @@
 //! Numbers.
 
-use super::{float, int};
+use super::{
+    decimal::{Operation, combined},
+    float, int,
+};
 use crate::{Value, functions::Entry};
 
 pub(super) const TABLE: &[Entry] = &[
@@ -10,13 +13,13 @@ pub(super) const TABLE: &[Entry] = &[
     ("mul", "aa*", |args| Ok(args.iter().map(int).fold(1, i64::wrapping_mul).into())),
     ("div", "aa", |args| divided(args, i64::wrapping_div)),
     ("mod", "aa", |args| divided(args, i64::wrapping_rem)),
-    ("add1f", "a", |args| Ok(exact(float(&args[0]) + 1.0))),
-    ("addf", "a*", |args| Ok(exact(args.iter().map(float).sum()))),
-    ("subf", "aa*", |args| Ok(exact(args[1..].iter().map(float).fold(float(&args[0]), |a, b| exact_number(a - b))))),
-    ("mulf", "aa*", |args| Ok(exact(args.iter().map(float).product()))),
+    ("add1f", "a", |args| Ok(decimal(1.0, args, Operation::Add))),
+    ("addf", "a*", |args| Ok(decimal(0.0, args, Operation::Add))),
+    ("subf", "aa*", |args| Ok(decimal(float(&args[0]), &args[1..], Operation::Subtract))),
+    ("mulf", "aa*", |args| Ok(decimal(float(&args[0]), &args[1..], Operation::Multiply))),
     ("divf", "aa*", |args| match args[1..].iter().any(|divisor| float(divisor) == 0.0) {
         true => Err("decimal division by 0".to_owned()),
-        false => Ok(exact(args[1..].iter().map(float).fold(float(&args[0]), |a, b| a / b))),
+        false => Ok(decimal(float(&args[0]), &args[1..], Operation::Divide)),
     }),
     ("max", "aa*", |args| Ok(args.iter().map(int).max().unwrap_or(0).into())),
     ("biggest", "aa*", |args| Ok(args.iter().map(int).max().unwrap_or(0).into())),
@@ -25,13 +28,13 @@ pub(super) const TABLE: &[Entry] = &[
     ("minf", "aa*", |args| Ok(args.iter().map(float).fold(f64::INFINITY, f64::min).into())),
     ("ceil", "a", |args| Ok(float(&args[0]).ceil().into())),
     ("floor", "a", |args| Ok(float(&args[0]).floor().into())),
+    // What is below zero goes down, whatever its fraction, as Sprig has it.
     ("round", "aif*", |args| {
-        let places = i32::try_from(int(&args[1])).unwrap_or(0);
+        let power = 10f64.powi(i32::try_from(int(&args[1])).unwrap_or(0));
+        let scaled = float(&args[0]) * power;
         let border = args.get(2).map_or(0.5, float);
-        let scaled = float(&args[0]) * 10f64.powi(places);
-        let fraction = exact_number(scaled.fract().abs());
-        let rounded = if fraction >= border { scaled.trunc() + scaled.signum() } else { scaled.trunc() };
-        Ok(Value::Float(exact_number(rounded / 10f64.powi(places))))
+        let rounded = if scaled.fract() >= border { scaled.ceil() } else { scaled.floor() };
+        Ok(Value::Float(rounded / power))
     }),
 ];
 
@@ -42,12 +45,7 @@ fn divided(args: &[Value], operation: fn(i64, i64) -> i64) -> Result<Value, Stri
     }
 }
 
-fn exact(value: f64) -> Value {
-    Value::Float(exact_number(value))
-}
-
-/// Sprig computes with decimals: 0.1 + 0.2 is 0.3. Fifteen digits give the same.
-fn exact_number(value: f64) -> f64 {
-    // A decimal has no negative zero.
-    format!("{value:.14e}").parse().unwrap_or(value) + 0.0
+/// What Sprig computes with decimals.
+fn decimal(first: f64, others: &[Value], operation: Operation) -> Value {
+    Value::Float(combined(first, others.iter().map(float), operation))
 }
