@@ -120,6 +120,17 @@ fn inner(error: &anyhow::Error) -> Option<&kube::Error> {
     })
 }
 
+/// What an error says, from the outside in. A cause that the error around it has told is left out.
+pub fn told(error: &anyhow::Error) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !told.iter().any(|outer| outer.ends_with(&cause)) {
+            told.push(cause);
+        }
+    }
+    told
+}
+
 /// The text of a file, or of standard input for `-`. The error names the file.
 pub fn read(path: &str) -> anyhow::Result<String> {
     let mut text = String::new();

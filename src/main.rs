@@ -23,10 +23,7 @@ fn main() -> ExitCode {
     match commands::run(arguments) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("{} {error}", commands::mark::error());
-            for cause in error.chain().skip(1) {
-                eprintln!("  because: {cause}");
-            }
+            eprintln!("{} {}", commands::mark::error(), commands::told(&error).join("\n  because: "));
             commands::exit_of(&error).into()
         }
     }

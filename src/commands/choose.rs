@@ -46,8 +46,8 @@ pub fn run(args: &Choose) -> anyhow::Result<Exit> {
     let outcome = super::wait_for(choose(args));
     if let (Err(refusal), Output::Json) = (&outcome, args.output) {
         // Programs find the plain text in the answer; the place is for people, on standard error.
-        let text = refusal.downcast_ref::<policy::Error>().map_or_else(|| format!("{refusal:#}"), ToString::to_string);
-        let reason = format!("{refusal:#}");
+        let reason = super::told(refusal).join(": ");
+        let text = refusal.downcast_ref::<policy::Error>().map_or_else(|| reason.clone(), ToString::to_string);
         super::print_json(&Answer { latest: None, reason, error: Some(text), candidates: Vec::new() })?;
     }
     outcome

@@ -20,7 +20,7 @@ struct Answer {
 pub fn run(args: &Message) -> anyhow::Result<Exit> {
     let outcome = render(args);
     if let (Err(error), Output::Json) = (&outcome, args.output) {
-        super::print_json(&Answer { message: String::new(), error: Some(format!("{error:#}")) })?;
+        super::print_json(&Answer { message: String::new(), error: Some(super::told(error).join(": ")) })?;
     }
     outcome
 }

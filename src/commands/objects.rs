@@ -11,11 +11,11 @@ pub fn all<K: Resource<DynamicType = ()> + DeserializeOwned>(file: &str) -> anyh
     let text = super::read(file)?;
     let mut found = Vec::new();
     for document in manifest::documents(&text) {
-        let document = document.map_err(|error| anyhow!("{file}: {error}"))?;
+        let document = document.map_err(|error| anyhow!("{file}, {error}"))?;
         let kind = document.object.get("kind").and_then(Value::as_str).unwrap_or_default();
         if kind == K::kind(&()) {
             let object = manifest::typed(&document.object);
-            found.push(object.map_err(|problem| anyhow!("{file}: line {}: {problem}", document.line))?);
+            found.push(object.map_err(|problem: String| anyhow!(located(file, &text, document.line, &problem)))?);
         }
     }
     Ok(found)
@@ -29,6 +29,13 @@ pub fn one<K: Resource<DynamicType = ()> + DeserializeOwned>(file: &str) -> anyh
         (Some(_), false) => bail!("{file} holds several objects of kind {}; one is expected", K::kind(&())),
         (None, _) => bail!("{file} holds no object of kind {}", K::kind(&())),
     }
+}
+
+/// What [`manifest::typed`] says of a document that begins at that line, with the file and the line of the field at fault.
+pub fn located(file: &str, text: &str, start: usize, problem: &str) -> String {
+    let field = problem.split(": ").next().filter(|field| !field.contains(' ')).unwrap_or_default();
+    let line = line_of(text, start, &field.split(['.', '[']).collect::<Vec<_>>());
+    format!("{file}, line {line}: {problem}")
 }
 
 /// The line of a field, by looking for its keys one after the other; that of the last key found otherwise.

@@ -40,7 +40,7 @@ pub fn run(args: &Scan) -> anyhow::Result<Exit> {
                 } else {
                     Exit::Unreachable
                 };
-                eprintln!("error: {:#}", failed(args, Some(&name), error));
+                eprintln!("error: {}", super::told(&failed(args, Some(&name), error)).join(": "));
                 Ok(exit)
             }
         },
@@ -99,7 +99,7 @@ fn failed(args: &Scan, name: Option<&Name>, error: anyhow::Error) -> anyhow::Err
             "tagCount": 0,
             "revision": Value::Null,
             "tags": [],
-            "error": format!("{error:#}"),
+            "error": super::told(&error).join(": "),
         }));
     }
     error

@@ -33,7 +33,7 @@ struct Answer {
 pub fn run(args: &Set) -> anyhow::Result<Exit> {
     let outcome = set(args);
     if let (Err(error), Output::Json) = (&outcome, args.output) {
-        super::print_json(&Answer { warnings: vec![format!("{error:#}")], ..Answer::default() })?;
+        super::print_json(&Answer { warnings: vec![super::told(error).join(": ")], ..Answer::default() })?;
     }
     outcome
 }

@@ -12,7 +12,7 @@ use policy::{Policy, Rules, rules::CALVER};
 use scanner::result::Exclusions;
 use serde_json::Value;
 
-use crate::commands::objects::line_of;
+use crate::commands::objects::{line_of, located};
 
 /// An ImagePolicy and where it stands.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Manifest {
             match document {
                 Ok(document) if document.object["kind"] == "ImagePolicy" => found.push(document),
                 Ok(document) => others.push(document),
-                Err(error) => problems.push(format!("{path}: {error}")),
+                Err(error) => problems.push(format!("{path}, {error}")),
             }
         }
         if let Some(name) = name {
@@ -71,15 +71,15 @@ impl Manifest {
             // The tags are given, so nobody asks which repository they come from.
             fields.entry("imageRepositoryRef").or_insert_with(|| serde_json::json!({"name": ""}));
         }
-        let place = Place::File { path: path.to_owned(), line: document.line, text };
         let spec: ImagePolicySpec = api::manifest::typed(&spec).map_err(|problem: String| {
-            let field = problem.split(':').next().filter(|field| !field.contains(' ')).unwrap_or_default();
-            let dot = if field.is_empty() { ": " } else { "." };
-            anyhow!("{}: spec{dot}{problem}", place.of(&format!("spec.{field}")))
+            let has_field = problem.split(": ").next().is_some_and(|field| !field.contains(' '));
+            let dot = if has_field { "." } else { ": " };
+            anyhow!(located(path, &text, document.line, &format!("spec{dot}{problem}")))
         })?;
         let exclusion_list = exclusion_list(&others, &spec.image_repository_ref.name);
         let annotations = document.object["metadata"]["annotations"].clone();
         let annotations = serde_json::from_value(annotations).unwrap_or_default();
+        let place = Place::File { path: path.to_owned(), line: document.line, text };
         let current = document.object["status"]["latestRef"]["tag"].as_str().map(str::to_owned);
         Ok(Self { name: name_of(&document.object), spec, current, annotations, exclusion_list, place })
     }
