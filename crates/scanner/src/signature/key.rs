@@ -1,5 +1,7 @@
-//! Public keys, and whether they made a signature. `ring` verifies, but on P-521, which it does not know.
+//! Public keys, and whether they made a signature. `ring` verifies, but for P-521 and for Ed25519 over a hash, which it does
+//! not know.
 
+use ed25519_dalek::{Signature as EdSignature, VerifyingKey as EdKey};
 use p521::ecdsa::{DerSignature, Signature, VerifyingKey, signature::hazmat::PrehashVerifier as _};
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject as _};
@@ -23,7 +25,6 @@ type Algorithms = &'static [Algorithm];
 // take what they like.
 static BY_P256: [Algorithm; 2] = [&signature::ECDSA_P256_SHA256_ASN1, &signature::ECDSA_P256_SHA384_ASN1];
 static BY_P384: [Algorithm; 2] = [&signature::ECDSA_P384_SHA384_ASN1, &signature::ECDSA_P384_SHA256_ASN1];
-static BY_ED25519: [Algorithm; 1] = [&signature::ED25519];
 static BY_RSA: [Algorithm; 3] = [
     &signature::RSA_PKCS1_2048_8192_SHA256,
     &signature::RSA_PKCS1_2048_8192_SHA384,
@@ -38,6 +39,7 @@ pub struct PublicKey(Kind);
 enum Kind {
     Ring { algorithms: Algorithms, bits: Vec<u8> },
     P521(Box<VerifyingKey>),
+    Ed25519(Box<EdKey>),
 }
 
 impl std::fmt::Debug for PublicKey {
@@ -45,6 +47,7 @@ impl std::fmt::Debug for PublicKey {
         f.write_str(match &self.0 {
             Kind::Ring { .. } => "PublicKey",
             Kind::P521(_) => "PublicKey(P-521)",
+            Kind::Ed25519(_) => "PublicKey(Ed25519)",
         })
     }
 }
@@ -71,7 +74,10 @@ impl PublicKey {
                 let key = VerifyingKey::from_sec1_bytes(bits).map_err(|_| "it is not a public key")?;
                 return Ok(Self(Kind::P521(Box::new(key))));
             }
-            ED25519 => &BY_ED25519,
+            ED25519 => {
+                let key = bits.try_into().ok().and_then(|bits| EdKey::from_bytes(bits).ok());
+                return Ok(Self(Kind::Ed25519(Box::new(key.ok_or("it is not a public key")?))));
+            }
             RSA => &BY_RSA,
             _ => return Err("it is neither ECDSA on P-256, P-384 or P-521, nor Ed25519, nor RSA".into()),
         };
@@ -91,6 +97,12 @@ impl PublicKey {
                     |digest: &[u8]| signature.as_ref().is_ok_and(|one| key.verify_prehash(&wide(digest), one).is_ok());
                 by(&Sha256::digest(message)) || by(&Sha512::digest(message))
             }
+            // Cosign 3 signs a hash (`Ed25519ph` in RFC 8032), older releases and logs the message itself.
+            Kind::Ed25519(key) => EdSignature::from_slice(signature).is_ok_and(|signature| {
+                let hash = Sha512::new_with_prefix(message);
+                key.verify_strict(message, &signature).is_ok()
+                    || key.verify_prehashed_strict(hash, None, &signature).is_ok()
+            }),
         }
     }
 }

@@ -13,6 +13,7 @@ use x509_cert::{
 
 use super::*;
 
+mod cosign;
 mod stamps;
 
 const ISSUER: &str = "https://token.actions.githubusercontent.com";
