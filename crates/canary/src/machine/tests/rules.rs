@@ -274,6 +274,15 @@ fn a_revision_taken_back_ends_the_run_and_calls_its_hooks() {
 }
 
 #[test]
+fn a_revision_taken_back_before_its_gate_opened_is_called_off() {
+    let waiting = State { phase: Phase::Waiting, route: HALF, is_up: true, ..SETTLED };
+    let decision = due(&waiting, &halves(), all_pass);
+    assert_eq!(acts(&decision), ["weights 100 0", "ScaleToZero", "WriteStatus"]);
+    assert_eq!(told(&decision), ["Promoted revision restored! Scaling down app.default"]);
+    assert_eq!(decision.status.phase, Phase::Succeeded);
+}
+
+#[test]
 fn a_gate_that_is_muted_holds_without_a_word_to_people() {
     for is_muted in [false, true] {
         let mut spec = spec(json!({"stepWeight": 50}), &[HookType::ConfirmRollout]);
@@ -363,6 +372,14 @@ fn after_a_failed_promotion_the_promoted_revision_goes_back_to_the_primary_unjud
     let CanaryStatus { phase, canary_weight, last_applied_spec, .. } = decision.status;
     assert_eq!((phase, canary_weight, last_applied_spec.as_str()), (Phase::Promoting, 100, "r-1"));
     assert_eq!(acts(&due(&failed, &halves(), all_pass)), [""; 0]);
+}
+
+#[test]
+fn after_a_failed_promotion_the_next_run_begins_without_traffic() {
+    let failed = State { phase: Phase::Failed, weight: 100, route: TO_CANARY, primary: 2, ..RUNNING };
+    let decision = due(&State { target: 3, ..failed }, &halves(), all_pass);
+    assert_eq!(acts(&decision), ["weights 100 0", "ResumeScaler", "ScaleUp", "WriteStatus"]);
+    assert_eq!((decision.status.phase, decision.status.canary_weight), (Phase::Progressing, 0));
 }
 
 #[test]
