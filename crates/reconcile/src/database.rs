@@ -67,17 +67,30 @@ impl Database {
     /// Opens the file, creating it if it is not there. A file that is damaged is put aside as `<name>.damaged` and a new
     /// one begun: what matters can be read again from Git, the registry and the manifests.
     pub fn open(path: &Path) -> Result<Self> {
-        let connection = match connect(path) {
-            Ok(connection) => connection,
+        let own = || {
+            let mut connection = connect(path)?;
+            schema::prepare(&mut connection).map(|()| connection)
+        };
+        let connection = match own() {
             Err(error) if is_damage(&error) => {
                 tracing::warn!(path = %path.display(), %error, "state file is damaged; it is put aside and rebuilt");
                 set_aside(path)?;
-                connect(path).map_err(|source| failure(path, source))?
+                own()
             }
-            Err(error) => return Err(failure(path, error)),
+            outcome => outcome,
         };
+        connection.map(|connection| Self::over(connection, path)).map_err(|source| failure(path, source))
+    }
+
+    /// Looks into a file that another process may work with: it is neither put aside nor brought up to date.
+    pub fn attach(path: &Path) -> Result<Self> {
+        let other = connect(path).and_then(|connection| schema::check(&connection).map(|()| connection));
+        other.map(|connection| Self::over(connection, path)).map_err(|source| failure(path, source))
+    }
+
+    fn over(connection: Connection, path: &Path) -> Self {
         let (connection, disk) = (Arc::new(Mutex::new(connection)), Arc::new(Disk::of(path)));
-        Ok(Self { connection, queue: Arc::default(), disk, path: path.to_owned() })
+        Self { connection, queue: Arc::default(), disk, path: path.to_owned() }
     }
 
     /// The database file.
@@ -223,7 +236,7 @@ impl Database {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let mut connection = Connection::open(path)?;
+    let connection = Connection::open(path)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A killed process loses nothing at NORMAL; for records that must survive a power cut the disk is waited for.
@@ -236,7 +249,6 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
         return Err(rusqlite::Error::SqliteFailure(code, Some(healthy)));
     }
-    schema::prepare(&mut connection)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
@@ -306,5 +318,17 @@ mod tests {
         let database = Database::open(&path).unwrap();
         database.put("tags", "k", b"v").await.unwrap();
         assert!(folder.path().join("state.db.damaged").exists());
+        assert!(Database::attach(&path).is_ok());
+    }
+
+    #[test]
+    fn who_only_looks_leaves_the_file_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        for content in [&b""[..], b"this is no database, whatever its name says"] {
+            std::fs::write(&path, content).unwrap();
+            assert!(Database::attach(&path).is_err());
+            assert!(path.exists() && !folder.path().join("state.db.damaged").exists());
+        }
     }
 }

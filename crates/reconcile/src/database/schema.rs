@@ -40,13 +40,8 @@ const RENUMBERED: [(&str, &str); 3] = [
 /// later version is refused, not guessed at.
 pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     let found = version(connection)?;
-    if found == VERSION {
-        return Ok(());
-    }
-    if found > VERSION {
-        let problem = format!("it was written by a newer slipway (schema {found}, this one knows {VERSION})");
-        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH);
-        return Err(rusqlite::Error::SqliteFailure(code, Some(problem)));
+    if found >= VERSION {
+        return check(connection);
     }
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     // Another process may have been first.
@@ -67,6 +62,21 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
+}
+
+/// Errs about a file of another version: who only looks into it must not change it under a process that works with it.
+pub(super) fn check(connection: &Connection) -> rusqlite::Result<()> {
+    let found = version(connection)?;
+    let problem = match found {
+        VERSION => return Ok(()),
+        0 => "nothing was written to it yet; is 'slipway run' about to start?".to_owned(),
+        _ if found < VERSION => format!(
+            "it was written by an older slipway (schema {found}, this one knows {VERSION}); restart 'slipway run', which brings it up to date"
+        ),
+        _ => format!("it was written by a newer slipway (schema {found}, this one knows {VERSION})"),
+    };
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH);
+    Err(rusqlite::Error::SqliteFailure(code, Some(problem)))
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
@@ -103,8 +113,11 @@ mod tests {
     fn a_file_of_the_first_version_keeps_all_that_it_holds() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(VERSION_1).unwrap();
+        let problem = check(&connection).unwrap_err().to_string();
+        assert!(problem.contains("older slipway (schema 1, this one knows 2)"), "{problem}");
         for _ in 0..2 {
             prepare(&mut connection).unwrap();
+            check(&connection).unwrap();
             let objects = "SELECT kind || version || deleted FROM objects ORDER BY version";
             assert_eq!(rows(&connection, objects), ["Deployment70", "Service81"]);
             assert_eq!(rows(&connection, "SELECT name || source FROM applied"), ["aa.yaml"]);

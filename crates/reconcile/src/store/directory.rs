@@ -70,7 +70,7 @@ impl Directory {
             let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such state file");
             return Err(Error::File { path: state.display().to_string(), source });
         }
-        Self::assemble(Database::open(state)?, Vec::new(), None)
+        Self::assemble(Database::attach(state)?, Vec::new(), None)
     }
 
     fn assemble(database: Database, manifests: Vec<PathBuf>, lock: Option<File>) -> Result<Self> {
