@@ -49,3 +49,23 @@ fn a_marker_that_nothing_covers_is_the_negative_answer() {
     let run = slipway(&["markers", &at("app.yaml"), "-f", &at("policy.json")]);
     assert!(run.code == 1 && run.stdout.contains("no such policy with an image"), "{run:?}");
 }
+
+#[test]
+fn an_automation_that_the_controller_would_refuse_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let file = "image: example.com/app:1 # {\"$imagepolicy\": \"apps:app\"}\n";
+    fs::write(folder.path().join("app.yaml"), file).expect("a file");
+    fs::write(folder.path().join("policy.yaml"), POLICY).expect("a file");
+    let automation = json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImageUpdateAutomation",
+        "metadata": {"name": "bot", "namespace": "apps"},
+        "spec": {"interval": "1m", "sourceRef": {"kind": "GitRepository", "name": "app"}, "update": {"strategy": "Guess"}}});
+    fs::write(folder.path().join("automation.yaml"), automation.to_string()).expect("a file");
+    let run = slipway(&["set", &at("."), "-f", &at("policy.yaml"), "--automation", &at("automation.yaml")]);
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(
+        run.stderr.contains("automation.yaml: spec.update.strategy: unsupported update strategy: Guess"),
+        "{run:?}"
+    );
+    assert_eq!(fs::read_to_string(folder.path().join("app.yaml")).expect("a file"), file);
+}

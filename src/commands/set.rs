@@ -40,6 +40,10 @@ pub fn run(args: &Set) -> anyhow::Result<Exit> {
 
 fn set(args: &Set) -> anyhow::Result<Exit> {
     let automation: Option<ImageUpdateAutomation> = args.automation.as_deref().map(objects::one).transpose()?;
+    if let (Some(automation), Some(file)) = (&automation, &args.automation) {
+        let checked = automation.spec.update().check();
+        checked.map_err(|problem| anyhow::anyhow!("{file}: spec.update.strategy: {problem}"))?;
+    }
     let policies = policies(&args.file, automation.as_ref())?;
     ensure!(args.path.exists(), "{}: no such file or folder", args.path.display());
     let below = automation.as_ref().map(|automation| automation.spec.update().path).unwrap_or_default();

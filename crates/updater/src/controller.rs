@@ -14,7 +14,7 @@ use std::{
 
 use api::{
     Time,
-    image::{GitSpec, ImagePolicy, ImageRef, ImageUpdateAutomation, SETTERS},
+    image::{GitSpec, ImagePolicy, ImageRef, ImageUpdateAutomation},
     meta::REQUESTED_AT,
     source::GitRepository,
 };
@@ -365,14 +365,7 @@ fn check(automation: &ImageUpdateAutomation) -> Result<&GitSpec, Failure> {
         let problem = format!("source kind '{kind}' necessitates field .spec.git: invalid source configuration");
         return Err(Failure::terminal(INVALID, problem));
     };
-    let update = spec.update();
-    match update.strategy.as_str() {
-        SETTERS => {}
-        "" => return Err(Failure::terminal("InvalidUpdateStrategy", "no update strategy")),
-        other => {
-            return Err(Failure::terminal("InvalidUpdateStrategy", format!("unsupported update strategy: {other}")));
-        }
-    }
+    spec.update().check().map_err(|problem| Failure::terminal("InvalidUpdateStrategy", problem))?;
     Ok(git)
 }
 

@@ -172,6 +172,17 @@ pub struct UpdateStrategy {
     pub path: String,
 }
 
+impl UpdateStrategy {
+    /// Errs, in the words of the controller, about a strategy that is none. Source: reference image-automation.md section 6.4.
+    pub fn check(&self) -> Result<(), String> {
+        match self.strategy.as_str() {
+            SETTERS => Ok(()),
+            "" => Err("no update strategy".to_owned()),
+            other => Err(format!("unsupported update strategy: {other}")),
+        }
+    }
+}
+
 impl Default for UpdateStrategy {
     fn default() -> Self {
         Self { strategy: SETTERS.to_owned(), path: String::new() }
