@@ -79,18 +79,20 @@ impl Database {
             }
             outcome => outcome,
         };
-        connection.map(|connection| Self::over(connection, path)).map_err(|source| failure(path, source))
+        Self::over(connection.map_err(|source| failure(path, source))?, path)
     }
 
     /// Looks into a file that another process may work with: it is neither put aside nor brought up to date.
     pub fn attach(path: &Path) -> Result<Self> {
-        let other = connect(path).and_then(|connection| schema::check(&connection).map(|()| connection));
-        other.map(|connection| Self::over(connection, path)).map_err(|source| failure(path, source))
+        Self::over(connect(path).map_err(|source| failure(path, source))?, path)
     }
 
-    fn over(connection: Connection, path: &Path) -> Self {
+    fn over(connection: Connection, path: &Path) -> Result<Self> {
+        if let Some(problem) = schema::mismatch(&connection).map_err(|source| failure(path, source))? {
+            return Err(Error::Schema { path: path.display().to_string(), problem });
+        }
         let (connection, disk) = (Arc::new(Mutex::new(connection)), Arc::new(Disk::of(path)));
-        Self { connection, queue: Arc::default(), disk, path: path.to_owned() }
+        Ok(Self { connection, queue: Arc::default(), disk, path: path.to_owned() })
     }
 
     /// The database file.

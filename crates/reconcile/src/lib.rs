@@ -80,6 +80,14 @@ pub enum Error {
         #[source]
         source: rusqlite::Error,
     },
+    /// The embedded database was written by another version.
+    #[error("database {path}: {problem}")]
+    Schema {
+        /// The database file.
+        path: String,
+        /// By which, and what helps.
+        problem: String,
+    },
     /// Another process holds the state file.
     #[error("{path} is in use by another slipway; one process at a time can own it")]
     Locked {

@@ -36,12 +36,10 @@ const RENUMBERED: [(&str, &str); 3] = [
     ("records", "bucket, key, value"),
 ];
 
-/// Creates the tables of a new file, and brings those of an earlier version up to date: all of it, or nothing. A file of a
-/// later version is refused, not guessed at.
+/// Creates the tables of a new file, and brings those of an earlier version up to date: all of it, or nothing.
 pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
-    let found = version(connection)?;
-    if found >= VERSION {
-        return check(connection);
+    if version(connection)? >= VERSION {
+        return Ok(());
     }
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     // Another process may have been first.
@@ -64,19 +62,18 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Errs about a file of another version: who only looks into it must not change it under a process that works with it.
-pub(super) fn check(connection: &Connection) -> rusqlite::Result<()> {
-    let found = version(connection)?;
-    let problem = match found {
-        VERSION => return Ok(()),
-        0 => "nothing was written to it yet; is 'slipway run' about to start?".to_owned(),
-        _ if found < VERSION => format!(
-            "it was written by an older slipway (schema {found}, this one knows {VERSION}); restart 'slipway run', which brings it up to date"
-        ),
-        _ => format!("it was written by a newer slipway (schema {found}, this one knows {VERSION})"),
-    };
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH);
-    Err(rusqlite::Error::SqliteFailure(code, Some(problem)))
+/// What keeps a file of another version from being used. A later one is not guessed at; an earlier one must not be changed
+/// by who only looks into it, as another process may work with it.
+pub(super) fn mismatch(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    Ok(match version(connection)? {
+        VERSION => None,
+        0 => Some("nothing was written to it yet; is 'slipway run' about to start?".to_owned()),
+        found if found < VERSION => Some(format!(
+            "it was written by an older slipway (schema {found}, this one knows {VERSION}); restart 'slipway run', which \
+             brings it up to date"
+        )),
+        found => Some(format!("it was written by a newer slipway (schema {found}, this one knows {VERSION})")),
+    })
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
@@ -113,11 +110,11 @@ mod tests {
     fn a_file_of_the_first_version_keeps_all_that_it_holds() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(VERSION_1).unwrap();
-        let problem = check(&connection).unwrap_err().to_string();
+        let problem = mismatch(&connection).unwrap().unwrap();
         assert!(problem.contains("older slipway (schema 1, this one knows 2)"), "{problem}");
         for _ in 0..2 {
             prepare(&mut connection).unwrap();
-            check(&connection).unwrap();
+            assert_eq!(mismatch(&connection).unwrap(), None);
             let objects = "SELECT kind || version || deleted FROM objects ORDER BY version";
             assert_eq!(rows(&connection, objects), ["Deployment70", "Service81"]);
             assert_eq!(rows(&connection, "SELECT name || source FROM applied"), ["aa.yaml"]);
@@ -130,10 +127,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_a_later_version_is_refused_and_left_alone() {
+    fn a_file_of_a_later_version_is_told_and_left_alone() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
-        let problem = prepare(&mut connection).unwrap_err().to_string();
+        prepare(&mut connection).unwrap();
+        let problem = mismatch(&connection).unwrap().unwrap();
         assert!(problem.contains("newer slipway (schema 3, this one knows 2)"), "{problem}");
         assert!(rows(&connection, "SELECT name FROM sqlite_schema").is_empty());
     }
