@@ -65,9 +65,17 @@ fn routing(canary: &Canary, options: &router::Options, objects: &[Value]) -> Opt
 
 /// Other Canaries that would fight with this one.
 fn rivals(canary: &Canary, objects: &[Value]) -> Vec<Finding> {
-    let others =
-        objects.iter().filter(|object| object["kind"] == "Canary" && object["apiVersion"] == api::flagger::API_VERSION);
-    let others = others.filter_map(|object| api::manifest::typed::<Canary>(object).ok());
+    let target = canary.spec.target_ref.name.as_str();
+    // Looked at before they are read: of thousands of Canaries each is compared with each.
+    let may_fight = |object: &&Value| {
+        let spec = &object["spec"];
+        let service = spec["service"]["name"].as_str().filter(|name| !name.is_empty());
+        object["kind"] == "Canary"
+            && object["apiVersion"] == api::flagger::API_VERSION
+            && (spec["targetRef"]["name"] == target
+                || service.or(spec["targetRef"]["name"].as_str()) == Some(canary.service_name()))
+    };
+    let others = objects.iter().filter(may_fight).filter_map(|object| api::manifest::typed::<Canary>(object).ok());
     let here = others.filter(|other| other.namespace() == canary.namespace() && other.name() != canary.name());
     let same = here.filter_map(|other| {
         let (ours, theirs) = (&canary.spec.target_ref, &other.spec.target_ref);
@@ -112,7 +120,7 @@ fn metrics(canary: &Canary, objects: &[Value]) -> Vec<Finding> {
 /// What is given and does nothing.
 fn idle(canary: &Canary, options: &router::Options) -> Vec<Finding> {
     let analysis = canary.analysis();
-    let provider = router::provider_name(canary, options);
+    let provider = canary.provider_or(&options.mesh_provider);
     let is_kubernetes = router::is_kubernetes(canary, options);
     let strategy = analysis.strategy();
     let given = [

@@ -229,7 +229,7 @@ impl<'a> Tick<'a> {
 
     /// The provider in effect: the Canary's, else the controller's.
     fn provider(&self) -> &str {
-        self.canary.spec.provider.as_deref().filter(|name| !name.is_empty()).unwrap_or(&self.options.mesh_provider)
+        self.canary.provider_or(&self.options.mesh_provider)
     }
 
     // Facts.

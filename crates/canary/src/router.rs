@@ -208,19 +208,14 @@ pub fn finalize(canary: &Canary, options: &Options, current: &[Value]) -> End {
     given.router().map(|router| (router.finalize)(&given)).unwrap_or_default()
 }
 
-/// The provider in effect: the Canary's, else the controller's.
-pub fn provider_name<'a>(canary: &'a Canary, options: &'a Options) -> &'a str {
-    provider::name(canary, options)
-}
-
 /// Whether nobody routes: the apex service always points at the primary.
 pub fn is_kubernetes(canary: &Canary, options: &Options) -> bool {
-    provider::name(canary, options) == "kubernetes"
+    canary.provider_or(&options.mesh_provider) == "kubernetes"
 }
 
 /// Whether the routes are those of the Gateway API.
 pub fn is_gateway_api(canary: &Canary, options: &Options) -> bool {
-    provider::base(provider::name(canary, options)) == "gatewayapi"
+    provider::base(canary.provider_or(&options.mesh_provider)) == "gatewayapi"
 }
 
 /// The object as it will be once `ours` is applied to the one of its name among `current`.
@@ -244,6 +239,11 @@ pub fn service_names(canary: &Canary) -> (String, String, String) {
 }
 
 impl Given<'_> {
+    /// The provider in effect.
+    fn provider(&self) -> &str {
+        self.canary.provider_or(&self.options.mesh_provider)
+    }
+
     /// The router in charge: of the object that the Canary's annotation names, else of the provider.
     fn router(&self) -> Result<&'static Router, Error> {
         if existing::is_asked_for(self.canary) { Ok(&existing::ROUTER) } else { provider::router(self) }

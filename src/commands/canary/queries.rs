@@ -36,7 +36,7 @@ fn rendered(args: &Queries) -> anyhow::Result<Vec<Query>> {
     });
     let templates = templates.collect::<anyhow::Result<Vec<_>>>()?;
     let canary = &manifests.canary;
-    let provider = provider(canary).unwrap_or(&args.mesh_provider);
+    let provider = canary.provider_or(&args.mesh_provider);
     let observer = match args.standalone {
         true => Observer::Local,
         false => observer(canary, &args.mesh_provider, args.gateway_metrics, &manifests.others),
@@ -45,14 +45,9 @@ fn rendered(args: &Queries) -> anyhow::Result<Vec<Query>> {
     Ok(metrics::queries(canary, scene, provider, &templates)?)
 }
 
-fn provider(canary: &Canary) -> Option<&str> {
-    canary.spec.provider.as_deref().filter(|provider| !provider.is_empty())
-}
-
 /// Whose series the builtin queries of a Canary read; its Gateway is looked for among `others`.
 pub fn observer(canary: &Canary, mesh_provider: &str, gateway: GatewayMetrics, others: &[Value]) -> Observer {
-    let given = provider(canary);
-    let is_gateway = given.unwrap_or(mesh_provider).starts_with("gatewayapi");
+    let is_gateway = canary.provider_or(mesh_provider).starts_with("gatewayapi");
     let named = Observer::of_canary(canary, mesh_provider);
     match gateway {
         GatewayMetrics::Of(observer) if is_gateway => observer,

@@ -141,6 +141,11 @@ impl Canary {
         self.spec.service.name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&self.spec.target_ref.name)
     }
 
+    /// The provider in effect: this object's, else the controller's.
+    pub fn provider_or<'a>(&'a self, mesh_provider: &'a str) -> &'a str {
+        self.spec.provider.as_deref().filter(|provider| !provider.is_empty()).unwrap_or(mesh_provider)
+    }
+
     /// Name of the workload Slipway copies the target to. Always built from the target's name, whatever the service's.
     pub fn primary_name(&self) -> String {
         format!("{}-primary", self.spec.target_ref.name)

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     Change, Cookies, Error, Given, Router, Weights, list, list_at,
     ownership::{Bases, Sorting, place},
-    provider, service_names, stays, unreadable,
+    service_names, stays, unreadable,
 };
 
 /// Any implementation of the Gateway API.
@@ -30,7 +30,7 @@ enum Version {
 
 impl Version {
     fn of(given: &Given<'_>) -> Self {
-        match provider::name(given.canary, given.options) {
+        match given.provider() {
             "gatewayapi:v1beta1" | "gatewayapi:v1alpha2" => Self::V1Beta1,
             _ => Self::V1,
         }

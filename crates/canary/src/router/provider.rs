@@ -1,10 +1,8 @@
 //! The providers that a Canary can name, and their routers.
 
-use api::flagger::Canary;
-
 use super::{
-    Error, Given, Options, Router, apisix, contour, gatewayapi, gloo, istio, knative, kubernetes, kuma, nginx, skipper,
-    smi, traefik,
+    Error, Given, Router, apisix, contour, gatewayapi, gloo, istio, knative, kubernetes, kuma, nginx, skipper, smi,
+    traefik,
 };
 
 /// The routers, by the part of a provider's name before the colon. Every other name means Istio.
@@ -34,11 +32,6 @@ const RETIRED: [(&str, &str); 2] = [
     ("osm", "Open Service Mesh was archived in 2023; use gatewayapi:v1 or istio"),
 ];
 
-/// The provider in effect: the Canary's, else the controller's.
-pub fn name<'a>(canary: &'a Canary, options: &'a Options) -> &'a str {
-    canary.spec.provider.as_deref().filter(|provider| !provider.is_empty()).unwrap_or(&options.mesh_provider)
-}
-
 /// The part of a provider's name that picks the router; after it come a version and, with SMI, the mesh.
 pub fn base(name: &str) -> &str {
     name.split(':').next().unwrap_or(name)
@@ -52,7 +45,7 @@ pub fn mirrors(name: &str) -> bool {
 
 /// The router of the provider in effect.
 pub fn router(given: &Given<'_>) -> Result<&'static Router, Error> {
-    let name = name(given.canary, given.options);
+    let name = given.provider();
     let base = base(name);
     if let Some((_, why)) = RETIRED.iter().find(|(retired, _)| *retired == base) {
         return Err(Error::Retired { provider: name.to_owned(), why });

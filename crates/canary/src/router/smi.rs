@@ -5,7 +5,7 @@
 use api::meta::ObjectReference;
 use serde_json::{Value, json};
 
-use super::{Change, Error, Given, Router, Weights, list_at, ownership, provider, service_names, stays, unreadable};
+use super::{Change, Error, Given, Router, Weights, list_at, ownership, service_names, stays, unreadable};
 
 /// Linkerd, and every mesh that speaks SMI.
 pub const ROUTER: Router =
@@ -16,7 +16,7 @@ const ISTIO_GATEWAYS: &str = "VirtualService.v1alpha3.networking.istio.io/spec.g
 
 /// Version of the TrafficSplit: that of `smi:VERSION:MESH`, the first for `linkerd`.
 fn version<'a>(given: &'a Given<'_>) -> &'a str {
-    let name = provider::name(given.canary, given.options);
+    let name = given.provider();
     name.split(':').nth(1).filter(|version| !version.is_empty()).unwrap_or("v1alpha1")
 }
 
@@ -40,7 +40,7 @@ fn routes(given: &Given<'_>, weights: Weights) -> Result<Change, Error> {
     let host = given.canary.spec.service.hosts.first().unwrap_or(&apex);
     let mut split = given.object(&reference, json!({"service": host, "backends": backends}));
     let gateways = &given.canary.spec.service.gateways;
-    if !gateways.is_empty() && provider::name(given.canary, given.options).contains("istio") {
+    if !gateways.is_empty() && given.provider().contains("istio") {
         split["metadata"]["annotations"] = json!({ISTIO_GATEWAYS: json!(gateways).to_string()});
     }
     Ok(Change { apply: vec![split], cookies: None })

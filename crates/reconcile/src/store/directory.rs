@@ -171,10 +171,7 @@ impl Directory {
             }
             transaction.commit()?;
             // Still under the connection's lock, so that no later change overtakes.
-            for change in changes {
-                inner.seen.fetch_max(change.version, Ordering::SeqCst);
-                inner.bus.send(change);
-            }
+            inner.publish(changes);
             Ok(outcome)
         });
         let written = written.await??;
@@ -182,6 +179,16 @@ impl Directory {
             knock(self.0.database.path());
         }
         Ok(written)
+    }
+}
+
+impl Inner {
+    /// Sends changes over the bus, in the order of their versions.
+    fn publish(&self, changes: Vec<Change>) {
+        for change in changes {
+            self.seen.fetch_max(change.version, Ordering::SeqCst);
+            self.bus.send(change);
+        }
     }
 }
 

@@ -151,7 +151,7 @@ fn stamped(certificate: &Certificate, authority: &Authority, logs: &[Log]) -> Re
     let keys: Vec<[u8; 32]> = authority.chain.iter().filter_map(|one| key_hash(one)).collect();
     let is_proven = |stamp: &Stamp<'_>| {
         let at = Timestamp::from_millisecond(i64::try_from(stamp.millisecond).unwrap_or(i64::MAX));
-        let log = at.ok().and_then(|at| log(logs, stamp.log, at));
+        let log = at.ok().and_then(|at| log(logs, stamp.log, Some(at)));
         log.is_some_and(|log| keys.iter().any(|key| log.key.signed(&stamp.covered(key, &bare), stamp.signature)))
     };
     let stamps = stamps(list.as_bytes()).ok_or_else(|| refused("the stamp of the certificate log cannot be read"))?;

@@ -94,8 +94,8 @@ impl Entry {
             Some(_) => Some(self.recorded().ok_or_else(|| refused("its time cannot be read"))?),
             None => stamped,
         };
-        let is_meant = |log: &&Log| log.id == self.log && at.is_none_or(|at| log.valid.contains(at));
-        let log = root.logs.iter().find(is_meant).ok_or_else(|| refused("it is of a log that is not trusted"))?;
+        let log =
+            super::root::log(&root.logs, &self.log, at).ok_or_else(|| refused("it is of a log that is not trusted"))?;
         match &self.promise {
             Some(promise) if !log.key.signed(self.promised(promise.recorded).as_bytes(), &promise.signature) => {
                 Err(refused("the log has not signed it"))

@@ -139,9 +139,9 @@ impl TrustedRoot {
     }
 }
 
-/// The log with that identifier, if it recorded at that time.
-pub(super) fn log<'a>(logs: &'a [Log], id: &[u8], at: Timestamp) -> Option<&'a Log> {
-    logs.iter().find(|log| log.id == id && log.valid.contains(at))
+/// The log with that identifier, if it recorded at that time; at any if nobody says when.
+pub(super) fn log<'a>(logs: &'a [Log], id: &[u8], at: Option<Timestamp>) -> Option<&'a Log> {
+    logs.iter().find(|log| log.id == id && at.is_none_or(|at| log.valid.contains(at)))
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, String> {

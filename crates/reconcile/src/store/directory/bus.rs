@@ -33,7 +33,10 @@ impl Bus {
     pub(super) fn subscribe(&self, group: &str, kind: &str) -> mpsc::Receiver<Arc<Change>> {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         let mut watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.entry((group.to_owned(), kind.to_owned())).or_default().push(sender);
+        let watches = watches.entry((group.to_owned(), kind.to_owned())).or_default();
+        // Those that went while nothing of the kind changed.
+        watches.retain(|watch| !watch.is_closed());
+        watches.push(sender);
         receiver
     }
 
@@ -70,6 +73,16 @@ mod tests {
         assert_eq!([one.try_recv(), one.try_recv()].map(|change| change.unwrap().version), [1, 3]);
         assert_eq!(two.try_recv().unwrap().version, 2);
         assert!(other.try_recv().is_err(), "the same name in another group is another kind");
+    }
+
+    #[test]
+    fn watches_that_went_are_not_kept_where_nothing_changes() {
+        let bus = Bus::default();
+        for _ in 0..100 {
+            drop(bus.subscribe("apps", "One"));
+        }
+        let _open = bus.subscribe("apps", "One");
+        assert_eq!(bus.0.lock().unwrap().values().map(Vec::len).sum::<usize>(), 1);
     }
 
     #[test]

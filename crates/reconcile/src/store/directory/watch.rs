@@ -93,11 +93,7 @@ impl Directory {
     async fn publish_unseen(&self) {
         let inner = self.0.clone();
         let published = self.0.database.call(move |connection| {
-            let changes = objects::changes_after(connection, inner.seen.load(Ordering::SeqCst))?;
-            for change in changes {
-                inner.seen.fetch_max(change.version, Ordering::SeqCst);
-                inner.bus.send(change);
-            }
+            inner.publish(objects::changes_after(connection, inner.seen.load(Ordering::SeqCst))?);
             Ok(())
         });
         if let Err(error) = published.await {
