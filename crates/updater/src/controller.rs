@@ -1,14 +1,16 @@
 //! The shell: ImageUpdateAutomations in, commits out.
 //! Source: reference image-automation.md sections 2 and 6.
 
+mod edit;
 mod grouped;
 mod links;
+mod memory;
 mod pull_request;
 mod push;
 mod source;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -18,7 +20,7 @@ use api::{
     meta::REQUESTED_AT,
     source::GitRepository,
 };
-use git::{Id, Mirrors, Remote, SigningKey};
+use git::{Mirrors, Remote, SigningKey};
 use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 use reconcile::{Announce, Context, Controller, Done, Failure, Identities, Notice, Reconciler, Shutdown, clock};
 use serde_json::json;
@@ -32,6 +34,7 @@ use crate::{
     selector,
     setters::Labels,
 };
+use memory::Memory;
 use pull_request::Forge;
 use push::Outcome;
 use source::Keys;
@@ -56,7 +59,7 @@ pub async fn controllers(context: Context, options: Options, shutdown: Shutdown)
         context: context.clone(),
         mirrors: options.mirrors.clone(),
         options,
-        unmarked: Arc::default(),
+        memory: Arc::default(),
         waiting: Mutex::default(),
         keys: Keys::default(),
         identities: Identities::new(context.http.clone()),
@@ -105,8 +108,7 @@ struct Automations {
     context: Context,
     options: Options,
     mirrors: Mirrors,
-    /// Blobs that hold no marker: they need not be read again.
-    unmarked: Arc<Mutex<HashSet<Id>>>,
+    memory: Arc<Memory>,
     /// What automations hold back for a quieter moment, by namespace and name. A restart begins the wait anew.
     waiting: Mutex<BTreeMap<(String, String), Waiting>>,
     keys: Keys,

@@ -7,6 +7,7 @@
 mod add;
 mod list;
 mod marker;
+mod places;
 mod scan;
 mod write;
 
@@ -18,8 +19,9 @@ use serde::{Deserialize, Serialize};
 
 pub use add::{Added, add};
 pub use list::{Listed, list};
+pub use places::Places;
 
-use marker::{Marker, Reading};
+use marker::Marker;
 use scan::{Comment, Scalar, Scan};
 
 /// What every file with a marker holds somewhere, as a quick test. Source: section 8.1.
@@ -111,6 +113,8 @@ pub struct Edited {
     pub changes: Vec<Change>,
     /// What could not be used.
     pub warnings: Vec<Warning>,
+    /// What the markers named before.
+    pub places: Places,
 }
 
 /// Whether a file can hold markers, by its name. `.git` is left out, which Flux reads too (`Differs:`).
@@ -141,39 +145,25 @@ pub fn edit(file: &str, content: &[u8], policies: &Policies) -> Edited {
     if !has_marker(content) {
         return Edited::default();
     }
-    let warning = |line, message: String| Warning { file: file.to_owned(), line, message };
     let (text, scan) = match read(file, content) {
         Ok(read) => read,
-        Err(warning) => return Edited { warnings: vec![warning], ..Edited::default() },
-    };
-    let mut edited = Edited::default();
-    let mut followed: BTreeMap<usize, Option<(Splice, Change)>> = BTreeMap::new();
-    // Line and offset counted so far: comments come nearly in order, so each line is counted about once.
-    let mut counted = (1, 0);
-    // Of two markers for one value the one beside it counts, as in Flux.
-    let (beside, above): (Vec<&Comment>, Vec<&Comment>) = scan.comments.iter().partition(|comment| comment.beside);
-    for comment in beside.into_iter().chain(above) {
-        match follow(text, &scan, comment, policies) {
-            Ok(None) => {}
-            Ok(Some((scalar, marker, new))) => {
-                let due = || {
-                    let labels = policies.labels.get(&marker.policy).cloned().unwrap_or_default();
-                    let (file, setter, new) = (file.to_owned(), marker.setter, new.clone());
-                    let change = Change { file, setter, new, labels, ..change(&scan, scalar) };
-                    (splice_of(text, comment, scalar, &change.new), change)
-                };
-                followed.entry(scalar.span.start).or_insert_with(|| (!has(scalar, &new)).then(due));
-            }
-            Err(message) => {
-                counted = line_of(text, comment.span.start, counted);
-                edited.warnings.push(warning(counted.0, message));
-            }
+        Err(warning) => {
+            let places = Places::unreadable(warning.line, warning.message.clone());
+            return Edited { warnings: vec![warning], places, ..Edited::default() };
         }
-    }
-    edited.warnings.sort_by_key(|warning| warning.line);
-    let (splices, changes): (Vec<Splice>, Vec<Change>) = followed.into_values().flatten().unzip();
-    edited.content = (!splices.is_empty()).then(|| splice(text, splices));
-    Edited { changes, ..edited }
+    };
+    let (places, spots) = Places::find(text, &scan);
+    let (due, warnings) = places.due(file, policies);
+    let follow = |(index, new): places::Due| {
+        let (marker, (scalar, comment)) = (places.marker(index), spots[index]);
+        let labels = policies.labels.get(&marker.policy).cloned().unwrap_or_default();
+        let (file, setter) = (file.to_owned(), marker.setter.clone());
+        let splice = splice_of(text, comment, scalar, &new);
+        (splice, Change { file, setter, new, labels, ..change(&scan, scalar) })
+    };
+    let (splices, changes): (Vec<Splice>, Vec<Change>) = due.into_iter().map(follow).unzip();
+    let content = (!splices.is_empty()).then(|| splice(text, splices));
+    Edited { content, changes, warnings, places }
 }
 
 /// A file's name, as messages tell it, and its content.
@@ -201,31 +191,6 @@ pub fn edit_all(files: &[Named], policies: &Policies) -> Vec<Edited> {
 
 /// Bytes to replace, and by what.
 type Splice = (Range<usize>, String);
-
-/// The scalar that a comment's marker names, the marker, and the value it stands for; none if the comment is
-/// no marker. Errs with a warning.
-fn follow<'a>(
-    text: &str,
-    scan: &'a Scan,
-    comment: &Comment,
-    policies: &Policies,
-) -> Result<Option<(&'a Scalar, Marker, String)>, String> {
-    let marker = match marker::read(&comment.text) {
-        Reading::None => return Ok(None),
-        Reading::Malformed(problem) => return Err(format!("marker is ignored: {problem}")),
-        Reading::Marker(marker) => marker,
-    };
-    let scalar = scan.marked(text, comment)?;
-    let Some(new) = policies.value(&marker) else {
-        return Err(format!("marker is ignored: no policy {:?} with an image is known", marker.policy));
-    };
-    Ok(Some((scalar, marker, new)))
-}
-
-/// Whether the scalar has that value. A block keeps its header, and with it perhaps a line end behind the value.
-fn has(scalar: &Scalar, value: &str) -> bool {
-    scalar.value == value || (scalar.is_block() && scalar.value.trim_end_matches('\n') == value)
-}
 
 fn change(scan: &Scan, scalar: &Scalar) -> Change {
     let identity = scan.identities.get(scalar.document).cloned().unwrap_or_default();

@@ -22,7 +22,7 @@ impl Automations {
     ) -> Result<Done, Failure> {
         let groups = groups::branches(run.automation, &run.branches.push, &run.chosen);
         let groups = groups.map_err(|problem| Failure::terminal(INVALID, problem))?;
-        let Due { base, policies, warnings } = push::due(run, mirror, &self.unmarked).await?;
+        let Due { base, policies, warnings } = push::due(run, mirror, &self.memory).await?;
         let mut all = done(run, &Outcome { base, pushed: None, warnings });
         for (branch, chosen) in groups {
             if !chosen.keys().any(|policy| policies.contains(policy)) {

@@ -1,27 +1,20 @@
 //! One update: edit on the last known head, commit, push; when somebody was faster, fetch, edit again, push again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
-    path::{Component, Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
 };
 
 use api::source::GitRepositoryRef;
-use git::{Author, Commit, Draft, Expected, File, Id, Mirror, Mode};
+use git::{Author, Commit, Draft, Expected, Mirror};
 use reconcile::{Failure, clock};
 
-use super::{Automations, Run, failed_checkout, links, source};
+use super::{Automations, Run, edit::edit, failed_checkout, memory::Memory, source};
 use crate::{Error, message, refspec::Source, setters};
 
 /// Pushes tried within one run before it is left to the next.
 const TRIES: usize = 10;
-/// Blobs remembered as free of markers; beyond it the memory begins anew.
-const REMEMBERED: usize = 200_000;
-
-/// Files read at once: the files of a repository never stand in memory together.
-const AT_ONCE: usize = 256;
-/// A file larger than this is not searched for markers.
-const FILE_LIMIT_BYTES: u64 = 16 << 20;
 
 /// How an update ended.
 pub(super) struct Outcome {
@@ -59,13 +52,13 @@ pub(super) async fn update(
     run: &mut Run<'_>,
     mirror: Arc<Mirror>,
 ) -> Result<Outcome, Failure> {
-    let unmarked = &automations.unmarked;
+    let memory = &automations.memory;
     let mut base = match known(run, &mirror).await? {
         Some(base) => base,
         None => fresh(run, &mirror).await?,
     };
     for _ in 0..TRIES {
-        let edited = edit(run, &mirror, &base.commit, unmarked).await?;
+        let edited = edit(run, &mirror, &base.commit, memory).await?;
         if edited.files.is_empty() && !base.fresh {
             base = fresh(run, &mirror).await?;
             continue;
@@ -117,13 +110,9 @@ pub(super) struct Due {
 }
 
 /// Looks for what is due, without changing anything.
-pub(super) async fn due(
-    run: &Run<'_>,
-    mirror: &Arc<Mirror>,
-    unmarked: &Arc<Mutex<HashSet<Id>>>,
-) -> Result<Due, Failure> {
+pub(super) async fn due(run: &Run<'_>, mirror: &Arc<Mirror>, memory: &Arc<Memory>) -> Result<Due, Failure> {
     let base = source::fetch(mirror, &run.branches.checkout).await.map_err(|error| failed_checkout(&error))?;
-    let edited = edit(run, mirror, &base, unmarked).await?;
+    let edited = edit(run, mirror, &base, memory).await?;
     let policies = edited.changes.iter().filter_map(|change| change.setter.split(':').nth(1).map(str::to_owned));
     Ok(Due { base, policies: policies.collect(), warnings: edited.warnings })
 }
@@ -199,96 +188,6 @@ async fn fresh(run: &Run<'_>, mirror: &Arc<Mirror>) -> Result<Base, Failure> {
     }
 }
 
-/// What the setters changed.
-#[derive(Default)]
-struct Edited {
-    files: BTreeMap<PathBuf, Vec<u8>>,
-    changes: Vec<setters::Change>,
-    warnings: Vec<String>,
-}
-
-async fn edit(
-    run: &Run<'_>,
-    mirror: &Arc<Mirror>,
-    commit: &Commit,
-    unmarked: &Arc<Mutex<HashSet<Id>>>,
-) -> Result<Edited, Failure> {
-    let full = |name: &str| format!("{}:{name}", run.namespace);
-    let policies = setters::Policies::new(run.chosen.iter().map(|(name, image)| (full(name), image.clone())))
-        .labelled(run.known.iter().map(|(name, labels)| (full(name), labels.clone())));
-    let (mirror, commit, unmarked) = (Arc::clone(mirror), commit.clone(), Arc::clone(unmarked));
-    let root = below_root(&run.automation.spec.update().path);
-    let edited = source::step("read", move || edit_below(&mirror, &commit, &root, &policies, &unmarked)).await;
-    edited.map_err(|error| Failure::new("UpdateFailed", format!("failed to apply policies: {}", error.chain())))
-}
-
-/// Follows the markers of the files below a path, read from the mirror; files known to hold none are left out.
-fn edit_below(
-    mirror: &Mirror,
-    commit: &Commit,
-    root: &Path,
-    policies: &setters::Policies,
-    unmarked: &Mutex<HashSet<Id>>,
-) -> Result<Edited, git::Error> {
-    let files = mirror.files(commit, root)?;
-    let (mut due, links): (Vec<_>, Vec<_>) = files
-        .into_iter()
-        .filter(|file| file.mode != Mode::Submodule && setters::is_candidate(&file.path))
-        .partition(|file| file.mode != Mode::Link);
-    if !links.is_empty() {
-        due.extend(links::others(mirror, commit, &links, &due)?);
-    }
-    {
-        let mut unmarked = unmarked.lock().unwrap_or_else(PoisonError::into_inner);
-        if unmarked.len() > REMEMBERED {
-            unmarked.clear();
-        }
-        due.retain(|file| !unmarked.contains(&file.blob));
-    }
-    let mut edited = Edited::default();
-    for files in due.chunks(AT_ONCE) {
-        let (marked, contents) = marked(mirror, files, root, unmarked, &mut edited.warnings)?;
-        for (file, result) in marked.into_iter().zip(setters::edit_all(&contents, policies)) {
-            edited.warnings.extend(result.warnings.iter().map(ToString::to_string));
-            if let Some(content) = result.content {
-                edited.changes.extend(result.changes);
-                edited.files.insert(file.path.clone(), content);
-            }
-        }
-    }
-    Ok(edited)
-}
-
-/// Those of the files that hold markers, with the names that templates know them by and their contents. The others are
-/// remembered, or told of where they are too large to be searched.
-fn marked<'a>(
-    mirror: &Mirror,
-    files: &'a [File],
-    root: &Path,
-    unmarked: &Mutex<HashSet<Id>>,
-    warnings: &mut Vec<String>,
-) -> Result<(Vec<&'a File>, Vec<setters::Named>), git::Error> {
-    let sizes = mirror.sizes(&files.iter().map(|file| file.blob).collect::<Vec<_>>())?;
-    let (read, large): (Vec<_>, Vec<_>) = files.iter().zip(sizes).partition(|(_, size)| *size <= FILE_LIMIT_BYTES);
-    warnings.extend(large.iter().map(|(file, size)| {
-        format!("{}:1: file is skipped, its {size} bytes are more than {FILE_LIMIT_BYTES}", file.path.display())
-    }));
-    let blobs = mirror.blobs(&read.iter().map(|(file, _)| file.blob).collect::<Vec<_>>())?;
-    let mut found = (Vec::new(), Vec::new());
-    let mut unmarked = unmarked.lock().unwrap_or_else(PoisonError::into_inner);
-    for ((file, _), content) in read.into_iter().zip(blobs) {
-        if !setters::has_marker(&content) {
-            unmarked.insert(file.blob);
-            continue;
-        }
-        // Templates name files relative to update.path.
-        let name = file.path.strip_prefix(root).ok().filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(&file.path);
-        found.1.push((name.display().to_string(), content));
-        found.0.push(file);
-    }
-    Ok(found)
-}
-
 enum Stop {
     Rejected,
     Failed(Failure),
@@ -334,34 +233,5 @@ fn message_failure(error: &message::Error) -> Failure {
     match error.is_removed_field() {
         true => Failure::terminal("RemovedTemplateField", error.to_string()),
         false => Failure::new("GitOperationFailed", text),
-    }
-}
-
-/// `update.path` joined to the root so that it cannot escape.
-fn below_root(path: &str) -> PathBuf {
-    let mut joined = PathBuf::new();
-    for part in Path::new(path).components() {
-        match part {
-            Component::Normal(name) => joined.push(name),
-            Component::ParentDir => {
-                joined.pop();
-            }
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
-    }
-    joined
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_update_path_cannot_escape() {
-        for (path, expected) in
-            [("./deploy", "deploy"), ("/a/b", "a/b"), ("../../etc", "etc"), ("a/../..", ""), ("", "")]
-        {
-            assert_eq!(below_root(path), Path::new(expected), "{path}");
-        }
     }
 }
