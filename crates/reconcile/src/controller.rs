@@ -2,6 +2,7 @@
 //!
 //! A stage says what to do with one object ([`Reconciler`]); everything around it happens here, the same for every kind.
 
+mod ending;
 mod finalizer;
 mod line;
 mod memory;
@@ -266,8 +267,11 @@ impl<R: Reconciler> Runner<R> {
         let (object, before, begun) = match R::STYLE {
             Style::Flux => match self.claim(&*object, value).await {
                 Ok(claimed) => {
+                    let is_same = object::version(&claimed) == object.meta().resource_version.as_deref();
                     let (before, begun) = begun(claimed);
-                    (Arc::new(object::from_value(&before)?), before, begun)
+                    let is_same = is_same && begun.is_none();
+                    let object = if is_same { object } else { Arc::new(object::from_value(&before)?) };
+                    (object, before, begun)
                 }
                 // Deleted meanwhile.
                 Err(Error::NotFound(_)) => return Ok(Next::Gone),
@@ -318,33 +322,6 @@ impl<R: Reconciler> Runner<R> {
         if R::STYLE == Style::Flux {
             self.context.metrics.note(object);
         }
-    }
-
-    /// Writes the outcome and tells it.
-    async fn keep(&self, before: &Value, outcome: &Result<Done, Failure>) -> Result<(), Error> {
-        if let Err(Failure { retry: Retry::Unsaid(_), message, .. }) = outcome {
-            tracing::debug!(outcome = message, "run waits");
-            self.context.metrics.count(&R::Kind::kind(&()), outcome::ending(outcome));
-            return Ok(());
-        }
-        let written = match R::STYLE {
-            Style::Flux => Some(status::after(before, outcome, clock::now())),
-            Style::Own => status::own(outcome),
-        };
-        let notices = status::notices(before, outcome, R::STYLE, R::ANNOUNCE);
-        match self.context.events.conclude(before, R::CONTROLLER, written.as_ref(), &notices).await {
-            Ok(Some(stored)) => self.note(&stored),
-            Ok(None) => {}
-            // Deleted meanwhile: nobody is left to tell.
-            Err(Error::NotFound(_)) => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        self.context.metrics.count(&R::Kind::kind(&()), outcome::ending(outcome));
-        match outcome {
-            Ok(done) => tracing::debug!(outcome = done.message, "run ended well"),
-            Err(failure) => tracing::warn!(reason = failure.reason, outcome = failure.message, "run failed"),
-        }
-        Ok(())
     }
 
     fn next(&self, object: &R::Kind, outcome: &Result<Done, Failure>) -> Next {

@@ -167,9 +167,8 @@ impl Automations {
     async fn run(&self, automation: &ImageUpdateAutomation) -> Result<Done, Failure> {
         let git = check(automation)?;
         let namespace = automation.namespace().unwrap_or_default();
-        let (chosen, known) = self.chosen(automation, &namespace).await?;
         let repository = self.repository(automation, &namespace).await?;
-        if let Some(held) = self.held_back(automation, &chosen)? {
+        if let Some(held) = self.held_back(automation, &namespace).await? {
             return Ok(held);
         }
         let push = git.push.as_ref();
@@ -184,6 +183,10 @@ impl Automations {
         }
         let key = git.commit.signing_key.as_ref();
         let signing = self.keys.signing(&self.context.store, &namespace, key).await?;
+        let remote = source::remote(&self.context.store, &self.identities, &repository).await?;
+        let mirror = source::open(&self.mirrors, &remote).await?;
+        // Not before: whoever had the mirror until now may have pushed what was chosen meanwhile.
+        let (chosen, known) = self.chosen(automation, &namespace).await?;
         let mut run = Run {
             automation,
             namespace,
@@ -197,10 +200,6 @@ impl Automations {
             known,
             group: None,
         };
-        let remote = source::remote(&self.context.store, &self.identities, &run.repository).await?;
-        let mirror = source::open(&self.mirrors, &remote).await?;
-        // Whoever had the mirror before may have pushed what was chosen meanwhile.
-        run.renew(self).await?;
         if self.is_unchanged(&run, &mirror).await? {
             let done = Done::new("repository up-to-date").status(json!({}));
             return Ok(done.notice(Notice::trace("Succeeded", "no change since last reconciliation")));
@@ -217,7 +216,7 @@ impl Automations {
         let mut done = done(run, outcome);
         let Some(pushed) = &outcome.pushed else { return Ok(done) };
         if pushed.is_news {
-            source::announce(&self.context.store, &run.repository.spec.url, &run.branches.push).await;
+            done.asks = source::followers(&self.context.store, &run.repository.spec.url, &run.branches.push).await;
         }
         if let Some(repository) = &run.forge {
             let forge = Forge { http: &self.context.http, mirrors: &self.mirrors, remote };
@@ -231,18 +230,21 @@ impl Automations {
 
     /// The end of a run that waits for a quieter moment; none if it is time. Who asks for a run, changes the spec or is
     /// new does not wait.
-    fn held_back(&self, automation: &ImageUpdateAutomation, chosen: &Chosen) -> Result<Option<Done>, Failure> {
+    async fn held_back(&self, automation: &ImageUpdateAutomation, namespace: &str) -> Result<Option<Done>, Failure> {
         let batching =
             Batching::read(automation.annotations()).map_err(|problem| Failure::terminal(INVALID, problem))?;
-        let status = automation.status.clone().unwrap_or_default();
-        let asked = is_asked(automation);
+        let chosen = match batching {
+            Some(_) if !is_asked(automation) => Some(self.chosen(automation, namespace).await?.0),
+            _ => None,
+        };
+        let observed = automation.status.clone().unwrap_or_default().observed_policies;
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Some(batching), false, true) = (batching, asked, status.observed_policies != *chosen) else {
+        let (Some(batching), Some(chosen)) = (batching, chosen.filter(|chosen| observed != *chosen)) else {
             waiting.remove(&key(automation));
             return Ok(None);
         };
         let now = clock::now();
-        let waits = Waiting::with(waiting.get(&key(automation)), chosen, now);
+        let waits = Waiting::with(waiting.get(&key(automation)), &chosen, now);
         let due = batching.due(&waits);
         if due <= now {
             waiting.remove(&key(automation));
@@ -261,9 +263,8 @@ impl Automations {
         let policies = self.context.store.list::<ImagePolicy>(Some(namespace)).await?;
         let (mut chosen, mut known) = (Chosen::new(), Known::new());
         for policy in policies {
-            let selected = selector::selects(selector, policy.metadata.labels.as_ref()).map_err(|problem| {
-                Failure::terminal("InvalidPolicySelector", format!("failed to parse policy selector: {problem}"))
-            })?;
+            let selected = selector::selects(selector, policy.metadata.labels.as_ref());
+            let selected = selected.map_err(|problem| bad_selector(&problem))?;
             let (true, Some(status)) = (selected, &policy.status) else { continue };
             let Some(latest) = &status.latest_ref else { continue };
             chosen.insert(policy.name_any(), latest.clone());
@@ -367,6 +368,7 @@ fn check(automation: &ImageUpdateAutomation) -> Result<&GitSpec, Failure> {
         let problem = format!("source kind '{kind}' necessitates field .spec.git: invalid source configuration");
         return Err(Failure::terminal(INVALID, problem));
     };
+    selector::selects(spec.policy_selector.as_ref(), None).map_err(|problem| bad_selector(&problem))?;
     spec.update().check().map_err(|problem| Failure::terminal("InvalidUpdateStrategy", problem))?;
     Ok(git)
 }
@@ -376,6 +378,10 @@ fn refspec(git: &GitSpec, branches: &Branches) -> Result<Option<Refspec>, Failur
     let text = git.push.as_ref().map(|push| push.refspec.as_str()).filter(|refspec| !refspec.is_empty());
     let parsed = text.map(|text| Refspec::parse(text, branches)).transpose();
     parsed.map_err(|problem| source_failure(&problem))
+}
+
+fn bad_selector(problem: &str) -> Failure {
+    Failure::terminal("InvalidPolicySelector", format!("failed to parse policy selector: {problem}"))
 }
 
 fn source_failure(problem: &str) -> Failure {

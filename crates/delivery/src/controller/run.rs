@@ -261,13 +261,10 @@ impl<'a> Run<'a> {
         let took = rounded(self.start.elapsed());
         let told = format!("Reconciliation finished in {took}, next run in {}", self.kustomization.spec.interval);
         let notice = self.about(Notice::info("ReconciliationSucceeded", told));
-        Done {
-            status: Value::Object(self.status.clone()),
-            reason: "ReconciliationSucceeded",
-            message: format!("Applied revision: {}", self.revision),
-            requeue: Some(next).filter(|next| !next.is_zero()),
-            notices: vec![notice.with(format!("{GROUP}/commit_status"), "update")],
-        }
+        let done = Done::new(format!("Applied revision: {}", self.revision));
+        let done = done.status(Value::Object(self.status.clone())).every(next);
+        let done = done.notice(notice.with(format!("{GROUP}/commit_status"), "update"));
+        Done { reason: "ReconciliationSucceeded", ..done }
     }
 
     /// The outcome of a run that did not; tried again after the retry interval.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::meta::ObjectReference;
 use serde_json::Value;
 
 use crate::{Error, Notice, telemetry::Ending};
@@ -43,13 +44,16 @@ pub struct Done {
     pub requeue: Option<Duration>,
     /// What else is to be told.
     pub notices: Vec<Notice>,
+    /// Whom it concerns: they are asked for a run as soon as the end is written, as `slipway reconcile` asks. One that
+    /// cannot be asked is left to its interval.
+    pub asks: Vec<ObjectReference>,
 }
 
 impl Done {
     /// A success with reason `Succeeded` and no next run.
     pub fn new(message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { status: Value::Null, reason: "Succeeded", message, requeue: None, notices: Vec::new() }
+        Self { status: Value::Null, reason: "Succeeded", message, requeue: None, notices: Vec::new(), asks: Vec::new() }
     }
 
     /// With this merge patch of `.status`.

@@ -34,6 +34,7 @@ impl Automations {
             let outcome = Outcome { warnings: Vec::new(), ..outcome };
             let finished = self.finish(&own, remote, &outcome).await?;
             all.notices.extend(finished.notices);
+            all.asks.extend(finished.asks);
             for field in ["lastPushCommit", "lastPushTime"] {
                 if let Some(value) = finished.status.get(field) {
                     all.status[field] = value.clone();

@@ -3,14 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::{
-    meta::{LocalReference, REQUESTED_AT},
+    meta::{LocalReference, ObjectReference},
     source::{GitRepository, GitRepositoryRef},
 };
 use git::{Commit, Credentials, Head, LocalPaths, Mirror, Mirrors, Remote, SecretData, Secrets, SigningKey, Wanted};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use reconcile::{Failure, Identities, Site, Store, clock, effect, object};
-use serde_json::json;
 
 use super::source_failure;
 use crate::{Error, branches, signing};
@@ -127,18 +126,12 @@ pub(super) async fn step<T: Send + 'static>(
     .await
 }
 
-/// Asks for a look at the branch that was pushed to, by all GitRepositories that follow it. Who is not reached looks
-/// at its interval, so nothing is lost when this fails.
-pub(super) async fn announce(store: &Store, url: &str, branch: &str) {
-    let sources = match store.list::<GitRepository>(None).await {
-        Ok(sources) => sources,
-        Err(error) => return tracing::warn!(%error, "cannot tell GitRepositories of the push"),
-    };
-    let request = json!({"metadata": {"annotations": {REQUESTED_AT: clock::now().to_string()}}});
-    for source in sources.iter().filter(|source| branches::follows(&source.spec, url, branch)) {
-        let id = object::reference(source);
-        if let Err(error) = store.patch(&id, super::MANAGER, &request).await {
-            tracing::warn!(source = %source.name_any(), %error, "cannot tell the GitRepository of the push");
-        }
-    }
+/// The GitRepositories that follow the branch that was pushed to. Who is not told looks at its interval, so nothing is lost
+/// when this fails.
+pub(super) async fn followers(store: &Store, url: &str, branch: &str) -> Vec<ObjectReference> {
+    let sources = store.list::<GitRepository>(None).await.inspect_err(|error| {
+        tracing::warn!(%error, "cannot tell GitRepositories of the push");
+    });
+    let sources = sources.unwrap_or_default();
+    sources.iter().filter(|source| branches::follows(&source.spec, url, branch)).map(object::reference).collect()
 }
