@@ -193,6 +193,16 @@ proptest! {
             prop_assert!(result.changes.is_empty());
         }
     }
+
+    #[test]
+    fn what_is_remembered_of_a_file_tells_what_reading_it_again_would(text in yamlish(), tag in "[12]") {
+        let places = edit("before.yaml", text.as_bytes(), &policies()).places;
+        let image = ImageRef { name: "a.io/d".into(), tag, digest: String::new() };
+        let later = Policies::new([("ns:d".to_owned(), image)]);
+        let again = edit("after.yaml", text.as_bytes(), &later);
+        let told = again.content.is_none().then_some(again.warnings);
+        prop_assert_eq!(places.settled("after.yaml", &later), told);
+    }
 }
 
 #[test]
