@@ -37,6 +37,8 @@ pub struct Folders {
     files: BTreeMap<PathBuf, Known>,
     /// Objects whose condition tells of a file that cannot be read; none before the first look.
     marked: Option<BTreeSet<Row>>,
+    /// What was said of files that cannot be read.
+    told: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug)]
@@ -82,7 +84,7 @@ impl Plan {
 
 impl Folders {
     pub(super) fn new(roots: Vec<PathBuf>) -> Self {
-        Self { roots, files: BTreeMap::new(), marked: None }
+        Self { roots, files: BTreeMap::new(), marked: None, told: BTreeMap::new() }
     }
 
     /// Reads what changed since the last time.
@@ -103,6 +105,13 @@ impl Folders {
         }
         self.files = found;
         Ok(self.plan())
+    }
+
+    /// What of the files' problems was not said before.
+    fn news(&mut self, problems: &BTreeMap<String, String>) -> Vec<String> {
+        let told = std::mem::replace(&mut self.told, problems.clone());
+        let news = problems.iter().filter(|(file, problem)| told.get(*file) != Some(problem));
+        news.map(|(_, problem)| problem.clone()).collect()
     }
 
     fn plan(&self) -> Plan {
@@ -161,16 +170,22 @@ fn read_file(path: &Path, stamp: (SystemTime, u64)) -> Known {
             return Known { stamp, objects: Vec::new(), problem: Some(format!("{}: {error}", path.display())) };
         }
     };
-    let (mut objects, mut problem) = (Vec::new(), None);
+    let (mut objects, mut problems) = (Vec::new(), Vec::new());
     for document in manifest::documents(&text) {
         match document {
             Ok(document) => match Manifest::of(&document.object) {
                 Ok(manifest) => objects.push(manifest),
-                Err(error) => problem = Some(format!("{}: line {}: {error}", path.display(), document.line)),
+                Err(error) => problems.push(format!("line {}: {error}", document.line)),
             },
-            Err(error) => problem = Some(format!("{}: {error}", path.display())),
+            Err(error) => problems.push(error.to_string()),
         }
     }
+    let more = match problems.len() {
+        0 | 1 => String::new(),
+        all => format!(" (and {} more)", all - 1),
+    };
+    // Who mends a file begins at its beginning.
+    let problem = problems.first().map(|first| format!("{}: {first}{more}", path.display()));
     Known { stamp, objects, problem }
 }
 
@@ -202,7 +217,9 @@ impl Directory {
             }
         }
         self.mark_all(&known, &plan).await?;
-        for problem in plan.problems.values() {
+        // The folders are looked at every few seconds; what is wrong is news once.
+        let news = self.0.folders.lock().unwrap_or_else(PoisonError::into_inner).news(&plan.problems);
+        for problem in news {
             tracing::warn!(%problem, "manifest cannot be read; its last good objects stay");
         }
         Ok(())
@@ -293,4 +310,31 @@ fn known(connection: &Connection, plan: &Plan) -> rusqlite::Result<BTreeMap<Row,
         Ok((row, Applied { source, is_said }))
     })?;
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_news_once_and_again_when_it_changes() {
+        let mut folders = Folders::new(Vec::new());
+        let said = |text: &str| BTreeMap::from([("a.yaml".to_owned(), text.to_owned())]);
+        assert_eq!(folders.news(&said("line 1")), ["line 1"]);
+        assert!(folders.news(&said("line 1")).is_empty());
+        assert_eq!(folders.news(&said("line 2")), ["line 2"]);
+        assert!(folders.news(&BTreeMap::new()).is_empty());
+        assert_eq!(folders.news(&said("line 2")), ["line 2"]);
+    }
+
+    #[test]
+    fn of_several_problems_in_a_file_the_first_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.yaml");
+        std::fs::write(&path, "kind: A\nmetadata: [1]\n---\nkind: A\nmetadata: {name: a}\n---\nkind: [\n").unwrap();
+        let known = read_file(&path, (SystemTime::UNIX_EPOCH, 0));
+        let problem = known.problem.unwrap();
+        assert!(problem.contains("a.yaml: line 1: ") && problem.ends_with(" (and 1 more)"), "{problem}");
+        assert_eq!(known.objects.len(), 1);
+    }
 }
