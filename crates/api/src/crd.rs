@@ -15,6 +15,8 @@ mod source;
 mod tests;
 mod validate;
 
+use std::sync::LazyLock;
+
 use kube::{CustomResourceExt, Resource};
 use serde_json::{Value, json};
 
@@ -28,10 +30,10 @@ pub fn definitions() -> Vec<Value> {
     kinds.into_iter().flatten().map(Kind::into_definition).collect()
 }
 
-/// The definition of a kind that we serve, by API group and kind.
-pub fn definition(group: &str, kind: &str) -> Option<Value> {
-    let is_it = |found: &Value| found["spec"]["group"] == group && found["spec"]["names"]["kind"] == kind;
-    definitions().into_iter().find(is_it)
+/// The definition of a kind that we serve, by API group and kind. All are made once, for who asks again and again.
+fn definition(group: &str, kind: &str) -> Option<&'static Value> {
+    static ALL: LazyLock<Vec<Value>> = LazyLock::new(definitions);
+    ALL.iter().find(|found| found["spec"]["group"] == group && found["spec"]["names"]["kind"] == kind)
 }
 
 /// A column that `kubectl get` shows.

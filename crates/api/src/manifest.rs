@@ -36,7 +36,7 @@ pub fn documents(text: &str) -> Vec<Result<Document, ManifestError>> {
     for (line, body) in split(text) {
         match parse(body) {
             Ok(Value::Null) => {}
-            Ok(object @ Value::Object(_)) => unfold(line, object, &mut found),
+            Ok(object @ Value::Object(_)) => unfold((line, body), object, &mut found),
             Ok(_) => found
                 .push(Err(ManifestError { line, message: "an object is expected, with apiVersion and kind".into() })),
             Err((inner, message)) => found.push(Err(ManifestError { line: line + inner - 1, message })),
@@ -58,7 +58,7 @@ fn strictly(text: &str) -> Result<Value, Refusal> {
     let options = serde_saphyr::options! { legacy_octal_numbers: true };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(1, |location| usize::try_from(location.line()).unwrap_or(1));
-        (line.max(1), first_line(&error.to_string()))
+        (line.max(1), plainly(&first_line(&error.to_string())))
     })
 }
 
@@ -82,15 +82,38 @@ fn split(text: &str) -> Vec<(usize, &str)> {
     pieces
 }
 
-/// Pushes the object, or the items of a `kind: List`.
-fn unfold(line: usize, object: Value, found: &mut Vec<Result<Document, ManifestError>>) {
+/// Pushes the object, or the items of a `kind: List`, each with the line at which it begins.
+fn unfold((line, body): (usize, &str), object: Value, found: &mut Vec<Result<Document, ManifestError>>) {
     let is_list = object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind == "List");
-    match (is_list, object.get("items")) {
-        (true, Some(Value::Array(items))) => {
-            found.extend(items.iter().map(|item| Ok(Document { line, object: item.clone() })));
+    match object {
+        Value::Object(mut members) if is_list && members.get("items").is_some_and(Value::is_array) => {
+            let Some(Value::Array(items)) = members.remove("items") else { return };
+            let lines = item_lines(body);
+            let is_told = lines.len() == items.len();
+            for (index, object) in items.into_iter().enumerate() {
+                let line = if is_told { line + lines[index] } else { line };
+                found.push(match object {
+                    Value::Null => continue,
+                    Value::Object(_) => Ok(Document { line, object }),
+                    _ => Err(ManifestError { line, message: "an object is expected, with apiVersion and kind".into() }),
+                });
+            }
         }
-        _ => found.push(Ok(Document { line, object })),
+        object => found.push(Ok(Document { line, object })),
     }
+}
+
+/// How many lines below the first each item of a list begins, as `kubectl` writes lists in YAML and JSON.
+fn item_lines(body: &str) -> Vec<usize> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let is_key = |line: &str| line.trim_start_matches([' ', '"']).starts_with("items");
+    let mut below = body.lines().enumerate().skip_while(|(_, line)| !is_key(line)).skip(1).peekable();
+    let Some((deep, sign)) = below.peek().and_then(|(_, line)| Some((indent(line), line.trim_start().chars().next()?)))
+    else {
+        return Vec::new();
+    };
+    let begins = |line: &str| indent(line) == deep && line[deep..].starts_with(sign);
+    below.filter(|(_, line)| begins(line)).map(|(place, _)| place).collect()
 }
 
 /// What the first line of a message says: the place before it is told beside, and the rest is a picture of the source.
@@ -99,6 +122,18 @@ fn first_line(message: &str) -> String {
     let line = line.strip_prefix("error: ").unwrap_or(line);
     let is_place = |text: &str| text.starts_with("line ") && text.contains(" column ");
     line.split_once(": ").filter(|(place, _)| is_place(place)).map_or(line, |(_, said)| said).to_owned()
+}
+
+/// The parser's limits and advice in the words of who writes manifests.
+fn plainly(message: &str) -> String {
+    let limit = message.strip_prefix("budget breached: ");
+    match (limit.and_then(|limit| limit.split(' ').next()), message.split_once(", set ")) {
+        (Some("Depth"), _) => "it is nested too deeply".into(),
+        (Some(_), _) => "the document holds too much, what its aliases repeat included; split it with ---".into(),
+        (None, Some((problem, advice))) if advice.contains(" in Options") => problem.into(),
+        _ if message == "recursion limit exceeded" => "it is nested too deeply".into(),
+        _ => message.into(),
+    }
 }
 
 #[cfg(test)]
@@ -127,6 +162,19 @@ mod tests {
     }
 
     #[test]
+    fn items_of_a_list_have_lines_of_their_own() {
+        let yaml = "apiVersion: v1\nkind: List\nitems:\n- kind: A\n  a:\n  - 1\n- kind: B\n";
+        let json = "# head\n---\n{\n  \"kind\": \"List\",\n  \"items\": [\n    {\n      \"a\": {\n      }\n    },\n    {\n      \"a\": 1\n    }\n  ]\n}\n";
+        for (text, expected) in [(yaml, [4, 7]), (json, [6, 10]), ("kind: List\nitems: [{a: 1}, {a: 2}]\n", [1, 1])] {
+            let lines: Vec<_> = documents(text).into_iter().map(|found| found.unwrap().line).collect();
+            assert_eq!(lines, expected, "{text}");
+        }
+        let odd = documents("kind: List\nitems:\n- 7\n- kind: B\n");
+        assert_eq!(odd[0].as_ref().unwrap_err().line, 3);
+        assert_eq!(odd[1].as_ref().unwrap().line, 4);
+    }
+
+    #[test]
     fn numbers_are_read_as_kubernetes_reads_them() {
         assert_eq!(parse("mode: 0644").unwrap()["mode"], 420);
     }
@@ -138,7 +186,19 @@ mod tests {
             let inner = format!("*a{},", level - 1).repeat(9);
             bomb.push_str(&format!("a{level}: &a{level} [{}]\n", inner.trim_end_matches(',')));
         }
-        assert!(parse(&bomb).is_err());
+        let message = "the document holds too much, what its aliases repeat included; split it with ---";
+        assert_eq!(parse(&bomb).unwrap_err().1, message);
+    }
+
+    #[test]
+    fn what_the_parser_refuses_is_told_plainly() {
+        for (text, expected) in [
+            ("a: 1\na: 2\n".to_owned(), "duplicate mapping key: a"),
+            ("[".repeat(10_000) + &"]".repeat(10_000), "it is nested too deeply"),
+            ((0..100).map(|depth| " ".repeat(depth) + "a:\n").collect(), "it is nested too deeply"),
+        ] {
+            assert_eq!(parse(&text).unwrap_err().1, expected);
+        }
     }
 
     #[test]

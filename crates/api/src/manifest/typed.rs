@@ -59,10 +59,39 @@ impl serde::de::Error for Error {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+        let expected = in_yaml(&expected.to_string());
         match found {
             Unexpected::Unit => Self::custom(format_args!("invalid type: null, expected {expected}")),
+            Unexpected::Seq => Self::custom(format_args!("invalid type: list, expected {expected}")),
+            Unexpected::Map => Self::custom(format_args!("invalid type: object, expected {expected}")),
             _ => Self::custom(format_args!("invalid type: {found}, expected {expected}")),
         }
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+        Self::custom(format_args!("invalid value: {found}, expected {}", in_yaml(&expected.to_string())))
+    }
+}
+
+/// What Rust calls a type, in the words of who writes manifests.
+fn in_yaml(expected: &str) -> String {
+    let integer = |name: &str| {
+        let (sign, bits) = name.split_at_checked(1)?;
+        let bits: u32 = bits.parse().ok().filter(|bits| (8..=64).contains(bits))?;
+        match sign {
+            "u" => Some(format!("a whole number from 0 to {}", u64::MAX >> (64 - bits))),
+            "i" => Some(format!("a whole number from {} to {}", i64::MIN >> (64 - bits), i64::MAX >> (64 - bits))),
+            _ => None,
+        }
+    };
+    match expected {
+        "usize" => "a whole number".into(),
+        "f32" | "f64" => "a number".into(),
+        "a sequence" => "a list".into(),
+        "a map" => "an object".into(),
+        "a boolean" => "true or false".into(),
+        name if name.starts_with("struct ") => "an object".into(),
+        name => integer(name).unwrap_or_else(|| name.to_owned()),
     }
 }
 
@@ -255,9 +284,20 @@ mod tests {
             assert_eq!(typed::<Outer>(&object).unwrap_err(), message);
         }
         let lists: Result<BTreeMap<String, Vec<Inner>>, _> = typed(&json!({"a": [{"count": 1}, {"count": 300}]}));
-        assert_eq!(lists.unwrap_err(), "a[1].count: invalid value: integer `300`, expected u8");
+        assert_eq!(
+            lists.unwrap_err(),
+            "a[1].count: invalid value: integer `300`, expected a whole number from 0 to 255"
+        );
+        let lists: Result<Vec<Inner>, _> = typed(&json!([{"count": []}]));
+        assert_eq!(lists.unwrap_err(), "[0].count: invalid type: list, expected a whole number from 0 to 255");
+        let objects: Result<Vec<Outer>, _> = typed(&json!([5]));
+        assert_eq!(objects.unwrap_err(), "[0]: invalid type: integer `5`, expected an object");
+        assert_eq!(in_yaml("i8"), "a whole number from -128 to 127");
         let shapes: Result<Vec<Shape>, _> = typed(&json!([{"circle": "x"}]));
-        assert_eq!(shapes.unwrap_err(), "[0].circle: invalid type: string \"x\", expected u8");
+        assert_eq!(
+            shapes.unwrap_err(),
+            "[0].circle: invalid type: string \"x\", expected a whole number from 0 to 255"
+        );
     }
 
     #[test]
