@@ -12,7 +12,10 @@ pub mod run;
 pub mod scanner;
 pub mod update;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue},
+};
 
 use crate::commands::mark::Color;
 
@@ -93,6 +96,18 @@ pub enum Verb {
     DemoApp,
 }
 
+/// What a word that is no verb here mostly means: the verbs below `canary`, and words of other programs.
+pub fn meant(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let below = ["render", "weights", "queries", "simulate", "promote", "rollback", "pause", "retry", "skip"];
+    match word.as_str() {
+        "abort" => Some("slipway canary rollback".into()),
+        "status" | "list" => Some("slipway get canary -A".into()),
+        "diff" => Some("slipway set PATH -f POLICIES --dry-run --diff".into()),
+        word => below.contains(&word).then(|| format!("slipway canary {word}")),
+    }
+}
+
 /// How the answer is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -142,6 +157,8 @@ pub struct Image {
 
 /// `slipway choose -f IMAGEPOLICY.yaml --tags FILE|-` or `slipway choose NAME`
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "slipway choose -f FILE --tags FILE [OPTIONS]
+       slipway choose NAME [OPTIONS]")]
 pub struct Choose {
     /// An ImagePolicy of a running slipway, among the tags that it keeps.
     #[arg(conflicts_with = "file", required_unless_present = "file")]

@@ -25,18 +25,17 @@ mod scan;
 mod selector;
 mod semver;
 mod set;
+pub mod streams;
 mod suspend;
 mod system;
 mod table;
 mod uninstall;
 mod watch;
 
-use std::{
-    io::{Read as _, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use crate::args::{Arguments, Verb};
+pub use self::streams::{print, print_json, read};
+use crate::args::{Arguments, Output, Verb};
 
 /// How a verb ended. The numbers are part of the command contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,26 +130,12 @@ pub fn told(error: &anyhow::Error) -> Vec<String> {
     told
 }
 
-/// The text of a file, or of standard input for `-`. The error names the file.
-pub fn read(path: &str) -> anyhow::Result<String> {
-    let mut text = String::new();
-    let outcome = match path {
-        "-" => std::io::stdin().read_to_string(&mut text).map(drop),
-        path => std::fs::read_to_string(path).map(|read| text = read),
-    };
-    outcome.map(|()| text).map_err(|error| anyhow::anyhow!("cannot read {path}: {error}"))
-}
-
-/// Prints an answer to standard output. A reader that went away is no error.
-pub fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// Prints an answer as JSON, one document, indented.
-pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&(serde_json::to_string_pretty(value)? + "\n"));
-    Ok(())
+/// With `-o json`, says on standard output too what is wrong; `main` says it on standard error.
+pub fn wrong(output: Output, error: anyhow::Error) -> anyhow::Error {
+    if output == Output::Json {
+        let _ = print_json(&serde_json::json!({ "error": told(&error).join(": ") }));
+    }
+    error
 }
 
 /// Runs what waits for others, on this thread.

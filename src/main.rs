@@ -1,5 +1,10 @@
 //! `slipway`: parse what was typed, run the verb, turn its outcome into an exit code. No domain logic.
 
+/// Writes a line to standard error, as the standard library's macro does, which panics if nobody reads there.
+macro_rules! eprintln {
+    ($($argument:tt)*) => { $crate::commands::streams::tell(&format!($($argument)*)) };
+}
+
 mod args;
 mod commands;
 mod config;
@@ -19,12 +24,22 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let arguments = args::Arguments::parse();
-    match commands::run(arguments) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            eprintln!("{} {}", commands::mark::error(), commands::told(&error).join("\n  because: "));
-            commands::exit_of(&error).into()
+    let arguments = args::Arguments::try_parse().unwrap_or_else(|error| {
+        let _ = error.print();
+        if let Some(meant) = args::meant(&error) {
+            eprintln!("tip: {meant}");
         }
+        std::process::exit(error.exit_code())
+    });
+    let exit = commands::run(arguments).unwrap_or_else(|error| {
+        eprintln!("{} {}", commands::mark::error(), commands::told(&error).join("\n  because: "));
+        commands::exit_of(&error)
+    });
+    match commands::streams::lost() {
+        Some(problem) => {
+            eprintln!("{} cannot write to standard output: {problem}", commands::mark::error());
+            commands::Exit::Wrong.into()
+        }
+        None => exit.into(),
     }
 }

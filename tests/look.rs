@@ -4,11 +4,12 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use api::meta::{ObjectReference, REQUESTED_AT};
 use oci::{Client, Name, image, manifest};
-use reconcile::{Directory, Event, Events, Http, Notice, Store};
+use reconcile::{Directory, Event, Events, Http, Notice, Store, clock};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -230,6 +231,69 @@ async fn watch_tells_each_change_in_a_line_and_ends_with_the_rollout() {
     assert_eq!(list.code, 1);
     assert_eq!(state.run(&["watch", "ip/podinfo"]).code, 2);
     assert_eq!(state.run(&["watch", "--filter", "odd"]).code, 2);
+}
+
+#[tokio::test]
+async fn a_canary_that_does_not_fit_is_shown_with_the_reason() {
+    let state = State::new().await;
+    let condition = json!({"type": "Stalled", "status": "True", "reason": "InvalidManifest", "message": "threshold is odd",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let spec = json!({"analysis": {"threshold": "two"}});
+    state.apply("flagger.app/v1beta1", "Canary", "typo", spec, json!({"conditions": [condition]})).await;
+    let list = state.run(&["get", "canary", "-n", "apps"]);
+    let row = list.stdout.lines().find(|line| line.starts_with("typo "));
+    assert!(row.is_some_and(|row| row.ends_with("  threshold is odd")), "{list:?}");
+    let page = state.run(&["describe", "canary", "typo", "-n", "apps"]);
+    assert_eq!(page.code, 0, "{page:?}");
+    assert!(page.stdout.contains("InvalidManifest") && page.stdout.contains("threshold: two"), "{page:?}");
+    assert_eq!(page.stdout.lines().next(), Some("typo: threshold is odd"));
+    assert_eq!(state.run(&["describe", "canary", "typo", "-n", "apps", "-o", "json"]).json()["kind"], "Canary");
+}
+
+#[tokio::test]
+async fn only_what_a_controller_acts_on_is_reconciled() {
+    let state = State::new().await;
+    let run = state.run(&["reconcile", "deployment", "podinfo", "-n", "apps"]);
+    let told = "error: deployments are not reconciled: no controller acts on them by itself\n";
+    assert_eq!((run.code, run.stderr.as_str()), (2, told));
+    let run = state.run(&["reconcile", "canary", "podinfo", "-n", "apps"]);
+    assert!(run.stderr.ends_with("look at: slipway events --for canary/podinfo -n apps\n"), "{run:?}");
+    let run = state.run(&["canary", "pause", "podinfo", "-n", "apps"]);
+    assert_eq!(run.stderr, "hint: to send it all back: slipway canary rollback podinfo -n apps\n");
+}
+
+#[tokio::test]
+async fn who_watches_ends_when_nobody_reads() {
+    let state = State::new().await;
+    let path = state.folder.path().join("state.db").display().to_string();
+    let id = ObjectReference {
+        api_version: api::flagger::API_VERSION.into(),
+        kind: "Canary".into(),
+        namespace: "apps".into(),
+        name: "podinfo".into(),
+    };
+    for verb in [["get", "canary", "-w"].as_slice(), &["watch", "--interval", "50ms"]] {
+        let mut command = Command::new(SLIPWAY);
+        command.args(verb).args(["-n", "apps", "--state", &path]);
+        let mut process = Process(command.stdout(Stdio::piped()).spawn().expect("slipway starts"));
+        let mut reader = BufReader::new(process.0.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a line");
+        drop(reader);
+        let begun = clock::instant();
+        let mut weight = 0;
+        let ended = loop {
+            if let Some(status) = process.0.try_wait().expect("its end can be asked for") {
+                break status.code();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{verb:?} goes on though nobody reads");
+            weight += 1;
+            let status = json!({"phase": "Progressing", "canaryWeight": weight});
+            state.store.write_status(&id, "test", &status).await.expect("written");
+            clock::sleep(Duration::from_millis(50)).await;
+        };
+        assert_eq!(ended, Some(0), "{verb:?}");
+    }
 }
 
 #[tokio::test]

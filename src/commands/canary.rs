@@ -8,10 +8,12 @@ mod steer;
 mod weights;
 
 use ::canary::router::Options;
-use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-use super::Exit;
+use super::{
+    Exit,
+    objects::{self, Placed},
+};
 use crate::args::{
     Output,
     canary::{Canary, Router},
@@ -40,29 +42,51 @@ pub fn run(verb: &Canary) -> anyhow::Result<Exit> {
 pub struct Manifests {
     /// The only Canary.
     pub canary: api::flagger::Canary,
+    /// Where it stands.
+    pub place: Placed,
     /// Everything else, in order.
-    pub others: Vec<Value>,
+    pub others: Vec<Placed>,
 }
+
+impl Manifests {
+    /// The objects beside the Canary.
+    pub fn beside(&self) -> Vec<Value> {
+        self.others.iter().map(|other| other.object.clone()).collect()
+    }
+
+    /// An error about what the Canary asks for, with the place of the field that asks for it.
+    pub fn refused(&self, field: &str, problem: impl ToString) -> anyhow::Error {
+        let place = format!("{}: Canary {}", self.place.place(field), self.canary.name());
+        Refused { place, problem: problem.to_string() }.into()
+    }
+
+    /// The MetricTemplates beside the Canary.
+    pub fn templates(&self) -> anyhow::Result<Vec<api::flagger::MetricTemplate>> {
+        self.others.iter().filter(|other| other.is("MetricTemplate")).map(Placed::typed).collect()
+    }
+}
+
+/// Why a Canary cannot have what it asks for.
+#[derive(Debug)]
+struct Refused {
+    place: String,
+    problem: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.place, self.problem)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// Reads manifests which hold exactly one Canary. An error names file, line and field.
 pub fn manifests(files: &[String]) -> anyhow::Result<Manifests> {
-    let (mut canary, mut others) = (None, Vec::new());
-    for file in files {
-        for document in api::manifest::documents(&super::read(file)?) {
-            let document = document.with_context(|| format!("{file} cannot be read"))?;
-            if document.object["kind"] != "Canary" {
-                others.push(document.object);
-                continue;
-            }
-            let typed = api::manifest::typed(&document.object)
-                .map_err(|problem| anyhow::anyhow!("{file}: line {}: Canary: {problem}", document.line))?;
-            if canary.replace(typed).is_some() {
-                bail!("{file}: line {}: more than one Canary is given; give one", document.line);
-            }
-        }
-    }
-    let canary = canary.with_context(|| format!("no Canary in {}", files.join(", ")))?;
-    Ok(Manifests { canary, others })
+    let mut others = objects::read(files)?;
+    let place = objects::only(&others, "Canary", files)?.clone();
+    others.retain(|object| !object.is("Canary"));
+    Ok(Manifests { canary: place.typed()?, place, others })
 }
 
 /// What the options about routing mean.
@@ -77,19 +101,16 @@ pub fn options(args: &Router) -> Options {
 
 /// The objects of manifests, whatever their kinds.
 pub fn objects(files: &[String]) -> anyhow::Result<Vec<Value>> {
-    let mut objects = Vec::new();
-    for file in files {
-        for document in api::manifest::documents(&super::read(file)?) {
-            objects.push(document.with_context(|| format!("{file} cannot be read"))?.object);
-        }
-    }
-    Ok(objects)
+    Ok(objects::read(files)?.into_iter().map(|placed| placed.object).collect())
 }
 
-/// With `-o json`, says on standard output too what is wrong; `main` says it on standard error.
+/// With `-o json`, says on standard output too what is wrong. Programs find the plain text there; the place is for people.
 pub fn wrong(output: Output, error: anyhow::Error) -> anyhow::Error {
-    if output == Output::Json {
-        let _ = super::print_json(&json!({ "error": format!("{error:#}") }));
+    match error.downcast_ref::<Refused>() {
+        Some(refused) if output == Output::Json => {
+            let _ = super::print_json(&json!({ "error": refused.problem }));
+            error
+        }
+        _ => super::wrong(output, error),
     }
-    error
 }

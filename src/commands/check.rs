@@ -13,12 +13,16 @@ mod schema;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use ::canary::lint::Surroundings;
+use anyhow::{anyhow, bail};
 use api::{image as images, manifest::Document, meta::ObjectReference};
 use reconcile::{Directory, Event, Store, store::EventFilter};
 use serde::Serialize;
 
-use super::{Exit, objects::line_of};
+use super::{
+    Exit,
+    objects::{keys, line_of},
+};
 use crate::args::{Output, check::Check as Arguments};
 
 /// A kind, and what is looked for in its objects.
@@ -95,7 +99,7 @@ pub struct Subject<'a> {
     /// Which it is.
     pub id: ObjectReference,
     /// All objects of all files.
-    pub all: &'a [serde_json::Value],
+    pub around: &'a Surroundings<'a>,
     /// Router of Canaries that name no provider.
     pub mesh_provider: &'a str,
     /// Tags to try a policy on, if they are known.
@@ -117,24 +121,47 @@ struct Finding {
     message: String,
 }
 
+impl Finding {
+    /// About a file, not about an object in it.
+    fn of_file(file: &str, line: usize, message: String) -> Self {
+        Self {
+            file: file.to_owned(),
+            line,
+            severity: Severity::Error,
+            kind: String::new(),
+            namespace: String::new(),
+            name: String::new(),
+            field: String::new(),
+            message,
+        }
+    }
+}
+
 /// A file that was read.
 struct Manifests {
     path: String,
     text: String,
+    /// Where each of its lines begins.
+    lines: Vec<usize>,
     documents: Vec<Document>,
 }
 
 /// Runs the verb. An error in a manifest is the negative answer; warnings alone are none.
 pub fn run(args: &Arguments) -> anyhow::Result<Exit> {
-    if args.files.is_empty() {
-        return cluster::run(args);
+    match args.files.as_slice() {
+        [] => cluster::run(args),
+        _ => manifests(args).map_err(|error| super::wrong(args.output, error)),
     }
+}
+
+fn manifests(args: &Arguments) -> anyhow::Result<Exit> {
     let mut findings = Vec::new();
     let files = read(&args.files, &mut findings)?;
     let all: Vec<_> = files.iter().flat_map(|file| &file.documents).map(|document| document.object.clone()).collect();
     let given = args.tags.as_deref().map(|path| super::choose::tags(&super::read(path)?)).transpose()?;
     let store = args.state.as_deref().map(Directory::attach).transpose()?.map(Store::Directory);
-    let mut queries = promql::check(args, &all);
+    let around = Surroundings::of(&all);
+    let mut queries = promql::check(args, &around);
     if args.ask {
         queries.extend(super::wait_for(metrics::ask(args, store.clone(), &all))?);
     }
@@ -162,7 +189,7 @@ pub fn run(args: &Arguments) -> anyhow::Result<Exit> {
             let subject = Subject {
                 object: &document.object,
                 id,
-                all: &all,
+                around: &around,
                 mesh_provider: &args.mesh_provider,
                 tags,
                 events: &events,
@@ -207,32 +234,43 @@ fn read(paths: &[String], findings: &mut Vec<Finding>) -> anyhow::Result<Vec<Man
     }
     let mut all = Vec::new();
     for path in files {
-        let text = super::read(&path)?;
+        let text = match super::read(&path) {
+            Ok(text) => text,
+            Err(error) if paths.contains(&path) => return Err(error),
+            // One file of a folder does not hide the others.
+            Err(error) => {
+                findings.push(unreadable(&path, &error));
+                continue;
+            }
+        };
         let mut documents = Vec::new();
         for document in api::manifest::documents(&text) {
             match document {
                 Ok(document) => documents.push(document),
-                Err(error) => findings.push(Finding {
-                    file: path.clone(),
-                    line: error.line,
-                    severity: Severity::Error,
-                    kind: String::new(),
-                    namespace: String::new(),
-                    name: String::new(),
-                    field: String::new(),
-                    message: error.message,
-                }),
+                Err(error) => findings.push(Finding::of_file(&path, error.line, error.message)),
             }
         }
-        all.push(Manifests { path, text, documents });
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(place, _)| place + 1)).collect();
+        all.push(Manifests { path, text, lines, documents });
     }
     Ok(all)
 }
 
+/// A file that cannot be read; where its text ends at a line, that is told.
+fn unreadable(path: &str, error: &anyhow::Error) -> Finding {
+    let told = error.to_string();
+    let place = told.strip_prefix(path).and_then(|rest| rest.strip_prefix(", line ")?.split_once(": "));
+    match place.and_then(|(line, message)| Some((line.parse().ok()?, message.to_owned()))) {
+        Some((line, message)) => Finding::of_file(path, line, message),
+        None => Finding::of_file(path, 1, told),
+    }
+}
+
 /// The manifests below a folder, in order.
 fn walk(folder: &Path, files: &mut Vec<String>) -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(folder).and_then(|all| all.map(|entry| Ok(entry?.path())).collect());
     let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+        entries.map_err(|error| anyhow!("cannot read {}: {}", folder.display(), super::streams::said(&error)))?;
     entries.sort();
     for path in entries {
         let is_manifest = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
@@ -246,11 +284,13 @@ fn walk(folder: &Path, files: &mut Vec<String>) -> anyhow::Result<()> {
 }
 
 fn place(file: &Manifests, document: &Document, id: ObjectReference, complaint: Complaint) -> Finding {
-    let keys: Vec<&str> = complaint.field.split(['.', '[']).filter(|key| !key.is_empty()).collect();
+    // Looked for from where the document begins: a file may hold a hundred thousand.
+    let start = file.lines.get(document.line - 1).copied().unwrap_or_default();
+    let line = line_of(&file.text[start..], 1, &keys(&complaint.field));
     let ObjectReference { kind, namespace, name, .. } = id;
     Finding {
         file: file.path.clone(),
-        line: line_of(&file.text, document.line, &keys),
+        line: document.line - 1 + line,
         severity: complaint.severity,
         kind,
         namespace,
@@ -274,7 +314,8 @@ fn table(findings: &[Finding], objects: usize) -> String {
         out.push_str(&format!("{}:{}: {severity}: {object}{field}{}\n", finding.file, finding.line, finding.message));
     }
     if findings.is_empty() {
-        out.push_str(&format!("✔ nothing to complain about in {objects} objects\n"));
+        let objects = super::table::count(objects, "object");
+        out.push_str(&format!("{} nothing to complain about in {objects}\n", super::mark::sign("✔", "ok")));
     }
     out
 }

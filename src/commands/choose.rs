@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::manifest::Manifest;
-use super::Exit;
+use super::{Exit, mark::sign};
 use crate::args::{Choose, Output};
 
 /// The answer. Field names are part of the command contract.
@@ -173,10 +173,10 @@ fn every(policy: &Policy, selection: &Selection<'_>) -> String {
         .iter()
         .map(|candidate| {
             let (mark, told) = match reason(policy, selection, candidate) {
-                None if chosen == Some(candidate.tag) => ("✔", policy.summary(selection)),
-                None => ("·", "fits".to_owned()),
-                Some(reason) if candidate.verdict == Verdict::Accepted => ("·", format!("fits, {reason}")),
-                Some(reason) => ("✘", reason),
+                None if chosen == Some(candidate.tag) => (sign("✔", "ok"), policy.summary(selection)),
+                None => (sign("·", "-"), "fits".to_owned()),
+                Some(reason) if candidate.verdict == Verdict::Accepted => (sign("·", "-"), format!("fits, {reason}")),
+                Some(reason) => (sign("✘", "!"), reason),
             };
             vec![mark.to_owned(), candidate.tag.to_owned(), value(candidate).unwrap_or("-").to_owned(), told]
         })

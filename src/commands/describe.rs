@@ -35,7 +35,10 @@ pub fn run(args: &Describe) -> anyhow::Result<Exit> {
         };
         let around = get::around(&system.store).await?;
         let rollout = match kind.kind {
-            "Canary" => Some(canary::Rollout::read(&system.store, &object).await?),
+            // One that does not fit its kind is no rollout; its condition says why.
+            "Canary" if api::manifest::typed::<api::flagger::Canary>(&object).is_ok() => {
+                Some(canary::Rollout::read(&system.store, &object).await?)
+            }
             _ => None,
         };
         if args.output == Output::Json {
@@ -94,7 +97,7 @@ fn sentence(object: &Value) -> String {
     let all = object.pointer("/status/conditions").and_then(Value::as_array);
     let find = |kind: &str| all.into_iter().flatten().find(|condition| condition["type"] == kind);
     let suspended = object.pointer("/spec/suspend").is_some_and(|suspend| *suspend == true);
-    let stands = match find("Ready").or_else(|| find("Promoted")) {
+    let stands = match find("Stalled").or_else(|| find("Ready")).or_else(|| find("Promoted")) {
         Some(condition) => cell(condition["message"].as_str().unwrap_or_default()),
         None => "no controller has reported on it".into(),
     };

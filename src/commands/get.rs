@@ -66,7 +66,7 @@ impl Asked<'_> {
     }
 
     fn nothing(&self, kind: &Kind) -> String {
-        let such = if self.selector.is_empty() { "" } else { " that is selected" };
+        let such = if self.selector.is_empty() { "" } else { " that are selected" };
         match self.args.all_namespaces {
             true => format!("No {}{such} in any namespace.", kind.plural),
             false => format!(

@@ -121,6 +121,11 @@ fn mark(sign: &'static str, ascii: &'static str, paint: Paint, colored: bool) ->
     painted(if ASCII.load(Ordering::Relaxed) { ascii } else { sign }, paint, colored)
 }
 
+/// A sign, or its plain letters where only such are written.
+pub fn sign(sign: &'static str, ascii: &'static str) -> &'static str {
+    if is_ascii() { ascii } else { sign }
+}
+
 /// Before a good end, on standard output.
 pub fn good() -> String {
     mark("✔", "ok", Paint::Green, OUT.load(Ordering::Relaxed))

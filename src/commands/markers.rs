@@ -47,8 +47,8 @@ struct Place {
 /// Runs the verb. With policies, a marker that none of them covers is the honest negative answer.
 pub fn run(args: &Markers) -> anyhow::Result<Exit> {
     match (&args.act, &args.path) {
-        (Some(MarkersAct::Add(args)), _) => add(args),
-        (None, Some(path)) => list(args, path),
+        (Some(MarkersAct::Add(args)), _) => add(args).map_err(|error| super::wrong(args.output, error)),
+        (None, Some(path)) => list(args, path).map_err(|error| super::wrong(args.output, error)),
         (None, None) => bail!("say where: slipway markers PATH"),
     }
 }
@@ -128,7 +128,7 @@ fn add(args: &MarkersAdd) -> anyhow::Result<Exit> {
             answer.added.iter().for_each(|place| super::print(&format!("{}:{}\n", place.file, place.line)));
             answer.warnings.iter().for_each(|warning| super::print(&format!("warning: {warning}\n")));
             let verb = if args.dry_run { "Would add" } else { "Added" };
-            super::print(&format!("{verb} {} markers.\n", answer.added.len()));
+            super::print(&format!("{verb} {}.\n", table::count(answer.added.len(), "marker")));
         }
     }
     Ok(if answer.added.is_empty() { Exit::No } else { Exit::Done })

@@ -33,7 +33,8 @@ fn render(args: &Message) -> anyhow::Result<Exit> {
     let message = message::render(&automation, &changes, clock::now())?;
     match args.output {
         Output::Json => super::print_json(&Answer { message, error: None })?,
-        Output::Table => super::print(&message),
+        Output::Table if message.ends_with('\n') => super::print(&message),
+        Output::Table => super::print(&(message + "\n")),
     }
     Ok(Exit::Done)
 }

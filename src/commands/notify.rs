@@ -13,7 +13,7 @@ use notification::{
 use reconcile::Event;
 use serde_json::{Value, json};
 
-use super::{Exit, print, print_json, receive};
+use super::{Exit, objects::Placed, print, print_json, receive};
 use crate::args::{Output, notify::Notify};
 
 /// Stands where a cloud's or an App's token would be: nobody is asked for one here.
@@ -30,10 +30,14 @@ struct Told {
 
 /// Runs the verb.
 pub fn run(args: &Notify) -> anyhow::Result<Exit> {
+    notify(args).map_err(|error| super::wrong(args.output, error))
+}
+
+fn notify(args: &Notify) -> anyhow::Result<Exit> {
     let objects = receive::objects(&args.files)?;
     let event = intake::read(super::read(&args.event)?.as_bytes())
         .map_err(|problem| anyhow::anyhow!("{}: {problem}", args.event))?;
-    let alerts: Vec<Alert> = of(&objects, "Alert").map(receive::typed).collect::<anyhow::Result<_>>()?;
+    let alerts: Vec<Alert> = of(&objects, "Alert").map(Placed::typed).collect::<anyhow::Result<_>>()?;
     anyhow::ensure!(!alerts.is_empty(), "no Alert in {}", args.files.join(", "));
     let told: Vec<Told> =
         alerts.into_iter().map(|alert| tell(&objects, alert, &event)).collect::<anyhow::Result<_>>()?;
@@ -46,11 +50,11 @@ pub fn run(args: &Notify) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-fn of<'a>(objects: &'a [Value], kind: &'static str) -> impl Iterator<Item = &'a Value> {
-    objects.iter().filter(move |object| object["kind"] == kind)
+fn of<'a>(objects: &'a [Placed], kind: &'static str) -> impl Iterator<Item = &'a Placed> {
+    objects.iter().filter(move |placed| placed.is(kind))
 }
 
-fn tell(objects: &[Value], alert: Alert, event: &Event) -> anyhow::Result<Told> {
+fn tell(objects: &[Placed], alert: Alert, event: &Event) -> anyhow::Result<Told> {
     let about = &event.involved_object.reference;
     let is_it = |object: &&Value| {
         object["kind"] == about.kind.as_str()
@@ -59,6 +63,7 @@ fn tell(objects: &[Value], alert: Alert, event: &Event) -> anyhow::Result<Told> 
     };
     let labels: BTreeMap<String, String> = objects
         .iter()
+        .map(|placed| &placed.object)
         .find(is_it)
         .and_then(|object| serde_json::from_value(object["metadata"]["labels"].clone()).ok())
         .unwrap_or_default();
@@ -70,13 +75,14 @@ fn tell(objects: &[Value], alert: Alert, event: &Event) -> anyhow::Result<Told> 
     }
     let namespace = alert.namespace().unwrap_or_default();
     let name = alert.spec.provider_ref.name.clone();
-    let named = |object: &&Value| {
-        object["metadata"]["name"] == name.as_str() && object["metadata"]["namespace"] == namespace.as_str()
+    let named = |placed: &&Placed| {
+        let metadata = &placed.object["metadata"];
+        metadata["name"] == name.as_str() && metadata["namespace"] == namespace.as_str()
     };
     let Some(provider) = of(objects, "Provider").find(named) else {
         return Ok(Told { is_wrong: true, ..nothing(alert, &format!("Provider {namespace}/{name} not found")) });
     };
-    let provider: Provider = receive::typed(provider)?;
+    let provider: Provider = provider.typed()?;
     if provider.spec.suspend {
         return Ok(nothing(alert, "the Provider is suspended"));
     }
@@ -88,20 +94,21 @@ fn tell(objects: &[Value], alert: Alert, event: &Event) -> anyhow::Result<Told> 
     })
 }
 
-fn requests(objects: &[Value], alert: &Alert, provider: &Provider, event: &Event) -> anyhow::Result<Vec<Value>> {
+fn requests(objects: &[Placed], alert: &Alert, provider: &Provider, event: &Event) -> anyhow::Result<Vec<Value>> {
     let spec = &provider.spec;
     if !Service::of(&spec.kind)?.takes(event) {
         return Ok(Vec::new());
     }
     let secret = |reference: Option<&api::meta::LocalReference>| -> anyhow::Result<Option<Secret>> {
         let Some(reference) = reference else { return Ok(None) };
-        let is_it = |object: &&Value| {
-            object["metadata"]["name"] == reference.name.as_str()
-                && object["metadata"]["namespace"].as_str() == provider.namespace().as_deref()
+        let is_it = |placed: &&Placed| {
+            let metadata = &placed.object["metadata"];
+            metadata["name"] == reference.name.as_str()
+                && metadata["namespace"].as_str() == provider.namespace().as_deref()
         };
         let found =
             of(objects, "Secret").find(is_it).with_context(|| format!("Secret {} not found", reference.name))?;
-        receive::secret(found).map(Some)
+        receive::placed_secret(found).map(Some)
     };
     let (main, certificate, proxy) = (
         secret(spec.secret_ref.as_ref())?,

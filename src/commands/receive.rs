@@ -17,7 +17,11 @@ use reconcile::{Context, Directory, Http, Shutdown, Store};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Exit, print, print_json};
+use super::{
+    Exit,
+    objects::{self, Placed},
+    print, print_json,
+};
 use crate::args::{Output, notify::Receive};
 
 /// Namespace of objects that name none.
@@ -35,6 +39,10 @@ struct Request {
 
 /// Runs the verb.
 pub fn run(args: &Receive) -> anyhow::Result<Exit> {
+    receive(args).map_err(|error| super::wrong(args.output, error))
+}
+
+fn receive(args: &Receive) -> anyhow::Result<Exit> {
     let objects = objects(&args.files)?;
     let receivers = receivers(&objects)?;
     let Some(file) = &args.request else { return paths(args, &receivers) };
@@ -53,25 +61,24 @@ struct Candidate {
 }
 
 /// The objects of the files, each with a namespace.
-pub fn objects(files: &[String]) -> anyhow::Result<Vec<Value>> {
-    let mut found = Vec::new();
-    for file in files {
-        for document in api::manifest::documents(&super::read(file)?) {
-            let mut object = document.with_context(|| format!("{file} cannot be read"))?.object;
-            if object["metadata"]["namespace"].as_str().is_none_or(str::is_empty) {
-                object["metadata"]["namespace"] = NAMESPACE.into();
-            }
-            found.push(object);
+pub fn objects(files: &[String]) -> anyhow::Result<Vec<Placed>> {
+    let mut found = objects::read(files)?;
+    for placed in &mut found {
+        if placed.object.get("metadata").is_some_and(|metadata| !metadata.is_object() && !metadata.is_null()) {
+            return Err(placed.wrong("metadata: an object is expected"));
+        }
+        if placed.object["metadata"]["namespace"].as_str().is_none_or(str::is_empty) {
+            placed.object["metadata"]["namespace"] = NAMESPACE.into();
         }
     }
     Ok(found)
 }
 
-fn receivers(objects: &[Value]) -> anyhow::Result<Vec<Candidate>> {
-    let of = |kind: &'static str| objects.iter().filter(move |object| object["kind"] == kind);
-    let secrets: Vec<Secret> = of("Secret").map(secret).collect::<anyhow::Result<_>>()?;
-    let read = |object: &Value| {
-        let receiver: Receiver = typed(object)?;
+fn receivers(objects: &[Placed]) -> anyhow::Result<Vec<Candidate>> {
+    let of = |kind: &'static str| objects.iter().filter(move |placed| placed.is(kind));
+    let secrets: Vec<Secret> = of("Secret").map(placed_secret).collect::<anyhow::Result<_>>()?;
+    let read = |placed: &Placed| {
+        let receiver: Receiver = placed.typed()?;
         let named = receiver.spec.secret_ref.as_ref();
         let secret = named.and_then(|named| {
             let is_it =
@@ -84,18 +91,17 @@ fn receivers(objects: &[Value]) -> anyhow::Result<Vec<Candidate>> {
         Ok(Candidate { receiver, path, problem })
     };
     // Without a spec it is an object to be woken, not one to be called.
-    of("Receiver").filter(|object| object["spec"].is_object()).map(read).collect()
+    of("Receiver").filter(|placed| placed.object["spec"].is_object()).map(read).collect()
 }
 
-/// The object as its type; the error names it and the field.
-pub fn typed<T: serde::de::DeserializeOwned>(object: &Value) -> anyhow::Result<T> {
-    api::manifest::typed(object)
-        .map_err(|problem| anyhow::anyhow!("{} {}: {problem}", object["kind"], object["metadata"]["name"]))
+/// A Secret of a file, as [`secret`] reads it.
+pub fn placed_secret(placed: &Placed) -> anyhow::Result<Secret> {
+    secret(&placed.object).map_err(|problem| placed.wrong(&problem))
 }
 
-/// A Secret with its `stringData` merged in, as an API server does.
-pub fn secret(object: &Value) -> anyhow::Result<Secret> {
-    let mut secret: Secret = typed(object)?;
+/// A Secret with its `stringData` merged in, as an API server does. The error names the field.
+pub fn secret(object: &Value) -> Result<Secret, String> {
+    let mut secret: Secret = api::manifest::typed(object)?;
     let texts = secret.string_data.take().unwrap_or_default().into_iter();
     let data = secret.data.get_or_insert_default();
     data.extend(texts.map(|(key, text)| (key, k8s_openapi::ByteString(text.into_bytes()))));
@@ -124,7 +130,7 @@ fn paths(args: &Receive, receivers: &[Candidate]) -> anyhow::Result<Exit> {
 
 async fn answer(
     args: &Receive,
-    objects: &[Value],
+    objects: &[Placed],
     mut receivers: Vec<Candidate>,
     request: &Request,
 ) -> anyhow::Result<Answer> {
@@ -132,7 +138,7 @@ async fn answer(
     let directory = Directory::open(&folder.path().join("state.db"), Vec::new()).await?;
     let store = Store::Directory(directory);
     for object in objects {
-        store.apply("slipway", object).await?;
+        store.apply("slipway", &object.object).await.map_err(|problem| object.wrong(&problem.to_string()))?;
     }
     let context = Context::new(store, Http::new(concat!("slipway/", env!("CARGO_PKG_VERSION"))), "slipway");
     let settings = Settings {

@@ -25,6 +25,9 @@ pub fn run(args: &Reconcile) -> anyhow::Result<Exit> {
         Named::Kind(kind, _) => bail!("say which {}: slipway reconcile {} NAME", kind.singular, kind.singular),
         Named::All => bail!("say which object: slipway reconcile KIND NAME"),
     };
+    if !suspend::KINDS.contains(&kind.kind) {
+        bail!("{} are not reconciled: no controller acts on them by itself", kind.plural);
+    }
     super::wait_for(async {
         let system = system::open(&args.place).await?;
         let (store, namespace) = (&system.store, system.namespace.as_str());
@@ -47,7 +50,7 @@ pub fn run(args: &Reconcile) -> anyhow::Result<Exit> {
         }
         if !answers(kind) {
             eprintln!(
-                "{} do not say when they have acted; look at: slipway events --for {}",
+                "{} do not say when they have acted; look at: slipway events --for {} -n {namespace}",
                 kind.plural,
                 kind.slash(&name)
             );

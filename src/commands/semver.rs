@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use policy::{Range, Version};
 use serde::Serialize;
 
-use super::Exit;
+use super::{Exit, mark::sign};
 use crate::args::{Output, Semver};
 
 /// The answer. Field names are part of the command contract.
@@ -72,8 +72,8 @@ fn table(answer: &Answer<'_>) -> String {
     let mut out = String::new();
     for row in &answer.versions {
         let _ = match &row.reason {
-            None => writeln!(out, "✔ {:width$}  in range", row.version),
-            Some(reason) => writeln!(out, "✘ {:width$}  {reason}", row.version),
+            None => writeln!(out, "{} {:width$}  in range", sign("✔", "ok"), row.version),
+            Some(reason) => writeln!(out, "{} {:width$}  {reason}", sign("✘", "! "), row.version),
         };
     }
     let matching = answer.versions.iter().filter(|row| row.matches).count();

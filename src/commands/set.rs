@@ -15,7 +15,7 @@ use updater::{
     setters::{self, Change, Policies},
 };
 
-use super::{Exit, objects};
+use super::{Exit, objects, table::count};
 use crate::args::{Output, update::Set};
 
 /// The answer. Field names are part of the command contract.
@@ -124,10 +124,11 @@ fn table(answer: &Answer, args: &Set) -> String {
         text.push_str(&format!("warning: {warning}\n"));
     }
     let files: std::collections::BTreeSet<_> = answer.changes.iter().map(|change| &change.file).collect();
+    let (markers, files) = (count(answer.changes.len(), "marker"), count(files.len(), "file"));
     text.push_str(&match (answer.changes.len(), args.dry_run) {
         (0, _) => "No commit needed: the markers already name the chosen tags.\n".to_owned(),
-        (changes, true) => format!("Would change {changes} markers in {} files.\n", files.len()),
-        (changes, false) => format!("Changed {changes} markers in {} files.\n", files.len()),
+        (_, true) => format!("Would change {markers} in {files}.\n"),
+        (_, false) => format!("Changed {markers} in {files}.\n"),
     });
     text
 }

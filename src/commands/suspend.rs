@@ -15,8 +15,8 @@ use crate::args::look::Suspend;
 
 /// Who suspended an object, when and why, for those who look at it.
 const SUSPENDED: &str = "slipway.dev/suspended";
-/// Kinds with `spec.suspend`.
-const KINDS: [&str; 9] = [
+/// Kinds with `spec.suspend`: those that a controller acts on.
+pub const KINDS: [&str; 9] = [
     "ImageRepository",
     "ImagePolicy",
     "ImageUpdateAutomation",

@@ -23,6 +23,14 @@ pub struct System {
 pub async fn open(place: &Place) -> anyhow::Result<System> {
     let namespace = place.namespace.clone();
     if let Some(state) = &place.state {
+        if let Err(error) = std::fs::File::open(state)
+            && error.kind() == std::io::ErrorKind::PermissionDenied
+        {
+            bail!(
+                "cannot read {}: permission denied\nhint: a state file is for the user who runs slipway over it",
+                state.display()
+            );
+        }
         let store = Store::Directory(Directory::attach(state)?);
         return Ok(System { store, namespace: namespace.unwrap_or_else(|| "default".into()), _records: None });
     }

@@ -44,6 +44,11 @@ pub fn cell(text: &str) -> String {
     if words.is_empty() { "-".into() } else { words.join(" ") }
 }
 
+/// `1 marker`, `2 markers`.
+pub fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// How long ago, in two units: `4m12s`, `14d`.
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
     span(now.duration_since(then).as_secs().max(0).unsigned_abs())

@@ -134,7 +134,7 @@ fn agreed(objects: usize, definitions: usize) -> anyhow::Result<bool> {
         0 => String::new(),
         kinds => format!(" and {kinds} kinds with all their objects"),
     };
-    eprint!("Delete {objects} objects of slipway{loss}? y = yes, anything else = no: ");
+    write!(std::io::stderr(), "Delete {objects} objects of slipway{loss}? y = yes, anything else = no: ")?;
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

@@ -21,6 +21,7 @@ use super::{
     Exit, get,
     kinds::{self, Named},
     mark, print,
+    streams::is_heard,
     system::{self, System},
 };
 use crate::{args::look::Watch, rollouts::Rollouts};
@@ -164,7 +165,7 @@ impl Watcher<'_> {
                     print(&format!("{:.0}  {line}\n", clock::now()));
                 }
             }
-            if let Some(exit) = ended(&seen) {
+            if let Some(exit) = ended(&seen).or_else(|| (!is_heard()).then_some(Exit::Done)) {
                 return Ok(exit);
             }
             clock::sleep(self.args.interval.get()).await;

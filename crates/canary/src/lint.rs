@@ -1,7 +1,11 @@
 //! What is wrong with a Canary beyond its schema: what could never work, and what would do nothing. For `slipway check`.
 
-use api::flagger::{Canary, HookType, MetricTemplate, Strategy};
+mod around;
+
+use api::flagger::{Canary, HookType, Strategy};
 use serde_json::Value;
+
+pub use around::Surroundings;
 
 use crate::{
     analysis, metrics, router,
@@ -32,11 +36,11 @@ fn warning(field: impl Into<String>, message: impl Into<String>) -> Finding {
 }
 
 /// What is wrong with a Canary among those objects.
-pub fn lint(canary: &Canary, options: &router::Options, objects: &[Value]) -> Vec<Finding> {
+pub fn lint(canary: &Canary, options: &router::Options, around: &Surroundings<'_>) -> Vec<Finding> {
     let mut found: Vec<_> =
-        [refusal(canary), port(canary), routing(canary, options, objects)].into_iter().flatten().collect();
-    found.extend(rivals(canary, objects));
-    found.extend(metrics(canary, objects));
+        [refusal(canary), port(canary), routing(canary, options, around)].into_iter().flatten().collect();
+    found.extend(around.rivals(canary));
+    found.extend(metrics(canary, around));
     found.extend(idle(canary, options));
     found
 }
@@ -55,42 +59,17 @@ fn port(canary: &Canary) -> Option<Finding> {
 }
 
 /// Objects that are not among the files may be in the cluster.
-fn routing(canary: &Canary, options: &router::Options, objects: &[Value]) -> Option<Finding> {
-    match router::routes(canary, options, router::Weights::PRIMARY, objects, 0).err()? {
+fn routing(canary: &Canary, options: &router::Options, around: &Surroundings<'_>) -> Option<Finding> {
+    let needed = router::objects(canary, options).unwrap_or_default();
+    let current: Vec<Value> = needed.iter().flat_map(|id| around.named(&id.kind, &id.name)).cloned().collect();
+    match router::routes(canary, options, router::Weights::PRIMARY, &current, 0).err()? {
         router::Error::NotFound { .. } => None,
         problem @ router::Error::Retired { .. } => Some(error("spec.provider", problem.to_string())),
         problem => Some(error("spec", problem.to_string())),
     }
 }
 
-/// Other Canaries that would fight with this one.
-fn rivals(canary: &Canary, objects: &[Value]) -> Vec<Finding> {
-    let target = canary.spec.target_ref.name.as_str();
-    // Looked at before they are read: of thousands of Canaries each is compared with each.
-    let may_fight = |object: &&Value| {
-        let spec = &object["spec"];
-        let service = spec["service"]["name"].as_str().filter(|name| !name.is_empty());
-        object["kind"] == "Canary"
-            && object["apiVersion"] == api::flagger::API_VERSION
-            && (spec["targetRef"]["name"] == target
-                || service.or(spec["targetRef"]["name"].as_str()) == Some(canary.service_name()))
-    };
-    let others = objects.iter().filter(may_fight).filter_map(|object| api::manifest::typed::<Canary>(object).ok());
-    let here = others.filter(|other| other.namespace() == canary.namespace() && other.name() != canary.name());
-    let same = here.filter_map(|other| {
-        let (ours, theirs) = (&canary.spec.target_ref, &other.spec.target_ref);
-        let message = |what: &str| format!("canary {} has the same {what}", other.name());
-        if (&ours.kind, &ours.name) == (&theirs.kind, &theirs.name) {
-            return Some(error("spec.targetRef", message("target")));
-        }
-        (canary.service_name() == other.service_name()).then(|| error("spec.service.name", message("service")))
-    });
-    same.collect()
-}
-
-fn metrics(canary: &Canary, objects: &[Value]) -> Vec<Finding> {
-    let templates = objects.iter().filter(|object| object["kind"] == "MetricTemplate");
-    let templates: Vec<MetricTemplate> = templates.filter_map(|object| api::manifest::typed(object).ok()).collect();
+fn metrics(canary: &Canary, around: &Surroundings<'_>) -> Vec<Finding> {
     let analysis = canary.analysis();
     let judged = analysis.metrics.iter().enumerate().filter_map(|(index, metric)| {
         let field = format!("spec.analysis.metrics[{index}]");
@@ -101,7 +80,7 @@ fn metrics(canary: &Canary, objects: &[Value]) -> Vec<Finding> {
         }
         if let Ok(metrics::Source::Template(namespace, name)) = metrics::source(canary, metric)
             && metric.interval.as_deref().is_none_or(str::is_empty)
-            && let Some(template) = metrics::template(&templates, namespace, name)
+            && let Some(template) = around.template(namespace, name)
             && WINDOWED.contains(&template.spec.provider.kind.as_str())
         {
             let provider = &template.spec.provider.kind;
@@ -179,7 +158,7 @@ mod tests {
         let object = patched(&base(), &json!({ "spec": spec }));
         let canary = api::manifest::typed(&object).unwrap();
         let all: Vec<_> = others.iter().cloned().chain([object]).collect();
-        let found = lint(&canary, &router::Options::default(), &all);
+        let found = lint(&canary, &router::Options::default(), &Surroundings::of(&all));
         let found: Vec<_> = found
             .iter()
             .map(|one| {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub use replay::{Recording, parse as recording, replay};
-pub use scenario::{Health, Readiness, Scenario, ScenarioError, Step};
+pub use scenario::{Health, MOST_TICKS, Readiness, Scenario, ScenarioError, Step};
 
 use crate::{
     analysis::{self, Kind},

@@ -32,7 +32,7 @@ pub fn run(steer: &Steer, to: &str) -> anyhow::Result<Exit> {
         let name = &steer.name;
         if !canary.status().phase.is_settled() {
             eprintln!("error: {name} cannot go back to {to} while a rollout is in flight");
-            eprintln!("hint: to end that one: slipway canary rollback {name}");
+            eprintln!("hint: to end that one: slipway canary rollback {name} -n {namespace}");
             return Ok(Exit::Refused);
         }
         let (id, target) = target(store, &canary).await?;

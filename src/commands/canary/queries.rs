@@ -1,11 +1,10 @@
 //! `slipway canary queries`: the metric queries, fully rendered.
 
-use anyhow::Context as _;
 use api::{
-    flagger::{Canary, MetricTemplate},
+    flagger::{Canary, Metric},
     meta::ObjectReference,
 };
-use canary::metrics::{self, GatewayMetrics, Implementation, Observer, Query, Scene};
+use canary::metrics::{self, GatewayMetrics, Implementation, Observer, Query, Scene, Source};
 use serde_json::Value;
 
 use crate::{
@@ -29,20 +28,25 @@ pub fn run(args: &Queries) -> anyhow::Result<Exit> {
 
 fn rendered(args: &Queries) -> anyhow::Result<Vec<Query>> {
     let manifests = super::manifests(&args.files)?;
-    let templates = manifests.others.iter().filter(|object| object["kind"] == "MetricTemplate").map(|object| {
-        let template: Result<MetricTemplate, String> = api::manifest::typed(object);
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        template.map_err(anyhow::Error::msg).with_context(|| format!("MetricTemplate {name} cannot be read"))
-    });
-    let templates = templates.collect::<anyhow::Result<Vec<_>>>()?;
+    let (templates, others) = (manifests.templates()?, manifests.beside());
     let canary = &manifests.canary;
     let provider = canary.provider_or(&args.mesh_provider);
     let observer = match args.standalone {
         true => Observer::Local,
-        false => observer(canary, &args.mesh_provider, args.gateway_metrics, &manifests.others),
+        false => observer(canary, &args.mesh_provider, args.gateway_metrics, &others),
     };
-    let scene = Scene { observer, revision: metrics::revision(canary, &manifests.others) };
-    Ok(metrics::queries(canary, scene, provider, &templates)?)
+    let scene = Scene { observer, revision: metrics::revision(canary, &others) };
+    metrics::queries(canary, scene, provider, &templates).map_err(|error| {
+        let is_wrong = |metric: &Metric| {
+            let found = match metrics::source(canary, metric) {
+                Ok(Source::Template(namespace, name)) => metrics::template(&templates, namespace, name),
+                _ => None,
+            };
+            metrics::query(canary, metric, scene, found).is_err()
+        };
+        let place = canary.analysis().metrics.iter().position(is_wrong).unwrap_or_default();
+        manifests.refused(&format!("spec.analysis.metrics[{place}]"), error)
+    })
 }
 
 /// Whose series the builtin queries of a Canary read; its Gateway is looked for among `others`.

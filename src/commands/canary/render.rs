@@ -29,12 +29,13 @@ pub fn run(args: &Render) -> anyhow::Result<Exit> {
 /// The objects as they are once the change is applied to the existing ones.
 fn rendered(args: &Render) -> anyhow::Result<Vec<Value>> {
     let manifests = super::manifests(&args.files)?;
-    let current: Vec<Value> = super::objects(&args.existing)?.into_iter().chain(manifests.others).collect();
+    let current: Vec<Value> = super::objects(&args.existing)?.into_iter().chain(manifests.beside()).collect();
     let (primary, canary) = args.weights;
     let options = super::options(&args.router);
     let weights = Weights { primary, canary, mirrored: args.mirror };
     let random = reconcile::clock::random();
-    let change = router::routes(&manifests.canary, &options, weights, &current, random)?;
+    let change = router::routes(&manifests.canary, &options, weights, &current, random)
+        .map_err(|error| manifests.refused("spec", error))?;
     Ok(change.apply.iter().map(|ours| without_servers(router::applied(&current, ours))).collect())
 }
 

@@ -1,7 +1,7 @@
 //! `slipway canary simulate`: a Canary against a script or against recorded metrics, tick by tick.
 
-use anyhow::{Context as _, bail};
-use api::flagger::{MetricTemplate, Phase};
+use anyhow::{Context as _, bail, ensure};
+use api::flagger::Phase;
 use canary::{
     metrics::{self, Observer, Scene},
     recorded::{self, Span},
@@ -15,7 +15,11 @@ use reconcile::{Endpoint, Http, clock};
 use super::Manifests;
 use crate::{
     args::{Output, canary::Simulate},
-    commands::{Exit, print, print_json, read, wait_for},
+    commands::{
+        Exit,
+        objects::{keys, line_of},
+        print, print_json, read, wait_for,
+    },
 };
 
 /// Runs the verb. A rollout that ends in `Failed` is the honest negative answer.
@@ -35,21 +39,24 @@ fn play(args: &Simulate) -> anyhow::Result<Vec<Tick>> {
         true => References::OwnNamespace,
         false => References::Anywhere,
     };
-    validate(&manifests.canary, references)
-        .map_err(|problem| anyhow::anyhow!("Canary {}: {problem}", manifests.canary.name()))?;
+    validate(&manifests.canary, references).map_err(|problem| manifests.refused("spec", problem))?;
     if manifests.canary.spec.provider.as_deref().is_none_or(str::is_empty) {
         manifests.canary.spec.provider = Some(args.router.mesh_provider.clone());
     }
     let options = Options { router: super::options(&args.router), workload: args.workloads.clone().options() };
+    let others = manifests.beside();
     if let Some(file) = &args.scenario {
-        let script = parsed(file)?;
-        let scenario = Scenario::parse(&script).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
-        return Ok(simulate::run(manifests.canary, manifests.others, &scenario, options));
+        let (text, script) = parsed(file)?;
+        let scenario = Scenario::parse(&script).map_err(|error| {
+            let line = line_of(&text, 1, &keys(error.place().trim_start_matches("steps")));
+            anyhow::anyhow!("{file}, line {line}: {error}")
+        })?;
+        return Ok(simulate::run(manifests.canary, others, &scenario, options));
     }
     let (recording, span) = match (&args.samples, &args.prometheus) {
         (Some(file), _) => {
             let recording =
-                simulate::recording(&parsed(file)?).map_err(|problem| anyhow::anyhow!("{file}: {problem}"))?;
+                simulate::recording(&parsed(file)?.1).map_err(|problem| anyhow::anyhow!("{file}: {problem}"))?;
             let span =
                 given_span(args)?.or_else(|| whole(&recording)).with_context(|| format!("{file}: no samples"))?;
             (recording, span)
@@ -60,12 +67,24 @@ fn play(args: &Simulate) -> anyhow::Result<Vec<Tick>> {
         }
         (None, None) => bail!("give --scenario FILE, --samples FILE, or --prometheus URL"),
     };
-    Ok(simulate::replay(manifests.canary, manifests.others, &recording, span, options))
+    let interval = manifests.canary.analysis().interval(api::flagger::MIN_INTERVAL);
+    let ticks = span.1.duration_since(span.0).as_secs().unsigned_abs() / interval.as_secs().max(1);
+    ensure!(
+        ticks <= simulate::MOST_TICKS,
+        "from {} to {} are {ticks} ticks; at most {} are played",
+        span.0,
+        span.1,
+        simulate::MOST_TICKS
+    );
+    Ok(simulate::replay(manifests.canary, others, &recording, span, options))
 }
 
-fn parsed(file: &str) -> anyhow::Result<serde_json::Value> {
+/// The text of a file, and what it says.
+fn parsed(file: &str) -> anyhow::Result<(String, serde_json::Value)> {
     let text = read(file)?;
-    api::manifest::parse(&text).map_err(|(line, problem)| anyhow::anyhow!("{file}: line {line}: {problem}"))
+    let parsed =
+        api::manifest::parse(&text).map_err(|(line, problem)| anyhow::anyhow!("{file}, line {line}: {problem}"))?;
+    Ok((text, parsed))
 }
 
 /// The span that the command line names.
@@ -73,7 +92,7 @@ fn given_span(args: &Simulate) -> anyhow::Result<Option<(Timestamp, Timestamp)>>
     let to = args.to.unwrap_or_else(clock::now);
     let from = match (args.from, args.since) {
         (Some(from), _) => Some(from),
-        (None, Some(since)) => Some(to - since.get()),
+        (None, Some(since)) => Some(to.checked_sub(since.get()).context("--since begins before time does")?),
         (None, None) => None,
     };
     match from {
@@ -96,11 +115,9 @@ async fn record(
     (from, to): (Timestamp, Timestamp),
 ) -> anyhow::Result<Recording> {
     let canary = &manifests.canary;
-    let templates = manifests.others.iter().filter(|object| object["kind"] == "MetricTemplate");
-    let templates: Vec<MetricTemplate> =
-        templates.map(|object| api::manifest::typed(object).map_err(anyhow::Error::msg)).collect::<Result<_, _>>()?;
+    let (templates, others) = (manifests.templates()?, manifests.beside());
     let observer = Observer::of_canary(canary, &args.router.mesh_provider);
-    let scene = Scene { observer, revision: metrics::revision(canary, &manifests.others) };
+    let scene = Scene { observer, revision: metrics::revision(canary, &others) };
     let queries = metrics::queries(canary, scene, &args.router.mesh_provider, &templates)?;
     let span = Span { from, to, step: canary.analysis().interval(api::flagger::MIN_INTERVAL) };
     let http = Http::new("slipway");

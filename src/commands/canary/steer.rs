@@ -81,7 +81,7 @@ pub fn pause(args: &Pause) -> anyhow::Result<Exit> {
         annotate(store, namespace, steer, PAUSED, json!(signature(steer, until).to_string())).await?;
         let weight = canary.status().canary_weight;
         print(&format!("{} is paused; the canary keeps {weight}% of traffic until resumed\n", steer.name));
-        eprintln!("hint: to send it all back: slipway canary rollback {}", steer.name);
+        eprintln!("hint: to send it all back: slipway canary rollback {} -n {namespace}", steer.name);
         Ok(Exit::Done)
     })
 }
@@ -108,7 +108,10 @@ fn request(steer: &Steer, action: report::Steer, consent: impl Fn(&Canary) -> Co
         if let Some(why) = refusal(&canary, action) {
             eprintln!("error: {} cannot be asked to {}: {why}", steer.name, action.as_str());
             if action == report::Steer::Promote && canary.status().phase == Phase::Progressing {
-                eprintln!("hint: to go straight to the end: slipway canary promote {} --full", steer.name);
+                eprintln!(
+                    "hint: to go straight to the end: slipway canary promote {} -n {namespace} --full",
+                    steer.name
+                );
             }
             return Ok(Exit::Refused);
         }
@@ -162,7 +165,7 @@ pub(super) fn agrees(consent: Consent, steer: &Steer, action: report::Steer) -> 
         eprintln!("hint: add --yes");
         return Ok(false);
     }
-    eprint!("{question} {hint} ");
+    write!(std::io::stderr(), "{question} {hint} ")?;
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

@@ -23,7 +23,7 @@ pub fn run(args: &Weights) -> anyhow::Result<Exit> {
 
 fn read(args: &Weights) -> anyhow::Result<router::Weights> {
     let manifests = super::manifests(&args.files)?;
-    let current: Vec<Value> = super::objects(&args.existing)?.into_iter().chain(manifests.others).collect();
+    let current: Vec<Value> = super::objects(&args.existing)?.into_iter().chain(manifests.beside()).collect();
     let options = super::options(&args.router);
-    Ok(router::weights(&manifests.canary, &options, &current)?)
+    router::weights(&manifests.canary, &options, &current).map_err(|error| manifests.refused("spec", error))
 }

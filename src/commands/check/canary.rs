@@ -9,7 +9,7 @@ use super::{Complaint, Subject};
 pub fn check(subject: &Subject<'_>) -> Vec<Complaint> {
     let Ok(canary) = typed(subject.object) else { return Vec::new() };
     let options = router::Options { mesh_provider: subject.mesh_provider.to_owned(), ..Default::default() };
-    let found = lint::lint(&canary, &options, subject.all).into_iter();
+    let found = lint::lint(&canary, &options, subject.around).into_iter();
     found
         .map(|lint::Finding { is_error, field, message }| match is_error {
             true => Complaint::error(field, message),

@@ -140,21 +140,17 @@ fn rules(policy: &ImagePolicy) -> Vec<Complaint> {
 
 /// The repository that the policy refers to, if the files hold any repository at all.
 fn reference(subject: &Subject<'_>, policy: &ImagePolicy) -> Option<Complaint> {
-    let repositories: Vec<&Value> = subject.all.iter().filter(|object| object["kind"] == "ImageRepository").collect();
     let reference = &policy.spec.image_repository_ref;
     let own = policy.namespace().unwrap_or_default();
     let namespace = reference.namespace_or(&own);
-    let is_meant = |object: &&&Value| {
-        let metadata = &object["metadata"];
-        metadata["name"] == reference.name.as_str() && metadata["namespace"].as_str().unwrap_or_default() == namespace
-    };
+    let is_meant = |object: &&Value| object["metadata"]["namespace"].as_str().unwrap_or_default() == namespace;
     let field = "spec.imageRepositoryRef";
-    match repositories.iter().find(is_meant) {
+    match subject.around.named("ImageRepository", &reference.name).find(is_meant) {
         Some(found) if namespace != own && found["spec"]["accessFrom"].is_null() => Some(Complaint::error(
             field,
             format!("{namespace}/{} lets nobody in: it has no accessFrom", reference.name),
         )),
-        None if !repositories.is_empty() => {
+        None if subject.around.has("ImageRepository") => {
             Some(Complaint::warning(field, format!("none of the files holds the ImageRepository {}", reference.name)))
         }
         _ => None,

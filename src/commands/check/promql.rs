@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use api::flagger::{Canary, Metric, MetricTemplate};
-use canary::metrics::{self, Model, Scene, Source, promql};
+use canary::{
+    lint::Surroundings,
+    metrics::{self, Model, Scene, Source, promql},
+};
 use serde_json::Value;
 
 use super::Complaint;
@@ -13,13 +16,14 @@ use crate::{args::check::Check as Arguments, commands::canary::queries};
 const NAME: &str = "app";
 
 /// Complaints, each with the place of its object in `all`.
-pub fn check(args: &Arguments, all: &[Value]) -> Vec<(usize, Complaint)> {
+pub fn check(args: &Arguments, around: &Surroundings<'_>) -> Vec<(usize, Complaint)> {
     let of = |object: &Value| match object["kind"].as_str() {
         Some("MetricTemplate") => template(object).into_iter().collect(),
-        Some("Canary") => canary(args, object, all),
+        Some("Canary") => canary(args, object, around),
         _ => Vec::new(),
     };
-    all.iter().enumerate().flat_map(|(index, object)| of(object).into_iter().map(move |found| (index, found))).collect()
+    let all = around.objects.iter().enumerate();
+    all.flat_map(|(index, object)| of(object).into_iter().map(move |found| (index, found))).collect()
 }
 
 /// A template by itself, with names put in.
@@ -52,17 +56,15 @@ fn has_variables(template: &MetricTemplate) -> bool {
 }
 
 /// The queries of a Canary: builtin ones, its own, and those of templates with its variables.
-fn canary(args: &Arguments, object: &Value, all: &[Value]) -> Vec<Complaint> {
+fn canary(args: &Arguments, object: &Value, around: &Surroundings<'_>) -> Vec<Complaint> {
     let Ok(canary) = api::manifest::typed::<Canary>(object) else { return Vec::new() };
-    let observer = queries::observer(&canary, &args.mesh_provider, args.gateway_metrics, all);
-    let scene = Scene { observer, revision: metrics::revision(&canary, all) };
-    let templates = all.iter().filter(|object| object["kind"] == "MetricTemplate");
-    let templates: Vec<MetricTemplate> = templates.filter_map(|object| api::manifest::typed(object).ok()).collect();
+    let observer = queries::observer(&canary, &args.mesh_provider, args.gateway_metrics, around.objects);
+    let scene = Scene { observer, revision: metrics::revision(&canary, around.objects) };
     let rendered = |metric: &Metric| -> Option<Complaint> {
         let found = match metrics::source(&canary, metric).ok()? {
             Source::Builtin | Source::Inline(_) => None,
             Source::Template(namespace, name) => {
-                let found = metrics::template(&templates, namespace, name)?;
+                let found = around.template(namespace, name)?;
                 // One without variables was looked at by itself.
                 Some(found).filter(|found| has_variables(found) && found.spec.provider.kind == "prometheus")?.into()
             }

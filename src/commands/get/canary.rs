@@ -67,8 +67,10 @@ fn version(object: &Value, around: &Around) -> String {
 
 fn message(object: &Value) -> String {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    let promoted = conditions.and_then(|all| all.iter().find(|condition| condition["type"] == api::flagger::PROMOTED));
-    promoted.map_or_else(|| "-".into(), |condition| cell(condition["message"].as_str().unwrap_or_default()))
+    let find = |kind: &str| conditions.and_then(|all| all.iter().find(|condition| condition["type"] == kind));
+    // One that does not fit its kind has no other word about it.
+    let told = find(api::conditions::STALLED).or_else(|| find(api::flagger::PROMOTED));
+    told.map_or_else(|| "-".into(), |condition| cell(condition["message"].as_str().unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::{
         Exit,
         kinds::{Kind, Named},
         print,
+        streams::is_heard,
         table::{padded, width},
     },
 };
@@ -43,6 +44,9 @@ pub(super) async fn run(asked: &Asked<'_>, named: &Named) -> anyhow::Result<Exit
             && let Some(exit) = ended(object)
         {
             return Ok(exit);
+        }
+        if !is_heard() {
+            return Ok(Exit::Done);
         }
         clock::sleep(pause).await;
     }

@@ -20,7 +20,11 @@ use serde_json::Value;
 
 use super::Wanted;
 use crate::{
-    commands::{Exit, get, print, system},
+    commands::{
+        Exit, get,
+        streams::{is_heard, print_raw},
+        system,
+    },
     deploy,
 };
 
@@ -91,14 +95,17 @@ async fn read(wanted: &Wanted<'_>, client: &Client, pods: &[DynamicObject], is_o
         let (pod, line) = line.context("the log broke off")?;
         let shown = if is_own { wanted.own(&line) } else { Some(wanted.of_pod(&pod, &line)) };
         match wanted.args.follow {
-            true => print(&shown.unwrap_or_default()),
+            true => print_raw(&shown.unwrap_or_default()),
             false => kept.extend(shown),
+        }
+        if !is_heard() {
+            break;
         }
     }
     if is_own {
         wanted.show(&kept);
     } else {
-        print(&kept.concat());
+        print_raw(&kept.concat());
     }
     Ok(Exit::Done)
 }

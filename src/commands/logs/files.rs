@@ -13,7 +13,10 @@ use reconcile::{Store, clock};
 
 use super::Wanted;
 use crate::{
-    commands::{Exit, print},
+    commands::{
+        Exit, print,
+        streams::{is_heard, print_raw},
+    },
     run::{
         INSTANCE, STORAGE,
         log::{FILE, older},
@@ -72,13 +75,17 @@ async fn own(wanted: &Wanted<'_>, folder: &Path) -> anyhow::Result<Exit> {
     let shown: Vec<String> = lines.iter().filter_map(|line| wanted.own(line)).collect();
     wanted.show(&shown);
     if !wanted.args.follow {
+        if shown.is_empty() {
+            eprintln!("The log has no such line.");
+        }
         return Ok(Exit::Done);
     }
-    loop {
+    while is_heard() {
         clock::sleep(LOOK).await;
         let more = tail.read(&path)?;
         print(&more.iter().filter_map(|line| wanted.own(line)).collect::<String>());
     }
+    Ok(Exit::Done)
 }
 
 async fn pods(wanted: &Wanted<'_>, folder: &Path, kind: &str, name: &str) -> anyhow::Result<Exit> {
@@ -96,13 +103,14 @@ async fn pods(wanted: &Wanted<'_>, folder: &Path, kind: &str, name: &str) -> any
     if !wanted.args.follow {
         return Ok(Exit::Done);
     }
-    loop {
+    while is_heard() {
         clock::sleep(LOOK).await;
         for (pod, path) in self::containers(&all, kind, name) {
             let more = tails.entry(path.clone()).or_default().read(&path)?;
-            print(&more.iter().map(|line| wanted.of_pod(&pod, line)).collect::<String>());
+            print_raw(&more.iter().map(|line| wanted.of_pod(&pod, line)).collect::<String>());
         }
     }
+    Ok(Exit::Done)
 }
 
 /// Name of the pod and file of each container of a workload; those that wrote last come last.

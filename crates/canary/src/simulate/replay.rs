@@ -35,7 +35,8 @@ fn script(canary: &Canary, recording: &Recording, (from, to): (Timestamp, Timest
     while now <= to {
         let before = now.saturating_sub(interval).unwrap_or(now);
         let value = |samples: &Vec<Sample>| {
-            let found = samples.iter().rev().find(|(at, _)| *at <= now && *at > before);
+            let until_now = &samples[..samples.partition_point(|(at, _)| *at <= now)];
+            let found = until_now.last().filter(|(at, _)| *at > before);
             found.map_or(Value::Null, |(_, value)| match value.is_finite() {
                 true => json!(value),
                 false => json!(value.to_string()),

@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Value};
 
+/// Most ticks that are played: each is kept until all are told.
+pub const MOST_TICKS: u64 = 100_000;
+
 /// A script.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scenario {
@@ -69,6 +72,13 @@ pub struct ScenarioError {
     problem: String,
 }
 
+impl ScenarioError {
+    /// Where in the scenario, such as `steps[2]`.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+}
+
 impl Scenario {
     /// Reads a scenario in JSON form. A bare list is a scenario with the default world.
     pub fn parse(value: &Value) -> Result<Self, ScenarioError> {
@@ -92,8 +102,16 @@ impl Scenario {
         if let Some(world) = world {
             scenario.read_world(world).map_err(|(key, problem)| wrong(&format!("world.{key}"), &problem))?;
         }
+        let mut ticks = 0;
         for (index, step) in steps.iter().enumerate() {
-            let step = step_of(step).map_err(|problem| wrong(&format!("steps[{index}]"), &problem))?;
+            let place = format!("steps[{index}]");
+            let step = step_of(step).map_err(|problem| wrong(&place, &problem))?;
+            if let Step::Tick(count) = step {
+                ticks += u64::from(count);
+            }
+            if ticks > MOST_TICKS {
+                return Err(wrong(&place, &format!("more than {MOST_TICKS} ticks in all")));
+            }
             scenario.steps.push(step);
         }
         Ok(scenario)
@@ -136,7 +154,7 @@ fn step_of(step: &Value) -> Result<Step, String> {
             value => value
                 .as_u64()
                 .and_then(|count| u32::try_from(count).ok())
-                .filter(|&count| count <= 100_000)
+                .filter(|&count| u64::from(count) <= MOST_TICKS)
                 .ok_or("tick: a number from 0 to 100000 is expected")?,
         }),
         "image" => Step::Image(text()?),
@@ -205,6 +223,7 @@ mod tests {
             ),
             (json!([{"tick": 1, "image": "x"}]), "scenario: steps[0]: one step is expected"),
             (json!("tick"), "scenario: document: a list of steps"),
+            (json!([{"tick": 60_000}, "tick", {"tick": 60_000}]), "scenario: steps[2]: more than 100000 ticks in all"),
         ] {
             let error = Scenario::parse(&value).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
