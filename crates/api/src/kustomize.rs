@@ -128,7 +128,7 @@ pub struct DependencyReference {
     /// `metadata.name`.
     pub name: String,
     /// `metadata.namespace`; absent means the namespace of the dependent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::meta::filled", skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// CEL expression that replaces the check of the Ready condition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -341,7 +341,7 @@ pub struct SourceReference {
     /// `metadata.name`.
     pub name: String,
     /// `metadata.namespace`; absent means the namespace of the Kustomization.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::meta::filled", skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Annotation that asks for a reconcile when its value changes. Source: reference image-automation.md section 2.3.
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
@@ -33,7 +33,7 @@ pub struct NamespacedReference {
     /// `metadata.name` of the object.
     pub name: String,
     /// `metadata.namespace`; absent means the namespace of the object that holds the reference.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "filled", skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
 
@@ -42,6 +42,11 @@ impl NamespacedReference {
     pub fn namespace_or<'a>(&'a self, own: &'a str) -> &'a str {
         self.namespace.as_deref().unwrap_or(own)
     }
+}
+
+/// A name that may be left out. An empty one is left out too, as in Go; Helm charts like to write it.
+pub(crate) fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|name| !name.is_empty()))
 }
 
 /// Which object is meant, whatever its kind: the identity the store, events and inventories use.

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Duration, Time, meta::LocalReference};
+use crate::{
+    Condition, Duration, Time,
+    meta::{LocalReference, filled},
+};
 
 /// A Git repository of which one revision is kept at hand. Source: reference delivery.md section 1.B.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,7 +36,7 @@ pub struct GitRepositorySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<GitProvider>,
     /// ServiceAccount that a cloud provider's credentials are asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "filled", skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
     /// Wait between looks at the remote.
     pub interval: Duration,

@@ -7,7 +7,11 @@ use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
 use super::{ImageRef, is_false};
-use crate::{Condition, Duration, Time, meta::LocalReference, source::GitRepositoryRef};
+use crate::{
+    Condition, Duration, Time,
+    meta::{LocalReference, filled},
+    source::GitRepositoryRef,
+};
 
 /// The only strategy there is: markers in the files say what is written where.
 pub const SETTERS: &str = "Setters";
@@ -70,7 +74,7 @@ pub struct SourceReference {
     /// `metadata.name` of the source.
     pub name: String,
     /// Absent means the namespace of the automation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "filled", skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
 

@@ -6,7 +6,10 @@ use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
 use super::is_false;
-use crate::{Condition, Duration, Time, meta::LocalReference};
+use crate::{
+    Condition, Duration, Time,
+    meta::{LocalReference, filled},
+};
 
 /// Patterns of tags that are dropped when `exclusionList` is absent: signatures stored as tags.
 pub const DEFAULT_EXCLUSION_LIST: [&str; 1] = [r"^.*\.sig$"];
@@ -43,7 +46,7 @@ pub struct ImageRepositorySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalReference>,
     /// Account whose `imagePullSecrets` are used, or whose identity a cloud provider is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "filled", skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
     /// Secret with `tls.crt` and `tls.key`, `ca.crt`, or all three.
     #[serde(default, skip_serializing_if = "Option::is_none")]

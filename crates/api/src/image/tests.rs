@@ -42,6 +42,25 @@ fn defaults_are_those_of_flux() {
 }
 
 #[test]
+fn an_empty_name_is_none() {
+    let repository: ImageRepositorySpec =
+        serde_json::from_value(json!({"image": "app", "interval": "1m", "serviceAccountName": ""}))
+            .expect("a repository");
+    assert_eq!(repository.service_account_name, None);
+    let empty = json!({"name": "r", "namespace": ""});
+    let policy: ImagePolicySpec =
+        serde_json::from_value(json!({"imageRepositoryRef": empty, "policy": {}})).expect("a policy");
+    assert_eq!(policy.image_repository_ref.namespace_or("own"), "own");
+    let automation: ImageUpdateAutomationSpec =
+        serde_json::from_value(json!({"sourceRef": empty, "interval": "1m"})).expect("an automation");
+    assert_eq!(automation.source_ref.namespace, None);
+    let kustomization: crate::kustomize::KustomizationSpec = serde_json::from_value(json!({"interval": "1m",
+        "prune": true, "sourceRef": {"kind": "GitRepository", "name": "r", "namespace": ""}, "dependsOn": [empty]}))
+    .expect("a kustomization");
+    assert_eq!((kustomization.source_ref.namespace, kustomization.depends_on[0].namespace.as_deref()), (None, None));
+}
+
+#[test]
 fn an_unknown_order_is_kept_for_the_policy_to_refuse() {
     let order = |text: &str| Order::from(text.to_owned());
     assert_eq!((order("ASC"), order("desc"), order("up")), (Order::Asc, Order::Desc, Order::Unknown("up".into())));
