@@ -180,8 +180,9 @@ impl Location {
 /// `url` without user and password, fit for messages.
 pub(crate) fn redact(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
-        // Something like `user:token@host:path`: nothing before an @ is safe to show.
-        return url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, rest)| format!("***@{rest}"));
+        // Something like `user:token@host:path`: nothing before an @ is safe to show but the name that all servers share.
+        let place = url.rsplit_once('@').filter(|(user, _)| *user != "git");
+        return place.map_or_else(|| url.to_owned(), |(_, rest)| format!("***@{rest}"));
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
@@ -226,7 +227,8 @@ mod tests {
             ("git://example.com/a", "unknown transport 'git'"),
             ("file:///tmp/a", "unknown transport 'file'"),
             ("", "no transport type set"),
-            ("git@example.com:a/b.git", "failed to parse URL '***@example.com:a/b.git'"),
+            ("git@example.com:a/b.git", "failed to parse URL 'git@example.com:a/b.git'"),
+            ("token@example.com:a/b.git", "failed to parse URL '***@example.com:a/b.git'"),
         ];
         for (url, expected) in cases {
             let error = Location::parse(&Remote::new(url)).expect_err(url);

@@ -8,6 +8,7 @@ mod memory;
 mod pull_request;
 mod push;
 mod source;
+mod told;
 
 use std::{
     collections::BTreeMap,
@@ -38,6 +39,7 @@ use memory::Memory;
 use pull_request::Forge;
 use push::Outcome;
 use source::Keys;
+use told::done;
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -201,8 +203,7 @@ impl Automations {
             group: None,
         };
         if self.is_unchanged(&run, &mirror).await? {
-            let done = Done::new("repository up-to-date").status(json!({}));
-            return Ok(done.notice(Notice::trace("Succeeded", "no change since last reconciliation")));
+            return Ok(told::unchanged(automation));
         }
         if groups::is_template(&run.branches.push) {
             return self.run_grouped(&run, &mirror, &remote).await;
@@ -214,7 +215,7 @@ impl Automations {
     /// Tells whom the push concerns, and keeps the pull request.
     async fn finish(&self, run: &Run<'_>, remote: &Remote, outcome: &Outcome) -> Result<Done, Failure> {
         let mut done = done(run, outcome);
-        let Some(pushed) = &outcome.pushed else { return Ok(done) };
+        let Some(pushed) = &outcome.pushed else { return Ok(told::rested(run.automation, done)) };
         if pushed.is_news {
             done.asks = source::followers(&self.context.store, &run.repository.spec.url, &run.branches.push).await;
         }
@@ -305,49 +306,12 @@ impl Automations {
     }
 }
 
-/// The outcome as status, conditions and events tell it.
-fn done(run: &Run<'_>, outcome: &Outcome) -> Done {
-    let mut status = json!({ "observedPolicies": null });
-    let mut done = Done::new("repository up-to-date");
-    for warning in &outcome.warnings {
-        done = done.notice(Notice::error("MarkerIgnored", warning.clone()));
-    }
-    match &outcome.pushed {
-        None => status["observedSourceRevision"] = outcome.base.revision().into(),
-        Some(pushed) if !pushed.is_news => status["observedSourceRevision"] = outcome.base.revision().into(),
-        Some(pushed) => {
-            let commit = pushed.commit.id.to_string();
-            status["lastPushCommit"] = commit.clone().into();
-            status["lastPushTime"] = json!(Time(clock::now()));
-            let observed = if run.branches.switches { &outcome.base } else { &pushed.commit };
-            status["observedSourceRevision"] = observed.revision().into();
-            let refspecs: Vec<&str> = pushed.refspecs.iter().map(String::as_str).collect();
-            let told = branches::summary(&commit, &run.branches.push, &refspecs, &pushed.message);
-            let revision = format!("{}@sha1:{commit}", run.branches.push);
-            done = done.notice(Notice::info("Succeeded", told).with("revision", revision));
-        }
-    }
-    // A merge patch keeps what it does not name: policies that are gone are taken out by name.
-    let before = run.automation.status.as_ref().map(|status| status.observed_policies.clone()).unwrap_or_default();
-    let mut observed = serde_json::Map::new();
-    for name in before.keys().filter(|name| !run.chosen.contains_key(*name)) {
-        observed.insert(name.clone(), serde_json::Value::Null);
-    }
-    for (name, image) in &run.chosen {
-        observed.insert(name.clone(), {
-            // A digest that is gone must not stay in the status.
-            let digest = Some(&image.digest).filter(|digest| !digest.is_empty());
-            json!({"name": image.name, "tag": image.tag, "digest": digest})
-        });
-    }
-    status["observedPolicies"] = observed.into();
-    done.status(status)
-}
-
 /// Whether somebody changed the spec or asked for a run since the last one.
 fn is_asked(automation: &ImageUpdateAutomation) -> bool {
     let status = automation.status.clone().unwrap_or_default();
-    automation.annotations().get(REQUESTED_AT).cloned() != status.last_handled_reconcile_at
+    // Who takes the annotation away asks for nothing.
+    let requested = automation.annotations().get(REQUESTED_AT);
+    requested.is_some_and(|token| Some(token) != status.last_handled_reconcile_at.as_ref())
         || automation.metadata.generation != Some(status.observed_generation)
 }
 
@@ -359,6 +323,7 @@ fn key(automation: &ImageUpdateAutomation) -> (String, String) {
 /// Checks the fields that no store and no server is needed for.
 fn check(automation: &ImageUpdateAutomation) -> Result<&GitSpec, Failure> {
     let spec = &automation.spec;
+    selector::check(spec.policy_selector.as_ref()).map_err(|problem| bad_selector(&problem))?;
     let kind = &spec.source_ref.kind;
     if kind != "GitRepository" {
         let problem = format!("source kind '{kind}' not supported: invalid source configuration");
@@ -368,7 +333,6 @@ fn check(automation: &ImageUpdateAutomation) -> Result<&GitSpec, Failure> {
         let problem = format!("source kind '{kind}' necessitates field .spec.git: invalid source configuration");
         return Err(Failure::terminal(INVALID, problem));
     };
-    selector::selects(spec.policy_selector.as_ref(), None).map_err(|problem| bad_selector(&problem))?;
     spec.update().check().map_err(|problem| Failure::terminal("InvalidUpdateStrategy", problem))?;
     Ok(git)
 }

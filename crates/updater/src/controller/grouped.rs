@@ -6,9 +6,9 @@ use git::{Mirror, Remote};
 use reconcile::{Done, Failure};
 
 use super::{
-    Automations, Chosen, INVALID, Run, done,
+    Automations, Chosen, INVALID, Run,
     push::{self, Due, Outcome},
-    refspec,
+    refspec, told,
 };
 use crate::{branches::Branches, groups};
 
@@ -23,13 +23,18 @@ impl Automations {
         let groups = groups::branches(run.automation, &run.branches.push, &run.chosen);
         let groups = groups.map_err(|problem| Failure::terminal(INVALID, problem))?;
         let Due { base, policies, warnings } = push::due(run, mirror, &self.memory).await?;
-        let mut all = done(run, &Outcome { base, pushed: None, warnings });
+        let mut all = told::done(run, &Outcome { base, pushed: None, warnings });
+        let mut is_rested = true;
         for (branch, chosen) in groups {
             if !chosen.keys().any(|policy| policies.contains(policy)) {
                 continue;
             }
             let mut own = run.on(branch, chosen)?;
             let outcome = push::update(self, &mut own, Arc::clone(mirror)).await?;
+            if outcome.pushed.is_none() {
+                continue;
+            }
+            is_rested = false;
             // What could not be used is the same on every branch and told once.
             let outcome = Outcome { warnings: Vec::new(), ..outcome };
             let finished = self.finish(&own, remote, &outcome).await?;
@@ -41,7 +46,7 @@ impl Automations {
                 }
             }
         }
-        Ok(all)
+        Ok(if is_rested { told::rested(run.automation, all) } else { all })
     }
 }
 

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::batch::{MAX_WAIT, QUIET_PERIOD};
 
+mod status;
+
 /// Virtual time after which a test gives up.
 const PATIENCE: Duration = Duration::from_secs(4_000);
 const BOT: &str = "bot@example.com";
@@ -27,13 +29,18 @@ struct World {
 impl World {
     /// The stage, and a repository `fleet.git` with these files on main.
     async fn new(files: &[(&str, &str)]) -> Self {
+        Self::with(files, false).await
+    }
+
+    /// The same, perhaps with references into other namespaces blocked.
+    async fn with(files: &[(&str, &str)], no_cross_namespace_refs: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         git(folder.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "fleet.git"]);
         let store = Store::Directory(Directory::open(&folder.path().join("state.db"), Vec::new()).await.unwrap());
         let context = Context::new(store.clone(), Http::new("test"), "test");
         let shutdown = Shutdown::new();
         let mirrors = Mirrors::new(folder.path().join("cache"));
-        let options = Options { mirrors, no_cross_namespace_refs: false };
+        let options = Options { mirrors, no_cross_namespace_refs };
         tokio::spawn(controllers(context, options, shutdown.clone()));
         let world = Self { folder, store, shutdown };
         let work = world.clone_of("seed");
