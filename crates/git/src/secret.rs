@@ -3,7 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use reqwest::Url;
+
 use crate::{Credentials, Remote, remote::Location};
+
+/// Longest address of a proxy. Source: section 4.3, which holds for Git too.
+const MAX_PROXY_BYTES: usize = 2048;
 
 /// A Secret that does not fit the URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,16 +77,25 @@ impl Remote {
     /// The remote behind the proxy of a Secret: `address`, and `username` and `password` if it wants them.
     ///
     /// # Errors
-    /// When the address is missing or is no URL.
+    /// When the address is missing, too long, or no URL of a proxy that is known.
     pub fn with_proxy(mut self, data: &BTreeMap<String, Vec<u8>>) -> Result<Self, InvalidSecret> {
+        let invalid = |problem: &str| InvalidSecret(format!("invalid proxy secret: {problem}"));
         let text = |key: &str| data.get(key).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
-        let Some((scheme, rest)) = text("address").and_then(|address| address.split_once("://")) else {
-            return Err(InvalidSecret("the key 'address' is missing, or is no URL".into()));
-        };
-        self.proxy = Some(match text("username") {
-            Some(username) => format!("{scheme}://{username}:{}@{rest}", text("password").unwrap_or_default()),
-            None => format!("{scheme}://{rest}"),
-        });
+        let address = text("address").filter(|address| !address.is_empty());
+        let address = address.ok_or_else(|| invalid("the key 'address' is missing"))?;
+        if address.len() > MAX_PROXY_BYTES {
+            return Err(invalid("the address is longer than 2048 characters"));
+        }
+        let mut url = Url::parse(address).map_err(|error| invalid(&format!("the address is no URL: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https" | "socks5") {
+            return Err(invalid("the address must begin with http, https or socks5"));
+        }
+        // The URL escapes what would end the name or the password, but takes what looks escaped as it is.
+        let login = |key| text(key).map(|value| value.replace('%', "%25"));
+        let user = login("username").map_or(Ok(()), |user| url.set_username(&user));
+        let password = login("password").map_or(Ok(()), |password| url.set_password(Some(&password)));
+        user.and(password).map_err(|()| invalid("the address cannot carry credentials"))?;
+        self.proxy = Some(url.as_str().trim_end_matches('/').to_owned());
         Ok(self)
     }
 }
@@ -139,6 +153,16 @@ mod tests {
         let login = data(&[("address", "http://proxy:3128"), ("username", "u"), ("password", "p")]);
         let remote = Remote::new("https://example.com").with_proxy(&login).unwrap();
         assert_eq!(remote.proxy.as_deref(), Some("http://u:p@proxy:3128"));
+        let login = data(&[("address", "http://proxy:3128"), ("username", "u@x"), ("password", "p/w#1:@%41")]);
+        let proxy = Remote::new("https://example.com").with_proxy(&login).unwrap().proxy.unwrap();
+        let url = Url::parse(&proxy).unwrap();
+        assert_eq!(
+            (url.host_str(), url.port(), url.password()),
+            (Some("proxy"), Some(3128), Some("p%2Fw%231%3A%40%2541"))
+        );
+        for wrong in ["", "proxy:3128", "ftp://proxy", &format!("http://{}", "x".repeat(2048))] {
+            assert!(Remote::new("https://example.com").with_proxy(&data(&[("address", wrong)])).is_err(), "{wrong}");
+        }
         assert!(Remote::new("https://example.com").with_proxy(&data(&[])).is_err());
     }
 }

@@ -66,8 +66,10 @@ pub(super) fn proxy(secret: &Secret) -> Result<String, Error> {
     if !matches!(url.scheme(), "http" | "https" | "socks5") {
         return Err(problem(secret, "the address must begin with http, https or socks5"));
     }
-    let user = text("username").map_or(Ok(()), |user| url.set_username(&user));
-    let password = text("password").map_or(Ok(()), |password| url.set_password(Some(&password)));
+    // What looks escaped would be taken as it is.
+    let login = |key| text(key).map(|value| value.replace('%', "%25"));
+    let user = login("username").map_or(Ok(()), |user| url.set_username(&user));
+    let password = login("password").map_or(Ok(()), |password| url.set_password(Some(&password)));
     user.and(password).map_err(|()| problem(secret, "the address cannot carry credentials"))?;
     Ok(url.to_string())
 }
@@ -105,8 +107,8 @@ mod tests {
 
     #[test]
     fn a_proxy_carries_its_credentials() {
-        let given = json!({"address": "http://proxy:3128", "username": "u@x", "password": "p:w"});
-        assert_eq!(proxy(&secret("Opaque", &given)).expect("a proxy"), "http://u%40x:p%3Aw@proxy:3128/");
+        let given = json!({"address": "http://proxy:3128", "username": "u@x", "password": "p:w%41"});
+        assert_eq!(proxy(&secret("Opaque", &given)).expect("a proxy"), "http://u%40x:p%3Aw%2541@proxy:3128/");
         for wrong in [json!({}), json!({"address": "ftp://x"}), json!({"address": "x"})] {
             assert!(proxy(&secret("Opaque", &wrong)).is_err(), "{wrong}");
         }
