@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::slipway;
 
@@ -68,4 +68,36 @@ fn an_automation_that_the_controller_would_refuse_changes_nothing() {
         "{run:?}"
     );
     assert_eq!(fs::read_to_string(folder.path().join("app.yaml")).expect("a file"), file);
+}
+
+#[test]
+fn set_follows_the_path_and_the_selector_of_an_automation() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let file = "image: example.com/app:1 # {\"$imagepolicy\": \"apps:app\"}\n";
+    for (place, name) in [("a/b", "app.yaml"), ("b", "own.yaml"), ("c", "other.yaml")] {
+        fs::create_dir_all(folder.path().join(place)).expect("a folder");
+        fs::write(folder.path().join(place).join(name), file).expect("a file");
+    }
+    fs::write(folder.path().join("policy.yaml"), POLICY).expect("a file");
+    let set = |path: &str, selector: Value| {
+        let automation = json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImageUpdateAutomation",
+            "metadata": {"name": "bot", "namespace": "apps"}, "spec": {"interval": "1m", "update": {"path": path},
+                "policySelector": selector, "sourceRef": {"kind": "GitRepository", "name": "app"}}});
+        fs::write(folder.path().join("automation.yaml"), automation.to_string()).expect("a file");
+        let (policy, automation) = (at("policy.yaml"), at("automation.yaml"));
+        slipway(&["set", &at("."), "-f", &policy, "--automation", &automation, "--dry-run", "-o", "json"])
+    };
+    let every = json!({});
+    for (path, expected) in
+        [("a/../b", "own.yaml"), ("../b/.", "own.yaml"), ("/b/own.yaml", "own.yaml"), ("a", "b/app.yaml")]
+    {
+        let run = set(path, every.clone());
+        let files: Vec<Value> =
+            run.json()["changes"].as_array().expect("changes").iter().map(|one| one["file"].clone()).collect();
+        assert_eq!(files, [expected], "{path}: {run:?}");
+    }
+    let run = set("b", json!({"matchLabels": {"team": "two words"}}));
+    assert!(run.code == 2 && run.stderr.contains("failed to parse policy selector: "), "{run:?}");
+    assert_eq!(set("b", json!({"matchLabels": {"team": "other"}})).json()["changes"], json!([]));
 }

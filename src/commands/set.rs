@@ -3,8 +3,6 @@
 mod diff;
 pub mod files;
 
-use std::path::{Component, Path, PathBuf};
-
 use anyhow::{Context as _, ensure};
 use api::image::{ImagePolicy, ImageUpdateAutomation};
 use kube::ResourceExt as _;
@@ -47,7 +45,7 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
     let policies = policies(&args.file, automation.as_ref())?;
     ensure!(args.path.exists(), "{}: no such file or folder", args.path.display());
     let below = automation.as_ref().map(|automation| automation.spec.update().path).unwrap_or_default();
-    let root = beneath(&args.path, &below);
+    let root = setters::root(&below).iter().fold(args.path.clone(), |joined, part| joined.join(part));
     ensure!(root.exists(), "{}: no such file or folder (spec.update.path)", root.display());
     let tree = files::tree(&args.path)?;
     ensure!(root.canonicalize()?.starts_with(&tree), "{}: leads out of {}", root.display(), tree.display());
@@ -83,14 +81,15 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
 
 /// The chosen images of the policies in the files; with an automation only those that it would follow.
 pub fn policies(files: &[String], automation: Option<&ImageUpdateAutomation>) -> anyhow::Result<Policies> {
+    let invalid = |problem| anyhow::anyhow!("failed to parse policy selector: {problem}");
+    let wanted = automation.and_then(|automation| automation.spec.policy_selector.as_ref());
+    selector::check(wanted).map_err(invalid)?;
     let (mut chosen, mut known) = (Vec::new(), Vec::new());
     for file in files {
         for policy in objects::all::<ImagePolicy>(file)? {
             let namespace = policy.namespace().unwrap_or_else(|| "default".into());
             if let Some(automation) = automation {
-                let selected =
-                    selector::selects(automation.spec.policy_selector.as_ref(), policy.metadata.labels.as_ref())
-                        .map_err(|problem| anyhow::anyhow!("failed to parse policy selector: {problem}"))?;
+                let selected = selector::selects(wanted, policy.metadata.labels.as_ref()).map_err(invalid)?;
                 if !selected || automation.namespace().is_some_and(|own| own != namespace) {
                     continue;
                 }
@@ -102,12 +101,6 @@ pub fn policies(files: &[String], automation: Option<&ImageUpdateAutomation>) ->
         }
     }
     Ok(Policies::new(chosen).labelled(known))
-}
-
-/// `update.path` joined so that it cannot escape.
-fn beneath(root: &Path, path: &str) -> PathBuf {
-    let parts = Path::new(path).components().filter(|part| matches!(part, Component::Normal(_)));
-    parts.fold(root.to_owned(), |joined, part| joined.join(part))
 }
 
 /// The answer for people; with a diff, the commit as `git show` prints it: the message, then the lines.

@@ -11,7 +11,15 @@ mod places;
 mod scan;
 mod write;
 
-use std::{collections::BTreeMap, fmt, num::NonZero, ops::Range, panic::resume_unwind, path::Path, thread};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    num::NonZero,
+    ops::Range,
+    panic::resume_unwind,
+    path::{Component, Path, PathBuf},
+    thread,
+};
 
 use api::image::ImageRef;
 use memchr::memmem;
@@ -122,6 +130,21 @@ pub fn is_candidate(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let named = name.ends_with(".yaml") || name.ends_with(".yml") || name == "Kustomization";
     named && !path.components().any(|part| part.as_os_str() == ".git")
+}
+
+/// Where an `update.path` leads from the root of a repository: joined so that it cannot escape. Source: section 8.1.
+pub fn root(path: &str) -> PathBuf {
+    let mut joined = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(name) => joined.push(name),
+            Component::ParentDir => {
+                joined.pop();
+            }
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    joined
 }
 
 /// Whether the content may hold a marker; what does not is not parsed.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -37,7 +37,7 @@ pub(super) async fn edit(
     let policies = setters::Policies::new(run.chosen.iter().map(|(name, image)| (full(name), image.clone())))
         .labelled(run.known.iter().map(|(name, labels)| (full(name), labels.clone())));
     let (mirror, commit, memory) = (Arc::clone(mirror), commit.clone(), Arc::clone(memory));
-    let root = below_root(&run.automation.spec.update().path);
+    let root = setters::root(&run.automation.spec.update().path);
     let edited = source::step("read", move || edit_below(&mirror, &commit, &root, &policies, &memory)).await;
     edited.map_err(|error| Failure::new("UpdateFailed", format!("failed to apply policies: {}", error.chain())))
 }
@@ -115,33 +115,4 @@ fn candidates(mirror: &Mirror, commit: &Commit, root: &Path) -> Result<Vec<Candi
 fn sized<'a>(mirror: &Mirror, files: &'a [Candidate]) -> Result<Vec<(&'a Candidate, u64)>, git::Error> {
     let sizes = mirror.sizes(&files.iter().map(|one| one.file.blob).collect::<Vec<_>>())?;
     Ok(files.iter().zip(sizes).collect())
-}
-
-/// `update.path` joined to the root so that it cannot escape.
-fn below_root(path: &str) -> PathBuf {
-    let mut joined = PathBuf::new();
-    for part in Path::new(path).components() {
-        match part {
-            Component::Normal(name) => joined.push(name),
-            Component::ParentDir => {
-                joined.pop();
-            }
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
-    }
-    joined
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_update_path_cannot_escape() {
-        for (path, expected) in
-            [("./deploy", "deploy"), ("/a/b", "a/b"), ("../../etc", "etc"), ("a/../..", ""), ("", "")]
-        {
-            assert_eq!(below_root(path), Path::new(expected), "{path}");
-        }
-    }
 }

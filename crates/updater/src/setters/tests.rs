@@ -219,3 +219,12 @@ fn many_files_are_answered_in_their_order() {
         assert!(one_by_one.iter().all(|edited| edited.changes.len() == 1), "because each is due");
     }
 }
+
+#[test]
+fn the_update_path_cannot_escape() {
+    for (path, expected) in
+        [("./deploy", "deploy"), ("/a/b", "a/b"), ("../../etc", "etc"), ("a/../..", ""), ("a/../b", "b"), ("", "")]
+    {
+        assert_eq!(root(path), Path::new(expected), "{path}");
+    }
+}
