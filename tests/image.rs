@@ -267,3 +267,97 @@ fn check_reads_repositories_too() {
     let (code, found) = complaints("kind: [\n", &[], "");
     assert_eq!((code, found.len()), (1, 1));
 }
+
+#[test]
+fn check_reads_automations_too() {
+    let rest = "---\napiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: fleet, namespace: apps}\n\
+        spec: {url: https://example.com/fleet, interval: 1m, ref: {tag: v1}}\n---\n\
+        apiVersion: image.toolkit.fluxcd.io/v1\nkind: ImagePolicy\nmetadata: {name: app, namespace: apps, labels: {team: a}}\n\
+        spec: {imageRepositoryRef: {name: app}, policy: {alphabetical: {}}}\n";
+    let automation = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: image.toolkit.fluxcd.io/v1\nkind: ImageUpdateAutomation\nmetadata: {{name: bot, namespace: apps}}\n\
+             spec:\n  interval: 1m\n  sourceRef: {{kind: GitRepository, name: {name}}}\n{spec}{rest}"
+        )
+    };
+    let git =
+        |more: &str| format!("  git:\n    push: {{branch: main}}\n    commit:\n      author: {{email: a@b}}\n{more}");
+    let message = |text: &str| git(&format!("      messageTemplate: {text:?}\n"));
+    for (name, spec, severity, field, line, told) in [
+        ("fleet", String::new(), "error", "spec.git", 4, "necessitates field .spec.git"),
+        (
+            "fleet",
+            "  git: {commit: {author: {email: a@b}}}\n".into(),
+            "error",
+            "spec.git.push",
+            7,
+            "push spec not provided",
+        ),
+        ("gone", git(""), "warning", "spec.sourceRef", 6, "none of the files holds the GitRepository gone"),
+        (
+            "fleet",
+            git("  policySelector:\n    matchLabels: {team: b}\n"),
+            "warning",
+            "spec.policySelector",
+            11,
+            "selects none of the ImagePolicies",
+        ),
+        (
+            "fleet",
+            git("  policySelector:\n    matchLabels: {team: two words}\n"),
+            "error",
+            "spec.policySelector",
+            11,
+            "failed to parse policy selector: ",
+        ),
+        (
+            "fleet",
+            message("{{ range .Updated.Files }}{{ end }}"),
+            "error",
+            "spec.git.commit.messageTemplate",
+            11,
+            "template uses removed '.Updated' field.",
+        ),
+        (
+            "fleet",
+            message("{{ .Changed"),
+            "error",
+            "spec.git.commit.messageTemplate",
+            11,
+            "unable to create commit message",
+        ),
+        (
+            "fleet",
+            message("{{ .Images }}"),
+            "error",
+            "spec.git.commit.messageTemplate",
+            11,
+            "can't evaluate field Images",
+        ),
+        (
+            "fleet",
+            message("{{ index .Changed.Changes 1 }}"),
+            "warning",
+            "spec.git.commit.messageTemplate",
+            11,
+            "failed to run template from spec: ",
+        ),
+        (
+            "fleet",
+            "  git:\n    push:\n      branch: main\n      refspec: main\n    commit: {author: {email: a@b}}\n".into(),
+            "error",
+            "spec.git.push.refspec",
+            10,
+            "is no source:target",
+        ),
+    ] {
+        let (code, found) = complaints(&automation(name, &spec), &[], "");
+        let [(level, place, at, text)] = found.as_slice() else { unreachable!("{spec}: {found:?}") };
+        assert_eq!((level.as_str(), place.as_str(), *at), (severity, field, line), "{spec}: {text}");
+        assert!(text.contains(told), "{spec}: {text}");
+        assert_eq!(code, i32::from(severity == "error"), "{spec}");
+    }
+    assert_eq!(complaints(&automation("fleet", &git("")), &[], ""), (0, Vec::new()));
+    let old = automation("fleet", &git("")).replacen("/v1", "/v1beta2", 1);
+    assert_eq!(complaints(&old, &[], "").1[0].3, "v1beta2 ImageUpdateAutomation is deprecated, upgrade to v1");
+}

@@ -2,6 +2,7 @@
 //!
 //! What is looked for is a table of checks; each takes an object and what stands around it, and returns complaints.
 
+mod automation;
 mod canary;
 mod cluster;
 mod fields;
@@ -38,6 +39,7 @@ const CHECKS: &[Check] = &[
     Check { kind: "ImagePolicy", look: fields::check::<images::ImagePolicy> },
     Check { kind: "ImagePolicy", look: image::policy },
     Check { kind: "ImageUpdateAutomation", look: fields::check::<images::ImageUpdateAutomation> },
+    Check { kind: "ImageUpdateAutomation", look: automation::check },
     Check { kind: "GitRepository", look: fields::check::<api::source::GitRepository> },
     Check { kind: "Kustomization", look: fields::check::<api::kustomize::Kustomization> },
     Check { kind: "Canary", look: fields::check::<api::flagger::Canary> },

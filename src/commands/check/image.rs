@@ -74,7 +74,7 @@ pub fn policy(subject: &Subject<'_>) -> Vec<Complaint> {
 }
 
 /// `v1beta2` still works here; the API server warns.
-fn deprecated(subject: &Subject<'_>) -> Vec<Complaint> {
+pub fn deprecated(subject: &Subject<'_>) -> Vec<Complaint> {
     let (kind, version) = (&subject.id.kind, subject.id.version());
     let is_old = version != "v1";
     is_old

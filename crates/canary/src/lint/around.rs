@@ -58,6 +58,11 @@ impl<'a> Surroundings<'a> {
         self.named.get(&(kind, name)).into_iter().flatten().copied()
     }
 
+    /// The objects of that kind.
+    pub fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        self.objects.iter().filter(move |object| object["kind"] == *kind)
+    }
+
     /// Whether there is any object of that kind.
     pub fn has(&self, kind: &str) -> bool {
         self.named.range((kind, "")..).next().is_some_and(|((found, _), _)| *found == kind)
