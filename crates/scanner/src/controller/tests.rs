@@ -28,6 +28,7 @@ use super::*;
 mod entry;
 mod signatures;
 mod steady;
+mod words;
 
 /// A `docker-registry` on a free port; it ends with the value.
 struct Registry {
