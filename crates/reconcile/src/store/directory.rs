@@ -163,6 +163,12 @@ impl Directory {
         let inner = self.0.clone();
         let written = self.0.database.call(move |connection| {
             let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            // What another process wrote since the last look: it comes before ours, and would be passed over behind it.
+            let seen = inner.seen.load(Ordering::SeqCst);
+            let unseen = match objects::latest_version(&transaction)? > seen {
+                true => objects::changes_after(&transaction, seen)?,
+                false => Vec::new(),
+            };
             let mut writes = objects::Writes::new(&transaction);
             let outcome = f(&mut writes)?;
             let changes = writes.into_changes();
@@ -171,6 +177,7 @@ impl Directory {
             }
             transaction.commit()?;
             // Still under the connection's lock, so that no later change overtakes.
+            inner.publish(unseen);
             inner.publish(changes);
             Ok(outcome)
         });

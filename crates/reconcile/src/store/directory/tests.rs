@@ -177,6 +177,22 @@ async fn a_second_process_is_refused_and_its_small_writes_are_noticed() {
 }
 
 #[tokio::test]
+async fn what_another_process_wrote_right_before_is_not_passed_over() {
+    let world = World::new(&[("app.yaml", REPOSITORY)]).await;
+    let other = Store::Directory(Directory::attach(&world.folder.path().join("state.db")).unwrap());
+    let mut events = world.store.watch::<ImageRepository>();
+    while !matches!(events.next().await, Some(Ok(kube::runtime::watcher::Event::InitDone))) {}
+    let ask = json!({"metadata": {"annotations": {"asked": "now"}}});
+    other.patch(&id("ImageRepository", "app"), "test", &ask).await.unwrap();
+    // Nobody has looked since; a write of ours goes over the bus.
+    let own = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "own", "namespace": "apps"}});
+    world.store.apply("test", &own).await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(20), events.next()).await.expect("the change is told");
+    let Some(Ok(kube::runtime::watcher::Event::Apply(object))) = told else { panic!("{told:?}") };
+    assert_eq!(object.metadata.annotations.unwrap()["asked"], "now");
+}
+
+#[tokio::test]
 async fn state_survives_and_unchanged_files_take_nothing_back() {
     let world = World::new(&[("c.yaml", &config("c", &json!({"a": "1"})).to_string())]).await;
     let patch = json!({"data": {"a": "2"}});
