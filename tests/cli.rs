@@ -262,6 +262,20 @@ fn check_names_the_line_of_a_field_in_a_list() {
 }
 
 #[test]
+fn check_takes_no_text_for_a_field() {
+    let policy = "apiVersion: image.toolkit.fluxcd.io/v1\nkind: ImagePolicy\nmetadata:\n  name: a\n  annotations:\n    \
+                  note: |\n      spec:\n        policy: {semver: {range: 1.x}}\nspec: {imageRepositoryRef: {name: a},\n  \
+                  policy: {semver:\n    {range: x1y}}}\n";
+    let object = "{\"apiVersion\": \"image.toolkit.fluxcd.io/v1\", \"kind\": \"ImagePolicy\",\n\"metadata\": {\"name\": \"b\"},\n\
+                  \"spec\": {\"imageRepositoryRef\": {\"name\": \"a\"}, \"policy\": {\"semver\": {\"range\":\n\"x1y\"}}}}";
+    let list = format!("---\n{{\"kind\": \"List\", \"apiVersion\": \"v1\", \"items\": [{object}, {object}]}}\n");
+    let run = slipway_with(&["check", "-", "-o", "json"], &format!("{policy}{list}"));
+    let lines: Vec<_> =
+        run.json()["findings"].as_array().expect("findings").iter().map(|one| one["line"].clone()).collect();
+    assert_eq!(lines, [11, 15, 18], "{run:?}");
+}
+
+#[test]
 fn nothing_to_work_on_is_said() {
     let run = std::process::Command::new(crate::support::SLIPWAY)
         .arg("run")

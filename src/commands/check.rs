@@ -16,14 +16,15 @@ use std::path::{Path, PathBuf};
 
 use ::canary::lint::Surroundings;
 use anyhow::{anyhow, bail};
-use api::{image as images, manifest::Document, meta::ObjectReference};
+use api::{
+    image as images,
+    manifest::{Document, Places},
+    meta::ObjectReference,
+};
 use reconcile::{Directory, Event, Store, store::EventFilter};
 use serde::Serialize;
 
-use super::{
-    Exit,
-    objects::{keys, line_of},
-};
+use super::Exit;
 use crate::args::{Output, check::Check as Arguments};
 
 /// A kind, and what is looked for in its objects.
@@ -142,9 +143,7 @@ impl Finding {
 /// A file that was read.
 struct Manifests {
     path: String,
-    text: String,
-    /// Where each of its lines begins.
-    lines: Vec<usize>,
+    places: Places,
     documents: Vec<Document>,
 }
 
@@ -252,8 +251,7 @@ fn read(paths: &[String], findings: &mut Vec<Finding>) -> anyhow::Result<Vec<Man
                 Err(error) => findings.push(Finding::of_file(&path, error.line, error.message)),
             }
         }
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(place, _)| place + 1)).collect();
-        all.push(Manifests { path, text, lines, documents });
+        all.push(Manifests { path, places: Places::of(text), documents });
     }
     Ok(all)
 }
@@ -286,13 +284,10 @@ fn walk(folder: &Path, files: &mut Vec<String>) -> anyhow::Result<()> {
 }
 
 fn place(file: &Manifests, document: &Document, id: ObjectReference, complaint: Complaint) -> Finding {
-    // Looked for from where the document begins: a file may hold a hundred thousand.
-    let start = file.lines.get(document.line - 1).copied().unwrap_or_default();
-    let line = line_of(&file.text[start..], 1, &keys(&complaint.field));
     let ObjectReference { kind, namespace, name, .. } = id;
     Finding {
         file: file.path.clone(),
-        line: document.line - 1 + line,
+        line: file.places.line(document.place, &complaint.field),
         severity: complaint.severity,
         kind,
         namespace,

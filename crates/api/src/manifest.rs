@@ -1,18 +1,20 @@
 //! YAML manifests as people write them: several documents in a file, lists, and errors that name the line.
 
+mod place;
 mod quoted;
 mod typed;
 
 use serde_json::Value;
 
+pub use place::{Fields, Place, Places};
 pub use quoted::{Blanks, Refusal, deepened};
 pub use typed::typed;
 
 /// One object of a manifest file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// Line of the file at which the YAML document begins, from 1.
-    pub line: usize,
+    /// Where it stands.
+    pub place: Place,
     /// The object in JSON form.
     pub object: Value,
 }
@@ -82,38 +84,24 @@ fn split(text: &str) -> Vec<(usize, &str)> {
     pieces
 }
 
-/// Pushes the object, or the items of a `kind: List`, each with the line at which it begins.
+/// Pushes the object, or the items of a `kind: List`, each with its place.
 fn unfold((line, body): (usize, &str), object: Value, found: &mut Vec<Result<Document, ManifestError>>) {
     let is_list = object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind == "List");
     match object {
         Value::Object(mut members) if is_list && members.get("items").is_some_and(Value::is_array) => {
             let Some(Value::Array(items)) = members.remove("items") else { return };
-            let lines = item_lines(body);
-            let is_told = lines.len() == items.len();
+            let fields = Fields::of(body);
             for (index, object) in items.into_iter().enumerate() {
-                let line = if is_told { line + lines[index] } else { line };
+                let line = fields.line(&format!("items[{index}]")).map_or(line, |inner| line + inner - 1);
                 found.push(match object {
                     Value::Null => continue,
-                    Value::Object(_) => Ok(Document { line, object }),
+                    Value::Object(_) => Ok(Document { place: Place { line, item: Some(index) }, object }),
                     _ => Err(ManifestError { line, message: "an object is expected, with apiVersion and kind".into() }),
                 });
             }
         }
-        object => found.push(Ok(Document { line, object })),
+        object => found.push(Ok(Document { place: Place { line, item: None }, object })),
     }
-}
-
-/// How many lines below the first each item of a list begins, as `kubectl` writes lists in YAML and JSON.
-fn item_lines(body: &str) -> Vec<usize> {
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let is_key = |line: &str| line.trim_start_matches([' ', '"']).starts_with("items");
-    let mut below = body.lines().enumerate().skip_while(|(_, line)| !is_key(line)).skip(1).peekable();
-    let Some((deep, sign)) = below.peek().and_then(|(_, line)| Some((indent(line), line.trim_start().chars().next()?)))
-    else {
-        return Vec::new();
-    };
-    let begins = |line: &str| indent(line) == deep && line[deep..].starts_with(sign);
-    below.filter(|(_, line)| begins(line)).map(|(place, _)| place).collect()
 }
 
 /// What the first line of a message says: the place before it is told beside, and the rest is a picture of the source.
@@ -149,7 +137,7 @@ mod tests {
         let told = found[1].as_ref().map(|_| ()).map_err(ToString::to_string);
         assert_eq!(told, Err("line 4: unclosed bracket '['".into()));
         assert_eq!(
-            (found[2].as_ref().unwrap().line, &found[2].as_ref().unwrap().object["kind"]),
+            (found[2].as_ref().unwrap().place.line, &found[2].as_ref().unwrap().object["kind"]),
             (5, &Value::from("B"))
         );
     }
@@ -165,13 +153,13 @@ mod tests {
     fn items_of_a_list_have_lines_of_their_own() {
         let yaml = "apiVersion: v1\nkind: List\nitems:\n- kind: A\n  a:\n  - 1\n- kind: B\n";
         let json = "# head\n---\n{\n  \"kind\": \"List\",\n  \"items\": [\n    {\n      \"a\": {\n      }\n    },\n    {\n      \"a\": 1\n    }\n  ]\n}\n";
-        for (text, expected) in [(yaml, [4, 7]), (json, [6, 10]), ("kind: List\nitems: [{a: 1}, {a: 2}]\n", [1, 1])] {
-            let lines: Vec<_> = documents(text).into_iter().map(|found| found.unwrap().line).collect();
+        for (text, expected) in [(yaml, [4, 7]), (json, [6, 10]), ("kind: List\nitems: [{a: 1}, {a: 2}]\n", [2, 2])] {
+            let lines: Vec<_> = documents(text).into_iter().map(|found| found.unwrap().place.line).collect();
             assert_eq!(lines, expected, "{text}");
         }
         let odd = documents("kind: List\nitems:\n- 7\n- kind: B\n");
         assert_eq!(odd[0].as_ref().unwrap_err().line, 3);
-        assert_eq!(odd[1].as_ref().unwrap().line, 4);
+        assert_eq!(odd[1].as_ref().unwrap().place.line, 4);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `slipway canary simulate`: a Canary against a script or against recorded metrics, tick by tick.
 
 use anyhow::{Context as _, bail, ensure};
-use api::flagger::Phase;
+use api::{flagger::Phase, manifest::Fields};
 use canary::{
     metrics::{self, Observer, Scene},
     recorded::{self, Span},
@@ -15,11 +15,7 @@ use reconcile::{Endpoint, Http, clock};
 use super::Manifests;
 use crate::{
     args::{Output, canary::Simulate},
-    commands::{
-        Exit,
-        objects::{keys, line_of},
-        print, print_json, read, wait_for,
-    },
+    commands::{Exit, print, print_json, read, wait_for},
 };
 
 /// Runs the verb. A rollout that ends in `Failed` is the honest negative answer.
@@ -48,7 +44,10 @@ fn play(args: &Simulate) -> anyhow::Result<Vec<Tick>> {
     if let Some(file) = &args.scenario {
         let (text, script) = parsed(file)?;
         let scenario = Scenario::parse(&script).map_err(|error| {
-            let line = line_of(&text, 1, &keys(error.place().trim_start_matches("steps")));
+            let place = error.place();
+            // A bare list is the steps.
+            let place = place.strip_prefix("steps").filter(|_| script.is_array()).unwrap_or(place);
+            let line = Fields::of(&text).line(place).unwrap_or(1);
             anyhow::anyhow!("{file}, line {line}: {error}")
         })?;
         return Ok(simulate::run(manifests.canary, others, &scenario, options));

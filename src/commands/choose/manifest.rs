@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use anyhow::{anyhow, bail};
 use api::{
     image::{ImagePolicy, ImagePolicySpec, ImageRepositorySpec},
-    manifest::Document,
+    manifest::{self, Document, Places},
 };
 use kube::ResourceExt as _;
 use policy::{Policy, Rules, rules::CALVER};
 use scanner::result::Exclusions;
 use serde_json::Value;
 
-use crate::commands::objects::{line_of, located};
+use crate::commands::objects::located;
 
 /// An ImagePolicy and where it stands.
 #[derive(Debug)]
@@ -33,12 +33,7 @@ pub struct Manifest {
 #[derive(Debug)]
 enum Place {
     /// In a file.
-    File {
-        path: String,
-        text: String,
-        /// At which its document begins.
-        line: usize,
-    },
+    File { path: String, places: Places, place: manifest::Place },
     /// In a running slipway.
     Store,
 }
@@ -49,7 +44,7 @@ impl Manifest {
     pub fn read(path: &str, name: Option<&str>) -> anyhow::Result<Self> {
         let text = crate::commands::read(path)?;
         let (mut found, mut others, mut problems) = (Vec::new(), Vec::new(), Vec::new());
-        for document in api::manifest::documents(&text) {
+        for document in manifest::documents(&text) {
             match document {
                 Ok(document) if document.object["kind"] == "ImagePolicy" => found.push(document),
                 Ok(document) => others.push(document),
@@ -66,20 +61,21 @@ impl Manifest {
             (None, _, Some(name)) => bail!("{path}: holds no ImagePolicy named {name}"),
             (None, _, None) => bail!("{path}: holds no ImagePolicy"),
         };
+        let (places, place) = (Places::of(text), document.place);
         let mut spec = document.object["spec"].clone();
         if let Value::Object(fields) = &mut spec {
             // The tags are given, so nobody asks which repository they come from.
             fields.entry("imageRepositoryRef").or_insert_with(|| serde_json::json!({"name": ""}));
         }
-        let spec: ImagePolicySpec = api::manifest::typed(&spec).map_err(|problem: String| {
+        let spec: ImagePolicySpec = manifest::typed(&spec).map_err(|problem: String| {
             let has_field = problem.split(": ").next().is_some_and(|field| !field.contains(' '));
             let dot = if has_field { "." } else { ": " };
-            anyhow!(located(path, &text, document.line, &format!("spec{dot}{problem}")))
+            anyhow!(located(path, &places, place, &format!("spec{dot}{problem}")))
         })?;
         let exclusion_list = exclusion_list(&others, &spec.image_repository_ref.name);
         let annotations = document.object["metadata"]["annotations"].clone();
         let annotations = serde_json::from_value(annotations).unwrap_or_default();
-        let place = Place::File { path: path.to_owned(), line: document.line, text };
+        let place = Place::File { path: path.to_owned(), places, place };
         let current = document.object["status"]["latestRef"]["tag"].as_str().map(str::to_owned);
         Ok(Self { name: name_of(&document.object), spec, current, annotations, exclusion_list, place })
     }
@@ -144,7 +140,7 @@ fn exclusion_list(documents: &[Document], name: &str) -> Vec<String> {
     let is_meant =
         |document: &&Document| document.object["kind"] == "ImageRepository" && name_of(&document.object) == name;
     let found = documents.iter().find(is_meant);
-    let spec = found.and_then(|document| api::manifest::typed::<ImageRepositorySpec>(&document.object["spec"]).ok());
+    let spec = found.and_then(|document| manifest::typed::<ImageRepositorySpec>(&document.object["spec"]).ok());
     spec.map(|spec| spec.exclusion_list()).unwrap_or_default()
 }
 
@@ -156,9 +152,7 @@ impl Place {
     /// File and line of a field; empty in a running slipway.
     fn of(&self, field: &str) -> String {
         match self {
-            Self::File { path, text, line } => {
-                format!("{path}, line {}", line_of(text, *line, &field.split('.').collect::<Vec<_>>()))
-            }
+            Self::File { path, places, place } => format!("{path}, line {}", places.line(*place, field)),
             Self::Store => String::new(),
         }
     }

@@ -128,11 +128,11 @@ pub(crate) fn read(file: &str, content: &[u8]) -> Result<Vec<Resource>, BuildErr
         let document = document.map_err(|error| BuildError::at(file, error.line, error.message))?;
         check(&document.object).map_err(|(field, problem)| BuildError {
             file: file.to_owned(),
-            line: Some(document.line),
+            line: Some(document.place.line),
             field: Some(field.to_owned()),
             problem: problem.to_owned(),
         })?;
-        resources.push(Resource::new(document.object, file, document.line));
+        resources.push(Resource::new(document.object, file, document.place.line));
     }
     Ok(resources)
 }

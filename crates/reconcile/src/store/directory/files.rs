@@ -175,7 +175,7 @@ fn read_file(path: &Path, stamp: (SystemTime, u64)) -> Known {
         match document {
             Ok(document) => match Manifest::of(&document.object) {
                 Ok(manifest) => objects.push(manifest),
-                Err(error) => problems.push(format!("line {}: {error}", document.line)),
+                Err(error) => problems.push(format!("line {}: {error}", document.place.line)),
             },
             Err(error) => problems.push(error.to_string()),
         }
