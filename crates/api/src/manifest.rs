@@ -57,7 +57,9 @@ pub fn parse(text: &str) -> Result<Value, Refusal> {
 
 /// One YAML document as YAML 1.2 has it.
 fn strictly(text: &str) -> Result<Value, Refusal> {
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    // Any number of comments may stand before a value: they are only passed over.
+    let budget = serde_saphyr::budget! { max_buffered_comment_events: usize::MAX };
+    let options = serde_saphyr::options! { legacy_octal_numbers: true, budget: budget };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(1, |location| usize::try_from(location.line()).unwrap_or(1));
         (line.max(1), plainly(&first_line(&error.to_string())))
@@ -165,6 +167,14 @@ mod tests {
     #[test]
     fn numbers_are_read_as_kubernetes_reads_them() {
         assert_eq!(parse("mode: 0644").unwrap()["mode"], 420);
+    }
+
+    #[test]
+    fn any_number_of_comments_may_stand_anywhere() {
+        let comments = "  # what could be set\n".repeat(1000);
+        let text = format!("{comments}a:\n{comments}  b:\n{comments}  - 1\n{comments}  -\n{comments}    2\n{comments}");
+        assert_eq!(parse(&text).unwrap(), serde_json::json!({"a": {"b": [1, 2]}}));
+        assert_eq!(Fields::of(&text).line("a.b[1]"), Some(5005));
     }
 
     #[test]

@@ -109,7 +109,8 @@ pub(super) fn scan(text: &str) -> Result<Scan, Problem> {
 fn scan_strictly(text: &str) -> Result<Scan, manifest::Refusal> {
     let mut scan = Scan::default();
     let mut open: Vec<Open> = Vec::new();
-    for event in Parser::new_from_str(text) {
+    let options = granit_parser::options! { max_buffered_comment_events: usize::MAX };
+    for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| {
             let message = error.to_string().lines().next().unwrap_or_default().to_owned();
             (error.marker().line().max(1), message)

@@ -97,6 +97,13 @@ fn list_entries_are_marked_beside_or_above() {
 }
 
 #[test]
+fn any_number_of_comments_may_stand_before_a_value() {
+    let comments = "  # what could be set\n".repeat(1000);
+    let text = |image: &str| format!("a:\n{comments}  image: {image} {M}\nl:\n{comments}- {image} {M}\n");
+    becomes(&text("x:1"), &text("a.io/i:2.0.0"));
+}
+
+#[test]
 fn flow_collections_take_a_marker_on_the_line_of_one_value() {
     becomes(&format!("l: [\n  x:1, {M}\n  y]\n"), &format!("l: [\n  a.io/i:2.0.0, {M}\n  y]\n"));
     is_refused(&format!("m: {{image: x}} {M}\n"), "end of a flow collection");
