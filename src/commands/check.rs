@@ -24,7 +24,7 @@ use api::{
 use reconcile::{Directory, Event, Store, store::EventFilter};
 use serde::Serialize;
 
-use super::Exit;
+use super::{Exit, streams::Unreadable};
 use crate::args::{Output, check::Check as Arguments};
 
 /// A kind, and what is looked for in its objects.
@@ -237,10 +237,13 @@ fn read(paths: &[String], findings: &mut Vec<Finding>) -> anyhow::Result<Vec<Man
     for path in files {
         let text = match super::read(&path) {
             Ok(text) => text,
-            Err(error) if paths.contains(&path) => return Err(error),
+            Err(error) if paths.contains(&path) => return Err(error.into()),
             // One file of a folder does not hide the others.
             Err(error) => {
-                findings.push(unreadable(&path, &error));
+                findings.push(match error {
+                    Unreadable::NoText { line, problem, .. } => Finding::of_file(&path, line, problem),
+                    error => Finding::of_file(&path, 1, error.to_string()),
+                });
                 continue;
             }
         };
@@ -254,16 +257,6 @@ fn read(paths: &[String], findings: &mut Vec<Finding>) -> anyhow::Result<Vec<Man
         all.push(Manifests { path, places: Places::of(text), documents });
     }
     Ok(all)
-}
-
-/// A file that cannot be read; where its text ends at a line, that is told.
-fn unreadable(path: &str, error: &anyhow::Error) -> Finding {
-    let told = error.to_string();
-    let place = told.strip_prefix(path).and_then(|rest| rest.strip_prefix(", line ")?.split_once(": "));
-    match place.and_then(|(line, message)| Some((line.parse().ok()?, message.to_owned()))) {
-        Some((line, message)) => Finding::of_file(path, line, message),
-        None => Finding::of_file(path, 1, told),
-    }
 }
 
 /// The manifests below a folder, in order.

@@ -9,8 +9,6 @@ use std::{
     },
 };
 
-use anyhow::{anyhow, bail};
-
 /// Most bytes that are read of one file: a larger one is hardly meant, and would have to be held whole.
 const MOST: u64 = 256 << 20;
 
@@ -19,27 +17,45 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Why standard output takes no more.
 static CLOSED: OnceLock<io::Error> = OnceLock::new();
 
-/// The text of a file, or of standard input for `-`. The error names the file, and the line of what is no text.
-pub fn read(path: &str) -> anyhow::Result<String> {
+/// Why a file cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Standard input was read before.
+    #[error("standard input can be read once, and - stands for it twice")]
+    Taken,
+    /// It cannot be had as a whole.
+    #[error("cannot read {path}: {why}")]
+    Whole { path: String, why: String },
+    /// From a line on it is no text.
+    #[error("{path}, line {line}: {problem}")]
+    NoText { path: String, line: usize, problem: String },
+}
+
+/// The text of a file, or of standard input for `-`.
+pub fn read(path: &str) -> Result<String, Unreadable> {
     if path == "-" && TAKEN.swap(true, Ordering::Relaxed) {
-        bail!("standard input can be read once, and - stands for it twice");
+        return Err(Unreadable::Taken);
     }
+    let whole = |why| Unreadable::Whole { path: path.to_owned(), why };
     let bytes = match path {
         "-" => all(io::stdin().lock()),
         path => std::fs::File::open(path).and_then(all),
     };
-    let bytes = bytes.map_err(|error| anyhow!("cannot read {path}: {}", said(&error)))?;
+    let bytes = bytes.map_err(|error| whole(said(&error)))?;
     if bytes.len() as u64 > MOST {
-        bail!("cannot read {path}: it is larger than {} MiB", MOST >> 20);
+        return Err(whole(format!("it is larger than {} MiB", MOST >> 20)));
     }
     String::from_utf8(bytes).map_err(|error| {
         let bytes = error.as_bytes();
         let good = &bytes[..error.utf8_error().valid_up_to()];
-        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-        match bytes {
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => anyhow!("{path}, line 1: UTF-8 is expected, and this is UTF-16"),
-            _ => anyhow!("{path}, line {line}: UTF-8 is expected, and byte 0x{:02x} is none", bytes[good.len()]),
-        }
+        let (line, problem) = match bytes {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => (1, "UTF-8 is expected, and this is UTF-16".to_owned()),
+            _ => (
+                good.iter().filter(|byte| **byte == b'\n').count() + 1,
+                format!("UTF-8 is expected, and byte 0x{:02x} is none", bytes[good.len()]),
+            ),
+        };
+        Unreadable::NoText { path: path.to_owned(), line, problem }
     })
 }
 
