@@ -12,6 +12,7 @@ pub mod kustomize;
 pub mod manifest;
 pub mod meta;
 pub mod notification;
+pub mod proxy;
 pub mod source;
 
 pub use duration::Duration;

@@ -3,12 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::Url;
-
 use crate::{Credentials, Remote, remote::Location};
-
-/// Longest address of a proxy. Source: section 4.3, which holds for Git too.
-const MAX_PROXY_BYTES: usize = 2048;
 
 /// A Secret that does not fit the URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,19 +78,9 @@ impl Remote {
         let text = |key: &str| data.get(key).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
         let address = text("address").filter(|address| !address.is_empty());
         let address = address.ok_or_else(|| invalid("the key 'address' is missing"))?;
-        if address.len() > MAX_PROXY_BYTES {
-            return Err(invalid("the address is longer than 2048 characters"));
-        }
-        let mut url = Url::parse(address).map_err(|error| invalid(&format!("the address is no URL: {error}")))?;
-        if !matches!(url.scheme(), "http" | "https" | "socks5") {
-            return Err(invalid("the address must begin with http, https or socks5"));
-        }
-        // The URL escapes what would end the name or the password, but takes what looks escaped as it is.
-        let login = |key| text(key).map(|value| value.replace('%', "%25"));
-        let user = login("username").map_or(Ok(()), |user| url.set_username(&user));
-        let password = login("password").map_or(Ok(()), |password| url.set_password(Some(&password)));
-        user.and(password).map_err(|()| invalid("the address cannot carry credentials"))?;
-        self.proxy = Some(url.as_str().trim_end_matches('/').to_owned());
+        let url = api::proxy::url(address, text("username"), text("password"));
+        let url = url.map_err(|error| invalid(&error.to_string()))?;
+        self.proxy = Some(url.trim_end_matches('/').to_owned());
         Ok(self)
     }
 }
@@ -153,16 +138,14 @@ mod tests {
         let login = data(&[("address", "http://proxy:3128"), ("username", "u"), ("password", "p")]);
         let remote = Remote::new("https://example.com").with_proxy(&login).unwrap();
         assert_eq!(remote.proxy.as_deref(), Some("http://u:p@proxy:3128"));
-        let login = data(&[("address", "http://proxy:3128"), ("username", "u@x"), ("password", "p/w#1:@%41")]);
-        let proxy = Remote::new("https://example.com").with_proxy(&login).unwrap().proxy.unwrap();
-        let url = Url::parse(&proxy).unwrap();
-        assert_eq!(
-            (url.host_str(), url.port(), url.password()),
-            (Some("proxy"), Some(3128), Some("p%2Fw%231%3A%40%2541"))
-        );
-        for wrong in ["", "proxy:3128", "ftp://proxy", &format!("http://{}", "x".repeat(2048))] {
-            assert!(Remote::new("https://example.com").with_proxy(&data(&[("address", wrong)])).is_err(), "{wrong}");
+        for (wrong, problem) in [
+            (vec![], "the key 'address' is missing"),
+            (vec![("address", " ")], "the key 'address' is missing"),
+            (vec![("address", "//proxy")], "the address is no URL: relative URL without a base"),
+            (vec![("address", "ftp://proxy")], "the address must begin with http, https or socks5"),
+        ] {
+            let refused = Remote::new("https://example.com").with_proxy(&data(&wrong)).map(|remote| remote.proxy);
+            assert_eq!(refused, Err(InvalidSecret(format!("invalid proxy secret: {problem}"))));
         }
-        assert!(Remote::new("https://example.com").with_proxy(&data(&[])).is_err());
     }
 }

@@ -2,16 +2,13 @@
 //!
 //! Source: reference image-automation.md section 4.3.
 
+use api::proxy::InvalidProxy;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use oci::Keychain;
 use reconcile::Endpoint;
-use url::Url;
 
 use crate::Error;
-
-/// Longest address of a proxy.
-const MAX_ADDRESS: usize = 2048;
 
 /// Reads what is under the key of a pull secret.
 type Reader = fn(&[u8]) -> oci::Result<Keychain>;
@@ -58,20 +55,11 @@ pub(super) fn certificates(secret: &Secret, endpoint: &mut Endpoint) -> Result<(
 pub(super) fn proxy(secret: &Secret) -> Result<String, Error> {
     let text = |key| value(secret, key).map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned());
     let address = text("address").ok_or_else(|| problem(secret, "the key 'address' is missing"))?;
-    if address.len() > MAX_ADDRESS {
-        return Err(problem(secret, format!("the address is longer than {MAX_ADDRESS} characters")));
-    }
-    let mut url =
-        Url::parse(&address).map_err(|error| problem(secret, format!("the address is not a URL: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https" | "socks5") {
-        return Err(problem(secret, "the address must begin with http, https or socks5"));
-    }
-    // What looks escaped would be taken as it is.
-    let login = |key| text(key).map(|value| value.replace('%', "%25"));
-    let user = login("username").map_or(Ok(()), |user| url.set_username(&user));
-    let password = login("password").map_or(Ok(()), |password| url.set_password(Some(&password)));
-    user.and(password).map_err(|()| problem(secret, "the address cannot carry credentials"))?;
-    Ok(url.to_string())
+    api::proxy::url(&address, text("username").as_deref(), text("password").as_deref()).map_err(|invalid| match invalid
+    {
+        InvalidProxy::NoUrl(error) => problem(secret, format!("the address is not a URL: {error}")),
+        other => problem(secret, other.to_string()),
+    })
 }
 
 /// The bytes under a key.
@@ -109,8 +97,13 @@ mod tests {
     fn a_proxy_carries_its_credentials() {
         let given = json!({"address": "http://proxy:3128", "username": "u@x", "password": "p:w%41"});
         assert_eq!(proxy(&secret("Opaque", &given)).expect("a proxy"), "http://u%40x:p%3Aw%2541@proxy:3128/");
-        for wrong in [json!({}), json!({"address": "ftp://x"}), json!({"address": "x"})] {
-            assert!(proxy(&secret("Opaque", &wrong)).is_err(), "{wrong}");
+        for (wrong, problem) in [
+            (json!({}), "the key 'address' is missing"),
+            (json!({"address": ""}), "the address is not a URL: relative URL without a base"),
+            (json!({"address": "ftp://x"}), "the address must begin with http, https or socks5"),
+        ] {
+            let refused = proxy(&secret("Opaque", &wrong)).expect_err("refused").to_string();
+            assert!(refused.ends_with(problem), "{refused}");
         }
     }
 
