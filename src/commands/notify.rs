@@ -13,7 +13,11 @@ use notification::{
 use reconcile::Event;
 use serde_json::{Value, json};
 
-use super::{Exit, objects::Placed, print, print_json, receive};
+use super::{
+    Exit,
+    objects::{Placed, find},
+    print, print_json, receive,
+};
 use crate::args::{Output, notify::Notify};
 
 /// Stands where a cloud's or an App's token would be: nobody is asked for one here.
@@ -37,7 +41,8 @@ fn notify(args: &Notify) -> anyhow::Result<Exit> {
     let objects = receive::objects(&args.files)?;
     let event = intake::read(super::read(&args.event)?.as_bytes())
         .map_err(|problem| anyhow::anyhow!("{}: {problem}", args.event))?;
-    let alerts: Vec<Alert> = of(&objects, "Alert").map(Placed::typed).collect::<anyhow::Result<_>>()?;
+    let alerts = objects.iter().filter(|placed| placed.is("Alert"));
+    let alerts: Vec<Alert> = alerts.map(Placed::typed).collect::<anyhow::Result<_>>()?;
     anyhow::ensure!(!alerts.is_empty(), "no Alert in {}", args.files.join(", "));
     let told: Vec<Told> =
         alerts.into_iter().map(|alert| tell(&objects, alert, &event)).collect::<anyhow::Result<_>>()?;
@@ -50,22 +55,10 @@ fn notify(args: &Notify) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-fn of<'a>(objects: &'a [Placed], kind: &'static str) -> impl Iterator<Item = &'a Placed> {
-    objects.iter().filter(move |placed| placed.is(kind))
-}
-
 fn tell(objects: &[Placed], alert: Alert, event: &Event) -> anyhow::Result<Told> {
     let about = &event.involved_object.reference;
-    let is_it = |object: &&Value| {
-        object["kind"] == about.kind.as_str()
-            && object["metadata"]["name"] == about.name.as_str()
-            && object["metadata"]["namespace"] == about.namespace.as_str()
-    };
-    let labels: BTreeMap<String, String> = objects
-        .iter()
-        .map(|placed| &placed.object)
-        .find(is_it)
-        .and_then(|object| serde_json::from_value(object["metadata"]["labels"].clone()).ok())
+    let labels: BTreeMap<String, String> = find(objects, &about.kind, &about.namespace, &about.name)
+        .and_then(|placed| serde_json::from_value(placed.object["metadata"]["labels"].clone()).ok())
         .unwrap_or_default();
     let verdict = alert::verdict(&alert, event, &labels);
     let nothing =
@@ -75,11 +68,7 @@ fn tell(objects: &[Placed], alert: Alert, event: &Event) -> anyhow::Result<Told>
     }
     let namespace = alert.namespace().unwrap_or_default();
     let name = alert.spec.provider_ref.name.clone();
-    let named = |placed: &&Placed| {
-        let metadata = &placed.object["metadata"];
-        metadata["name"] == name.as_str() && metadata["namespace"] == namespace.as_str()
-    };
-    let Some(provider) = of(objects, "Provider").find(named) else {
+    let Some(provider) = find(objects, "Provider", &namespace, &name) else {
         return Ok(Told { is_wrong: true, ..nothing(alert, &format!("Provider {namespace}/{name} not found")) });
     };
     let provider: Provider = provider.typed()?;
@@ -99,15 +88,11 @@ fn requests(objects: &[Placed], alert: &Alert, provider: &Provider, event: &Even
     if !Service::of(&spec.kind)?.takes(event) {
         return Ok(Vec::new());
     }
+    let namespace = provider.namespace().unwrap_or_default();
     let secret = |reference: Option<&api::meta::LocalReference>| -> anyhow::Result<Option<Secret>> {
         let Some(reference) = reference else { return Ok(None) };
-        let is_it = |placed: &&Placed| {
-            let metadata = &placed.object["metadata"];
-            metadata["name"] == reference.name.as_str()
-                && metadata["namespace"].as_str() == provider.namespace().as_deref()
-        };
-        let found =
-            of(objects, "Secret").find(is_it).with_context(|| format!("Secret {} not found", reference.name))?;
+        let found = find(objects, "Secret", &namespace, &reference.name);
+        let found = found.with_context(|| format!("Secret {} not found", reference.name))?;
         receive::placed_secret(found).map(Some)
     };
     let (main, certificate, proxy) = (

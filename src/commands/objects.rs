@@ -61,6 +61,14 @@ pub fn read<S: AsRef<str>>(files: &[S]) -> anyhow::Result<Vec<Placed>> {
     Ok(found)
 }
 
+/// The object of that kind, namespace and name among them.
+pub fn find<'a>(objects: &'a [Placed], kind: &str, namespace: &str, name: &str) -> Option<&'a Placed> {
+    objects.iter().find(|placed| {
+        let metadata = &placed.object["metadata"];
+        placed.is(kind) && metadata["namespace"] == namespace && metadata["name"] == name
+    })
+}
+
 /// The only object of that kind among them.
 pub fn only<'a>(objects: &'a [Placed], kind: &str, files: &[impl AsRef<str>]) -> anyhow::Result<&'a Placed> {
     let mut found = objects.iter().filter(|object| object.is(kind));

@@ -70,13 +70,13 @@ pub struct Scene<'a> {
 }
 
 /// The latest revision of a Canary's target, if that is a Knative Service among `objects`.
-pub fn revision<'a>(canary: &Canary, objects: &'a [Value]) -> Option<&'a str> {
+pub fn revision<'a>(canary: &Canary, objects: impl IntoIterator<Item = &'a Value>) -> Option<&'a str> {
     let target = &canary.spec.target_ref;
     let is_knative = target.kind == "Service" && target.api_version.starts_with("serving.knative.dev/");
     let is_target = |one: &&Value| {
         one["kind"] == target.kind && one["apiVersion"] == target.api_version && one["metadata"]["name"] == target.name
     };
-    let service = objects.iter().filter(|_| is_knative).find(is_target)?;
+    let service = objects.into_iter().filter(|_| is_knative).find(is_target)?;
     service.pointer("/status/latestCreatedRevisionName").and_then(Value::as_str)
 }
 

@@ -78,8 +78,7 @@ fn repository(subject: &Subject<'_>, automation: &ImageUpdateAutomation) -> (Opt
     if !subject.around.has("GitRepository") {
         return (None, None);
     }
-    let is_meant = |object: &&Value| object["metadata"]["namespace"].as_str().unwrap_or_default() == namespace;
-    let found = subject.around.named("GitRepository", &source.name).find(is_meant);
+    let found = subject.around.find("GitRepository", namespace, &source.name);
     let missing = || {
         let message = format!("none of the files holds the GitRepository {}", source.name);
         Complaint::warning("spec.sourceRef", message)

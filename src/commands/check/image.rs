@@ -143,9 +143,8 @@ fn reference(subject: &Subject<'_>, policy: &ImagePolicy) -> Option<Complaint> {
     let reference = &policy.spec.image_repository_ref;
     let own = policy.namespace().unwrap_or_default();
     let namespace = reference.namespace_or(&own);
-    let is_meant = |object: &&Value| object["metadata"]["namespace"].as_str().unwrap_or_default() == namespace;
     let field = "spec.imageRepositoryRef";
-    match subject.around.named("ImageRepository", &reference.name).find(is_meant) {
+    match subject.around.find("ImageRepository", namespace, &reference.name) {
         Some(found) if namespace != own && found["spec"]["accessFrom"].is_null() => Some(Complaint::error(
             field,
             format!("{namespace}/{} lets nobody in: it has no accessFrom", reference.name),

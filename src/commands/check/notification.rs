@@ -14,7 +14,6 @@ use notification::{
 };
 use reconcile::Event;
 use regex::Regex;
-use serde_json::Value;
 
 use super::{Complaint, Subject};
 use crate::commands::receive;
@@ -43,9 +42,7 @@ pub fn provider(subject: &Subject<'_>) -> Vec<Complaint> {
 
 /// A Secret of the same namespace among the files.
 fn secret(subject: &Subject<'_>, name: &str) -> Option<k8s_openapi::api::core::v1::Secret> {
-    let namespace = |object: &Value| object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
-    let is_it = |object: &&Value| namespace(object) == namespace(subject.object);
-    subject.around.named("Secret", name).find(is_it).and_then(|object| receive::secret(object).ok())
+    subject.around.find("Secret", &subject.id.namespace, name).and_then(|object| receive::secret(object).ok())
 }
 
 /// An Alert: patterns that cannot be read, and such that match nothing that its sources said, or mostly say.

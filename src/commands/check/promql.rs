@@ -58,8 +58,9 @@ fn has_variables(template: &MetricTemplate) -> bool {
 /// The queries of a Canary: builtin ones, its own, and those of templates with its variables.
 fn canary(args: &Arguments, object: &Value, around: &Surroundings<'_>) -> Vec<Complaint> {
     let Ok(canary) = api::manifest::typed::<Canary>(object) else { return Vec::new() };
-    let observer = queries::observer(&canary, &args.mesh_provider, args.gateway_metrics, around.objects);
-    let scene = Scene { observer, revision: metrics::revision(&canary, around.objects) };
+    let observer = queries::observer(&canary, &args.mesh_provider, args.gateway_metrics, around);
+    let target = &canary.spec.target_ref;
+    let scene = Scene { observer, revision: metrics::revision(&canary, around.named(&target.kind, &target.name)) };
     let rendered = |metric: &Metric| -> Option<Complaint> {
         let found = match metrics::source(&canary, metric).ok()? {
             Source::Builtin | Source::Inline(_) => None,

@@ -54,8 +54,14 @@ impl<'a> Surroundings<'a> {
     }
 
     /// The objects of that kind and name, in every namespace.
-    pub fn named<'s>(&'s self, kind: &'s str, name: &'s str) -> impl Iterator<Item = &'s Value> {
+    pub fn named<'s>(&'s self, kind: &'s str, name: &'s str) -> impl Iterator<Item = &'a Value> {
         self.named.get(&(kind, name)).into_iter().flatten().copied()
+    }
+
+    /// The object of that kind, namespace and name. One that names no namespace is found by the empty one.
+    pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&'a Value> {
+        let is_meant = |object: &&Value| object["metadata"]["namespace"].as_str().unwrap_or_default() == namespace;
+        self.named(kind, name).find(is_meant)
     }
 
     /// The objects of that kind.
