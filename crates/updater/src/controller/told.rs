@@ -37,9 +37,8 @@ pub(super) fn done(run: &Run<'_>, outcome: &Outcome) -> Done {
     for warning in &outcome.warnings {
         done = done.notice(Notice::error("MarkerIgnored", warning.clone()));
     }
-    match &outcome.pushed {
+    match outcome.pushed.as_ref().filter(|pushed| pushed.is_news) {
         None => status["observedSourceRevision"] = outcome.base.revision().into(),
-        Some(pushed) if !pushed.is_news => status["observedSourceRevision"] = outcome.base.revision().into(),
         Some(pushed) => {
             let commit = pushed.commit.id.to_string();
             status["lastPushCommit"] = commit.clone().into();
