@@ -105,7 +105,10 @@ fn a_wrong_field_of_a_canary_is_named_by_its_line() {
     let query = canary(&CANARY.replace("query: up", "query: [up]"));
     complains(&slipway(&["canary", "queries", "-f", &query]), &[", line 25: spec.query: invalid type: list, expected"]);
     let query = canary(&CANARY.replace("templateRef: {name: mine}", "templateRef: {name: other}"));
-    complains(&slipway(&["canary", "queries", "-f", &query]), &[", line 16: Canary app: ", "other.apps"]);
+    let past = ["simulate", "-f", &query, "--prometheus", "http://127.0.0.1:9", "--since", "1h"];
+    for arguments in [["queries", "-f", &query].as_slice(), &past] {
+        complains(&slipway(&[&["canary"], arguments].concat()), &[", line 16: Canary app: ", "other.apps"]);
+    }
     let twice = canary(&[CANARY, "---\n", CANARY].concat());
     let render = slipway(&["canary", "render", "-f", &twice, "--weights", "90,10"]);
     complains(&render, &[", line 26: a second Canary, where one is expected"]);

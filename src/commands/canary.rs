@@ -7,7 +7,7 @@ mod simulate;
 mod steer;
 mod weights;
 
-use ::canary::router::Options;
+use ::canary::{metrics::Unaskable, router::Options};
 use serde_json::{Value, json};
 
 use super::{
@@ -58,6 +58,11 @@ impl Manifests {
     pub fn refused(&self, field: &str, problem: impl ToString) -> anyhow::Error {
         let place = format!("{}: Canary {}", self.place.place(field), self.canary.name());
         Refused { place, problem: problem.to_string() }.into()
+    }
+
+    /// An error about a metric of the Canary.
+    pub fn unaskable(&self, metric: Unaskable) -> anyhow::Error {
+        self.refused(&format!("spec.analysis.metrics[{}]", metric.index), metric.problem)
     }
 
     /// The MetricTemplates beside the Canary.

@@ -99,23 +99,37 @@ pub fn query(
     }
 }
 
+/// A metric that nobody can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct Unaskable {
+    /// Its place in `spec.analysis.metrics`.
+    pub index: usize,
+    /// Why.
+    pub problem: Error,
+}
+
 /// All queries of a Canary in the order in which they are asked: builtin and inline ones, then those of templates.
 /// `provider` is the routing provider in effect, `templates` the MetricTemplates there are.
+///
+/// # Errors
+/// The first metric that has no query.
 pub fn queries(
     canary: &Canary,
     scene: Scene<'_>,
     provider: &str,
     templates: &[MetricTemplate],
-) -> Result<Vec<Query>, Error> {
+) -> Result<Vec<Query>, Unaskable> {
     let analysis = canary.analysis();
     let (mut first, mut then) = (Vec::new(), Vec::new());
-    for metric in &analysis.metrics {
-        let source = source(canary, metric)?;
+    for (index, metric) in analysis.metrics.iter().enumerate() {
+        let unaskable = |problem| Unaskable { index, problem };
+        let source = source(canary, metric).map_err(unaskable)?;
         let template = match source {
             Source::Template(namespace, name) => template(templates, namespace, name),
             _ => None,
         };
-        let query = query(canary, metric, scene, template)?;
+        let query = query(canary, metric, scene, template).map_err(unaskable)?;
         let (list, provider) = match (source, template) {
             (Source::Template(..), Some(template)) => (&mut then, template.spec.provider.kind.clone()),
             (Source::Inline(_), _) => (&mut first, "prometheus".to_owned()),

@@ -1,12 +1,9 @@
 //! `slipway canary queries`: the metric queries, fully rendered.
 
-use api::{
-    flagger::{Canary, Metric},
-    meta::ObjectReference,
-};
+use api::{flagger::Canary, meta::ObjectReference};
 use canary::{
     lint::Surroundings,
-    metrics::{self, GatewayMetrics, Implementation, Observer, Query, Scene, Source},
+    metrics::{self, GatewayMetrics, Implementation, Observer, Query, Scene},
 };
 
 use crate::{
@@ -38,17 +35,7 @@ fn rendered(args: &Queries) -> anyhow::Result<Vec<Query>> {
         false => observer(canary, &args.mesh_provider, args.gateway_metrics, &Surroundings::of(&others)),
     };
     let scene = Scene { observer, revision: metrics::revision(canary, &others) };
-    metrics::queries(canary, scene, provider, &templates).map_err(|error| {
-        let is_wrong = |metric: &Metric| {
-            let found = match metrics::source(canary, metric) {
-                Ok(Source::Template(namespace, name)) => metrics::template(&templates, namespace, name),
-                _ => None,
-            };
-            metrics::query(canary, metric, scene, found).is_err()
-        };
-        let place = canary.analysis().metrics.iter().position(is_wrong).unwrap_or_default();
-        manifests.refused(&format!("spec.analysis.metrics[{place}]"), error)
-    })
+    metrics::queries(canary, scene, provider, &templates).map_err(|unaskable| manifests.unaskable(unaskable))
 }
 
 /// Whose series the builtin queries of a Canary read; its Gateway is looked for `around` it.

@@ -117,7 +117,8 @@ async fn record(
     let (templates, others) = (manifests.templates()?, manifests.beside());
     let observer = Observer::of_canary(canary, &args.router.mesh_provider);
     let scene = Scene { observer, revision: metrics::revision(canary, &others) };
-    let queries = metrics::queries(canary, scene, &args.router.mesh_provider, &templates)?;
+    let queries = metrics::queries(canary, scene, &args.router.mesh_provider, &templates)
+        .map_err(|unaskable| manifests.unaskable(unaskable))?;
     let span = Span { from, to, step: canary.analysis().interval(api::flagger::MIN_INTERVAL) };
     let http = Http::new("slipway");
     let mut recording = Recording::new();

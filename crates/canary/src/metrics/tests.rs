@@ -75,8 +75,10 @@ fn queries_come_in_the_order_in_which_they_are_asked() {
 
 #[test]
 fn a_metric_with_neither_name_nor_query_is_an_error() {
-    let canary = cases::canary(&json!({"spec": {"analysis": {"metrics": [{"name": "nothing"}]}}}));
-    assert_eq!(queries(&canary, scene(Observer::Istio), "istio", &[]), Err(Error::NoQuery));
+    let canary =
+        cases::canary(&json!({"spec": {"analysis": {"metrics": [{"name": "request-duration"}, {"name": "nothing"}]}}}));
+    let unaskable = Unaskable { index: 1, problem: Error::NoQuery };
+    assert_eq!(queries(&canary, scene(Observer::Istio), "istio", &[]), Err(unaskable));
 }
 
 #[test]
