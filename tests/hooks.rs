@@ -374,3 +374,123 @@ async fn an_unsigned_call_counts_once_the_registry_has_what_it_names() {
     assert_eq!(world.hook("unsigned", &[json], &said(json!(["9.9.9", "1.1.0"]))).await, 200);
     world.reaches("ImagePolicy", "app", |object| object["status"]["latestRef"]["tag"] == "1.1.0").await;
 }
+
+/// A Git service that takes statuses of commits, and tells what it was sent: the path and the body.
+async fn statuses() -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<(String, Value)>) {
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    let answer = async move |request: axum::extract::Request| {
+        let (head, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap_or_default();
+        if head.method == http::Method::POST {
+            let _ = tell.send((head.uri.path().to_owned(), serde_json::from_slice(&body).unwrap_or_default()));
+        }
+        "[]"
+    };
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let app = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (address, told)
+}
+
+/// A GitRepository and a Kustomization of it, whose commits get a status in Gitea.
+fn told_in_git(url: &str, service: SocketAddr) -> String {
+    let object = |api_version: &str, kind: &str, spec: Value| {
+        json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "site", "namespace": "apps",
+            "annotations": {"event.toolkit.fluxcd.io/env": "prod"}}, "spec": spec})
+    };
+    let notification = "notification.toolkit.fluxcd.io/v1beta3";
+    let objects = [
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token", "namespace": "apps"}, "stringData": {"token": TOKEN}}),
+        object(
+            notification,
+            "Provider",
+            json!({"type": "gitea", "address": format!("http://{service}/team/site"), "secretRef": {"name": "token"}}),
+        ),
+        object(
+            notification,
+            "Alert",
+            json!({"providerRef": {"name": "site"}, "eventSources": [{"kind": "Kustomization", "name": "*"}]}),
+        ),
+        object(
+            "source.toolkit.fluxcd.io/v1",
+            "GitRepository",
+            json!({"interval": "1h", "url": url, "ref": {"branch": "main"}}),
+        ),
+        object(
+            "kustomize.toolkit.fluxcd.io/v1",
+            "Kustomization",
+            json!({"interval": "1h", "path": "./site", "prune": true,
+            "targetNamespace": "apps", "sourceRef": {"kind": "GitRepository", "name": "site"}}),
+        ),
+    ];
+    objects.map(|object| object.to_string()).join("\n---\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_gets_its_status_and_flux_its_events() {
+    let (server, mut posted) = sink::listen().await.expect("a server of events");
+    let (service, mut statuses) = statuses().await;
+    let folder = tempfile::Builder::new().prefix("slipway-events-").tempdir().expect("a folder");
+    let git = GitServer::start(&folder.path().join("git"), None).await.expect("a Git server");
+    let url = git.create_repository("site").expect("a repository");
+    let (clone, remote) = (folder.path().join("clone"), url.clone());
+    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "b"}});
+    let first = ("site/a.yaml".to_owned(), config.to_string());
+    let create = move || Clone { folder: &clone }.create(&remote, &[first]).expect("a first commit");
+    tokio::task::spawn_blocking(create).await.expect("git runs");
+    let text = |path: &str| folder.path().join(path).display().to_string();
+    fs::write(text("manifests.yaml"), told_in_git(&url, service)).expect("a written file");
+    let (manifests, state, address) = (text("manifests.yaml"), text("state.db"), format!("http://{server}/"));
+    let command = [
+        SLIPWAY,
+        "run",
+        "--manifests",
+        &manifests,
+        "--state",
+        &state,
+        "--listen",
+        "127.0.0.1:0",
+        "--events-addr",
+        &address,
+        "--controllers",
+        "delivery,notification",
+    ];
+    let _slipway = Part::start(Path::new(SLIPWAY), folder.path(), "slipway", &command).expect("slipway starts");
+
+    let mut event = async |reason: &str| loop {
+        let event = tokio::time::timeout(PATIENCE, posted.recv()).await.expect("an event in time").expect("an event");
+        assert_ne!(event["severity"], "trace", "{event}");
+        if event["reason"] == reason {
+            break event;
+        }
+    };
+    let stored = event("NewArtifact").await;
+    let revision = stored["metadata"]["source.toolkit.fluxcd.io/revision"].as_str().expect("a revision").to_owned();
+    let keys: Vec<_> = stored["metadata"].as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    // Annotations come under the group, too; see STATUS.md.
+    assert_eq!(keys, ["digest", "env", "revision"].map(|key| format!("source.toolkit.fluxcd.io/{key}")), "{stored}");
+    let about = &stored["involvedObject"];
+    assert_eq!([&about["kind"], &about["name"], &about["namespace"]], ["GitRepository", "site", "apps"]);
+    assert!(
+        [&about["uid"], &about["resourceVersion"]]
+            .iter()
+            .all(|text| text.as_str().is_some_and(|text| !text.is_empty())),
+        "{stored}"
+    );
+    assert_eq!([&stored["severity"], &stored["reportingController"]], ["info", "source-controller"]);
+    assert!(stored["reportingInstance"].is_string() && stored["timestamp"].is_string(), "{stored}");
+    let applied = event("ReconciliationSucceeded").await;
+    let fact = |key: &str| applied["metadata"][format!("kustomize.toolkit.fluxcd.io/{key}")].clone();
+    assert_eq!([fact("revision"), fact("commit_status")], [json!(revision), json!("update")], "{applied}");
+
+    let (path, status) =
+        tokio::time::timeout(PATIENCE, statuses.recv()).await.expect("a status in time").expect("a status");
+    let commit = revision.rsplit(':').next().unwrap_or_default();
+    assert_eq!(path, format!("/api/v1/repos/team/site/statuses/{commit}"));
+    assert_eq!(
+        (&status["state"], &status["description"]),
+        (&json!("success"), &json!("reconciliation succeeded")),
+        "{status}"
+    );
+}

@@ -203,21 +203,29 @@ impl Service {
 
     /// Whether the service takes this event. An event that is a commit status goes to Git services and to generic ones;
     /// Git services take further those that name a commit, and errors.
+    ///
+    /// Differs: services of incidents take it too, for often nothing else says that an error is over; see [`plan`].
     pub fn takes(self, event: &Event) -> bool {
-        let is_status = event.metadata.get(COMMIT_STATUS).is_some_and(|value| value == "update");
+        let is_status = is_status(event);
         match self {
             Self::Generic | Self::GenericHmac => true,
             service if service.has_commit_status() => {
                 (is_status || event.metadata.contains_key("commit") || event.severity == Severity::Error)
                     && event.reason != PROGRESSING
             }
-            Self::Pagerduty | Self::Incidentio => !is_status && event.reason != PROGRESSING,
+            Self::Pagerduty | Self::Incidentio => event.reason != PROGRESSING,
+            Self::Alertmanager => true,
             service if service.comments() => !is_status && event.metadata.contains_key(comment::CHANGE_REQUEST),
             // A repository of charts is no source that a trace could begin with.
             Self::Otel => !is_status && event.involved_object.reference.kind != "HelmRepository",
             _ => !is_status,
         }
     }
+}
+
+/// Whether the event is told for the sake of a commit's status.
+fn is_status(event: &Event) -> bool {
+    event.metadata.get(COMMIT_STATUS).is_some_and(|value| value == "update")
 }
 
 /// What is to be done to tell a service of an event.
@@ -241,6 +249,10 @@ impl From<http::Request<Bytes>> for Plan {
 /// told of, if it was not told of the recovery yet.
 pub fn plan(settings: &Settings, event: &Event, firing: Option<&Event>, now: Timestamp) -> Result<Plan, Error> {
     match settings.service {
+        // It is no news but to whom an error was told before.
+        Service::Pagerduty | Service::Incidentio | Service::Alertmanager if is_status(event) && firing.is_none() => {
+            Ok(Plan::default())
+        }
         Service::Generic | Service::GenericHmac => generic::message(settings, event).map(Plan::from),
         Service::Slack | Service::Discord | Service::Rocket => slack::message(settings, event).map(Plan::from),
         Service::Msteams => msteams::message(settings, event).map(Plan::from),

@@ -204,7 +204,8 @@ async fn an_incident_begins_with_an_error_and_ends_when_it_heals() {
     world.context.store.patch(&id, "user", &key).await.expect("the Provider is changed");
     world.tell(Notice::error("HealthCheckFailed", "it is broken")).await;
     world.tell(Notice::info("Progressing", "it is worked on")).await;
-    world.tell(Notice::info("ReconciliationSucceeded", "it works")).await;
+    // As a Kustomization ends: for Git services, and for who was told of the error.
+    world.tell(Notice::info("ReconciliationSucceeded", "it works").with("commit_status", "update")).await;
     let trigger = sink.next().await;
     assert_eq!((&trigger["event_action"], &trigger["routing_key"]), (&json!("trigger"), &json!("ROUTING_KEY")));
     assert_eq!(trigger["payload"]["summary"], "health check failed: configmap/c");

@@ -31,8 +31,6 @@ use crate::{
 
 /// The health checks passed.
 const HEALTHY: &str = "Healthy";
-/// Prefix of facts in events.
-const GROUP: &str = "kustomize.toolkit.fluxcd.io";
 /// Limit for the objects of an early stage to become usable. Source: Flux `pkg/ssa`, `DefaultWaitOptions`.
 const STAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -263,7 +261,7 @@ impl<'a> Run<'a> {
         let notice = self.about(Notice::info("ReconciliationSucceeded", told));
         let done = Done::new(format!("Applied revision: {}", self.revision));
         let done = done.status(Value::Object(self.status.clone())).every(next);
-        let done = done.notice(notice.with(format!("{GROUP}/commit_status"), "update"));
+        let done = done.notice(notice.with("commit_status", "update"));
         Done { reason: "ReconciliationSucceeded", ..done }
     }
 
@@ -306,7 +304,7 @@ impl<'a> Run<'a> {
 
     /// The notice with the facts that go with every event of the run.
     fn about(&self, notice: Notice) -> Notice {
-        notice.with(format!("{GROUP}/revision"), &*self.revision)
+        notice.with("revision", &*self.revision)
     }
 
     async fn tell(&self, notice: &Notice) -> Result<(), Failure> {

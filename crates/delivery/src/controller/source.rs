@@ -19,8 +19,6 @@ use crate::{Error, dependency, revision};
 
 /// The artifact of the revision in `status.artifact` is there.
 const ARTIFACT_IN_STORAGE: &str = "ArtifactInStorage";
-/// Prefix of facts in events.
-const GROUP: &str = "source.toolkit.fluxcd.io";
 
 /// Keeps GitRepositories at their newest revision.
 pub(super) struct Sources {
@@ -94,7 +92,7 @@ fn done(repository: &GitRepository, commit: &Commit, included: &[(GitRepositoryI
     });
     let about = |notice: Notice| {
         let digest = kept.digest.clone().unwrap_or_default();
-        notice.with(format!("{GROUP}/revision"), &*revision).with(format!("{GROUP}/digest"), digest)
+        notice.with("revision", &*revision).with("digest", digest)
     };
     let title = commit.message.lines().next().unwrap_or_default();
     let stored = format!("stored artifact for commit '{title}'");

@@ -193,6 +193,12 @@ async fn a_commit_becomes_objects_and_what_leaves_it_is_pruned() {
         assert!(told.iter().any(|told| told == message), "{message:?} is not in {told:?}");
     }
     assert!(told.iter().any(|told| told.starts_with("Reconciliation finished in ")), "{told:?}");
+    // Alerts look for facts by their plain names: a Git service finds the commit by them.
+    let events = world.events(&kustomization("apps")).await;
+    assert!(events.iter().all(|event| event.metadata.contains_key("revision")), "{events:?}");
+    let finished =
+        events.iter().find(|event| event.reason == "ReconciliationSucceeded" && event.message.contains("finished"));
+    assert_eq!(finished.and_then(|event| event.metadata.get("commit_status")).map(String::as_str), Some("update"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,7 +24,7 @@ use super::{
     login::Logins,
     queues::Queues,
     records::Records,
-    send::send,
+    send::{Sent, send},
 };
 use crate::{
     CONTROLLER, Error,
@@ -64,7 +64,7 @@ pub struct Notification {
 struct Tried {
     key: String,
     entry: Entry,
-    outcome: Result<(), Error>,
+    outcome: Result<Sent, Error>,
 }
 
 type Sending = FuturesUnordered<BoxFuture<'static, Tried>>;
@@ -160,14 +160,15 @@ impl Notification {
     async fn ended(&mut self, Tried { key, entry, outcome }: Tried) {
         let now = clock::now();
         let entry = match &outcome {
-            Ok(()) => entry.sent(now),
+            Ok(_) => entry.sent(now),
             Err(error) if error.is_transient() => {
                 let wait = error.retry_after(now);
                 entry.failed(Failure::Transient { wait }, self.patience(), now)
             }
             Err(_) => entry.failed(Failure::Final, self.patience(), now),
         };
-        if outcome.is_ok()
+        // What a service did not hear of ends nothing.
+        if matches!(outcome, Ok(Sent::Told))
             && let Err(error) = self.records.told(&entry).await
         {
             tracing::debug!(%error, "what the service was told of last is not kept");

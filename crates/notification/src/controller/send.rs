@@ -13,6 +13,15 @@ use crate::{
     provider::{self, Origin, Secrets, Service, Settings},
 };
 
+/// How a try went that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// The service was told.
+    Told,
+    /// The service takes no such event, or the Provider is suspended.
+    Skipped,
+}
+
 /// Tells the Provider's service. Provider and Secrets are read anew, so that a mended one helps what is waiting.
 /// `firing` is the last error of the same object that the service was told of.
 pub(super) async fn send(
@@ -21,11 +30,11 @@ pub(super) async fn send(
     key: &str,
     entry: &Entry,
     firing: Option<&Event>,
-) -> Result<(), Error> {
+) -> Result<Sent, Error> {
     let found = context.store.get::<Provider>(&entry.namespace, &entry.provider).await?;
     let provider = found.ok_or_else(|| Error::Missing(format!("Provider {}/{}", entry.namespace, entry.provider)))?;
     if provider.spec.suspend || !Service::of(&provider.spec.kind)?.takes(&entry.event) {
-        return Ok(());
+        return Ok(Sent::Skipped);
     }
     let settings = settings(context, &provider, entry).await?;
     let settings = logins.log_in(&context.store, &provider, settings).await?;
@@ -42,10 +51,10 @@ pub(super) async fn send(
         let answer = context.http.send(request, &settings.endpoint).await?;
         provider::answered(&settings, &answer)?;
     }
-    match plan.publish {
-        Some(publication) => publish(&publication, &settings.endpoint).await,
-        None => Ok(()),
+    if let Some(publication) = plan.publish {
+        publish(&publication, &settings.endpoint).await?;
     }
+    Ok(Sent::Told)
 }
 
 /// The Provider as it is used for this message.

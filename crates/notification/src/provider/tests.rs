@@ -127,6 +127,15 @@ fn commit_statuses_do_not_go_to_chat() {
         [Service::Generic, Service::GenericHmac, Service::Slack].map(|service| service.takes(&event)),
         [true, true, false]
     );
+    // An error that was told before is over, though; without one there is nothing to tell.
+    let firing = Event { severity: Severity::Error, ..event.clone() };
+    let now = event.timestamp;
+    for kind in ["pagerduty", "incident.io", "alertmanager"] {
+        let settings = settings(kind, &[("address", "https://example.com/a"), ("token", "t")]);
+        assert!(settings.service.takes(&event), "{kind}");
+        let told = |firing| plan(&settings, &event, firing, now).expect("a plan").tell.len();
+        assert!(told(None) == 0 && told(Some(&firing)) > 0, "{kind}");
+    }
 }
 
 #[test]

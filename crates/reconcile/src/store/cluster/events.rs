@@ -115,16 +115,24 @@ fn name(event: &Event) -> String {
     format!("{}.{digest}", object.trim_end_matches(['.', '-']))
 }
 
-/// The facts for machines, and the severity where the type does not tell it.
+/// The facts for machines under the object's API group, as Flux's controllers write them, and the severity where the type
+/// does not tell it.
 fn annotations(event: &Event) -> serde_json::Map<String, serde_json::Value> {
+    let prefix = prefix(&event.involved_object.reference);
     let valid = |key: &&String| {
-        let letters = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        let letters = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         !key.is_empty() && key.len() <= 63 && key.chars().all(letters)
     };
     let facts = event.metadata.iter().filter(|(key, _)| valid(key));
-    let facts = facts.map(|(key, value)| (key.clone(), value.clone().into()));
+    let facts = facts.map(|(key, value)| (format!("{prefix}{key}"), value.clone().into()));
     let trace = (event.severity == Severity::Trace).then(|| (SEVERITY.to_owned(), "trace".into()));
     facts.chain(trace).collect()
+}
+
+/// The object's API group with a slash; nothing for kinds without one.
+fn prefix(about: &ObjectReference) -> String {
+    let group = about.group();
+    if group.is_empty() { String::new() } else { format!("{group}/") }
 }
 
 fn to_core(event: &Event, (namespace, name): &(String, String)) -> Result<v1::Event> {
@@ -147,21 +155,25 @@ fn to_core(event: &Event, (namespace, name): &(String, String)) -> Result<v1::Ev
 
 fn from_core(event: &v1::Event) -> Event {
     let about = &event.involved_object;
-    let mut metadata = event.metadata.annotations.clone().unwrap_or_default();
-    let severity = match (metadata.remove(SEVERITY), event.type_.as_deref()) {
+    let mut annotations = event.metadata.annotations.clone().unwrap_or_default();
+    let severity = match (annotations.remove(SEVERITY), event.type_.as_deref()) {
         (Some(_), _) => Severity::Trace,
         (None, Some("Warning")) => Severity::Error,
         (None, _) => Severity::Info,
     };
     let time = event.last_timestamp.as_ref().map(|time| time.0).or(event.event_time.as_ref().map(|time| time.0));
+    let reference = ObjectReference {
+        api_version: about.api_version.clone().unwrap_or_default(),
+        kind: about.kind.clone().unwrap_or_default(),
+        namespace: about.namespace.clone().unwrap_or_default(),
+        name: about.name.clone().unwrap_or_default(),
+    };
+    let prefix = prefix(&reference);
+    let plain = |(key, value): (String, String)| (key.strip_prefix(&prefix).unwrap_or(&key).to_owned(), value);
     Event {
+        metadata: annotations.into_iter().map(plain).collect(),
         involved_object: InvolvedObject {
-            reference: ObjectReference {
-                api_version: about.api_version.clone().unwrap_or_default(),
-                kind: about.kind.clone().unwrap_or_default(),
-                namespace: about.namespace.clone().unwrap_or_default(),
-                name: about.name.clone().unwrap_or_default(),
-            },
+            reference,
             uid: about.uid.clone().unwrap_or_default(),
             resource_version: about.resource_version.clone().unwrap_or_default(),
         },
@@ -169,9 +181,30 @@ fn from_core(event: &v1::Event) -> Event {
         timestamp: time.unwrap_or(jiff::Timestamp::UNIX_EPOCH),
         message: event.message.clone().unwrap_or_default(),
         reason: event.reason.clone().unwrap_or_default(),
-        metadata,
         reporting_controller: event.reporting_component.clone().unwrap_or_default(),
         reporting_instance: event.reporting_instance.clone().unwrap_or_default(),
         count: event.count.and_then(|count| u64::try_from(count).ok()).unwrap_or(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_stand_under_the_objects_group() {
+        for (api_version, key) in
+            [("kustomize.toolkit.fluxcd.io/v1", "kustomize.toolkit.fluxcd.io/revision"), ("v1", "revision")]
+        {
+            let event: Event = serde_json::from_value(json!({
+                "involvedObject": {"apiVersion": api_version, "kind": "Any", "namespace": "apps", "name": "a"},
+                "severity": "trace", "timestamp": "2026-01-02T03:04:05Z", "message": "m", "reason": "r",
+                "metadata": {"revision": "main@sha1:abc"}, "reportingController": "c", "reportingInstance": "i"}))
+            .expect("an event");
+            let core = to_core(&event, &("apps".into(), "a.1".into())).expect("an event");
+            let annotations = core.metadata.annotations.clone().unwrap_or_default();
+            assert_eq!(annotations.get(key).map(String::as_str), Some("main@sha1:abc"), "{annotations:?}");
+            assert_eq!(from_core(&core), event);
+        }
     }
 }
