@@ -101,3 +101,29 @@ fn set_follows_the_path_and_the_selector_of_an_automation() {
     assert!(run.code == 2 && run.stderr.contains("failed to parse policy selector: "), "{run:?}");
     assert_eq!(set("b", json!({"matchLabels": {"team": "other"}})).json()["changes"], json!([]));
 }
+
+#[test]
+fn a_file_that_no_automation_reads_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let file = |version: u8| format!("image: example.com/app:{version} # {{\"$imagepolicy\": \"apps:app\"}}\n");
+    let automation = json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImageUpdateAutomation",
+        "metadata": {"name": "bot", "namespace": "apps"},
+        "spec": {"interval": "1m", "sourceRef": {"kind": "GitRepository", "name": "app"}}});
+    fs::write(folder.path().join("policy.yaml"), POLICY).expect("a file");
+    fs::write(folder.path().join("automation.yaml"), automation.to_string()).expect("a file");
+    let content = || fs::read_to_string(folder.path().join("app.txt")).expect("a file");
+    fs::write(folder.path().join("app.txt"), file(1)).expect("a file");
+    let told = json!(["app.txt: no automation reads it: only *.yaml, *.yml and Kustomization are read"]);
+
+    let (path, policy, automation) = (at("app.txt"), at("policy.yaml"), at("automation.yaml"));
+    let list = slipway(&["markers", &path, "-o", "json"]);
+    assert_eq!((list.code, &list.json()["warnings"]), (1, &told), "{list:?}");
+    let set = |more: &[&str]| slipway(&[&["set", &path, "-f", &policy, "-o", "json"], more].concat()).json();
+    // What the next commit of the automation would do, it says as it is.
+    let followed = set(&["--automation", &automation]);
+    assert_eq!((&followed["changes"], &followed["warnings"], content()), (&json!([]), &told, file(1)));
+    // Who names a file wants it changed.
+    let own = set(&[]);
+    assert_eq!((own["changes"].as_array().map(Vec::len), &own["warnings"], content()), (Some(1), &told, file(2)));
+}

@@ -59,10 +59,13 @@ fn list(args: &Markers, path: &Path) -> anyhow::Result<Exit> {
     let mut skipped = Vec::new();
     each(path, &mut skipped, |found, content| {
         match setters::list(&found.name, content, &policies) {
-            Ok(listed) => answer.markers.extend(listed.into_iter().map(|listed| {
-                let covered = (!args.file.is_empty()).then(|| listed.is_covered());
-                Row { listed, covered }
-            })),
+            Ok(listed) => {
+                answer.warnings.extend(found.unread().filter(|_| !listed.is_empty()));
+                answer.markers.extend(listed.into_iter().map(|listed| {
+                    let covered = (!args.file.is_empty()).then(|| listed.is_covered());
+                    Row { listed, covered }
+                }));
+            }
             Err(warning) => answer.warnings.push(warning.to_string()),
         }
         Ok(())
@@ -109,6 +112,7 @@ fn add(args: &MarkersAdd) -> anyhow::Result<Exit> {
     each(&args.path, &mut skipped, |found, content| {
         match setters::add(&found.name, content, &args.image, &args.policy) {
             Ok(added) => {
+                answer.warnings.extend(found.unread().filter(|_| !added.lines.is_empty()));
                 let places = added.lines.iter().map(|line| Place { file: found.name.clone(), line: *line });
                 answer.added.extend(places);
                 answer.warnings.extend(added.warnings.iter().map(ToString::to_string));

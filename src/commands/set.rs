@@ -55,6 +55,12 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
     for found in files::below(&root, &tree, &mut answer.warnings)? {
         let content = std::fs::read(&found.path).with_context(|| format!("cannot read {}", found.path.display()))?;
         let edited = setters::edit(&found.name, &content, &policies);
+        let unread = found.unread().filter(|_| !edited.changes.is_empty());
+        let is_skipped = unread.is_some() && automation.is_some();
+        answer.warnings.extend(unread);
+        if is_skipped {
+            continue;
+        }
         answer.changes.extend(edited.changes);
         answer.warnings.extend(edited.warnings.iter().map(ToString::to_string));
         let Some(new) = edited.content else { continue };

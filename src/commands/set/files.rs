@@ -18,6 +18,15 @@ pub struct Found {
     pub name: String,
 }
 
+impl Found {
+    /// That no automation reads a file of this name. One that is named itself is looked at all the same.
+    pub fn unread(&self) -> Option<String> {
+        let message =
+            || format!("{}: no automation reads it: only *.yaml, *.yml and Kustomization are read", self.name);
+        (!setters::is_candidate(Path::new(&self.name))).then(message)
+    }
+}
+
 /// The tree that a path stands for: the folder itself, or that of a file, with links resolved.
 pub fn tree(path: &Path) -> anyhow::Result<PathBuf> {
     let real = path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
