@@ -120,7 +120,7 @@ struct Automations {
 /// The images that an automation may write, by policy name.
 type Chosen = BTreeMap<String, ImageRef>;
 
-/// What is known about the images, by policy name.
+/// What is known about the images, by policy name. A policy that has chosen nothing yet is in it, too.
 type Known = BTreeMap<String, Labels>;
 
 /// One run, after its fields were checked.
@@ -266,10 +266,12 @@ impl Automations {
         for policy in policies {
             let selected = selector::selects(selector, policy.metadata.labels.as_ref());
             let selected = selected.map_err(|problem| bad_selector(&problem))?;
-            let (true, Some(status)) = (selected, &policy.status) else { continue };
-            let Some(latest) = &status.latest_ref else { continue };
-            chosen.insert(policy.name_any(), latest.clone());
-            known.insert(policy.name_any(), status.latest_labels.clone());
+            if !selected {
+                continue;
+            }
+            let status = policy.status.clone().unwrap_or_default();
+            chosen.extend(status.latest_ref.map(|latest| (policy.name_any(), latest)));
+            known.insert(policy.name_any(), status.latest_labels);
         }
         Ok((chosen, known))
     }

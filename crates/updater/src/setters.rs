@@ -12,7 +12,7 @@ mod scan;
 mod write;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     num::NonZero,
     ops::Range,
@@ -43,17 +43,23 @@ pub type Labels = BTreeMap<String, String>;
 pub struct Policies {
     images: BTreeMap<String, ImageRef>,
     labels: BTreeMap<String, Labels>,
+    awaited: BTreeSet<String>,
 }
 
 impl Policies {
     /// The images, by `namespace:policy`.
     pub fn new(policies: impl IntoIterator<Item = (String, ImageRef)>) -> Self {
-        Self { images: policies.into_iter().collect(), labels: BTreeMap::new() }
+        Self { images: policies.into_iter().collect(), ..Self::default() }
     }
 
     /// With what is known about the images, by `namespace:policy` too.
     pub fn labelled(self, labels: impl IntoIterator<Item = (String, Labels)>) -> Self {
         Self { labels: labels.into_iter().collect(), ..self }
+    }
+
+    /// With policies that will choose an image yet: their markers are left alone, and no warning is told of them.
+    pub fn awaiting(self, policies: impl IntoIterator<Item = String>) -> Self {
+        Self { awaited: policies.into_iter().collect(), ..self }
     }
 
     /// The value that a marker stands for, if its policy is known.

@@ -307,3 +307,22 @@ fn only_another_choice_and_another_source_wake_an_automation() {
         assert_eq!(woken(source_changed(before, after, &bots)), none);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_marker_of_a_policy_that_has_chosen_nothing_yet_is_no_error() {
+    let world = World::new(&[("app.yaml", &marked("one", "app")), ("gone.yaml", &marked("one", "gone"))]).await;
+    world.source("one", "main").await;
+    let spec = json!({"imageRepositoryRef": {"name": "app"}, "policy": {"alphabetical": {}}});
+    world.apply("image.toolkit.fluxcd.io/v1", "ImagePolicy", "one", "app", spec, json!({})).await;
+    world.automation("one", json!({"branch": "main"}), json!({})).await;
+    world.until("one", |object| ready(object).starts_with("True")).await;
+    let ignored = async || {
+        let events = world.events("one").await.into_iter().filter(|event| event.reason == "MarkerIgnored");
+        events.map(|event| event.message).collect::<Vec<_>>()
+    };
+    let gone = "gone.yaml:2: marker is ignored: no policy \"one:gone\" with an image is known";
+    assert_eq!(ignored().await, [gone]);
+    world.choose("one", "app", "1").await;
+    world.applied("one", "app", "1").await;
+    assert_eq!(ignored().await, [gone]);
+}
