@@ -131,6 +131,14 @@ fn follow(store: &Store) -> Vec<tokio::task::AbortHandle> {
     ]
 }
 
+fn updater_options(config: &Config, mirrors: &git::Mirrors) -> updater::controller::Options {
+    updater::controller::Options {
+        mirrors: mirrors.clone(),
+        no_cross_namespace_refs: config.no_cross_namespace_refs,
+        object_level_workload_identity: config.scanner.object_level_workload_identity,
+    }
+}
+
 /// The controllers that the configuration asks for, each a task.
 fn controllers(config: &Config, context: &Context, lead: &Lead, shutdown: &Shutdown) -> anyhow::Result<Vec<Guarded>> {
     let mut running = Vec::new();
@@ -148,11 +156,7 @@ fn controllers(config: &Config, context: &Context, lead: &Lead, shutdown: &Shutd
             Stage::Image => {
                 let controller = scanner::controllers(context.clone(), config.scanner, shutdown.clone());
                 guard(&["image-reflector-controller"], controller.boxed());
-                let options = updater::controller::Options {
-                    mirrors: mirrors.clone(),
-                    no_cross_namespace_refs: config.no_cross_namespace_refs,
-                };
-                let controller = updater::controller::controllers(context, options, shutdown);
+                let controller = updater::controller::controllers(context, updater_options(config, &mirrors), shutdown);
                 guard(&["image-automation-controller"], controller.boxed());
             }
             Stage::Notification => {

@@ -65,7 +65,11 @@ impl World {
         let context = Context::new(store.clone(), Http::new("test"), "test");
         let shutdown = Shutdown::new();
         let mirrors = git::Mirrors::new(folder.path().join("cache"));
-        tokio::spawn(controllers(context, Options { mirrors, no_cross_namespace_refs: false }, shutdown.clone()));
+        tokio::spawn(controllers(
+            context,
+            Options { mirrors, no_cross_namespace_refs: false, object_level_workload_identity: false },
+            shutdown.clone(),
+        ));
         Self { folder, git, store, shutdown }
     }
 

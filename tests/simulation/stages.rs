@@ -14,7 +14,11 @@ pub fn controllers(
 ) -> Vec<BoxFuture<'static, ()>> {
     let mirrors = git::Mirrors::new(files.join("git"));
     let notification = notification::controller::Notification::new(context.clone(), Default::default());
-    let updater = updater::controller::Options { mirrors: mirrors.clone(), no_cross_namespace_refs: false };
+    let updater = updater::controller::Options {
+        mirrors: mirrors.clone(),
+        no_cross_namespace_refs: false,
+        object_level_workload_identity: false,
+    };
     let canary = canary::controller::Options {
         metrics_server: metrics_server.to_owned(),
         min_analysis_interval: std::time::Duration::from_secs(2),

@@ -48,6 +48,8 @@ pub struct Options {
     pub mirrors: Mirrors,
     /// Whether automations may only refer to GitRepositories of their own namespace.
     pub no_cross_namespace_refs: bool,
+    /// Whether GitRepositories may name a ServiceAccount of their own for a cloud.
+    pub object_level_workload_identity: bool,
 }
 
 /// Reason where the spec asks for what cannot be.
@@ -170,6 +172,7 @@ impl Automations {
         let git = check(automation)?;
         let namespace = automation.namespace().unwrap_or_default();
         let repository = self.repository(automation, &namespace).await?;
+        source::check_account(&repository, &self.options)?;
         if let Some(held) = self.held_back(automation, &namespace).await? {
             return Ok(held);
         }

@@ -4,15 +4,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use api::{
     meta::{LocalReference, ObjectReference},
-    source::{GitRepository, GitRepositoryRef},
+    source::{GitProvider, GitRepository, GitRepositoryRef},
 };
 use git::{Commit, Credentials, Head, LocalPaths, Mirror, Mirrors, Remote, SecretData, Secrets, SigningKey, Wanted};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use reconcile::{Failure, Identities, Site, Store, clock, effect, object};
 
-use super::source_failure;
+use super::{Options, source_failure};
 use crate::{Error, branches, signing};
+
+/// What is said where a ServiceAccount is named and the gate is closed, in the words of image policies.
+const WORKLOAD_IDENTITY: &str = "to use spec.serviceAccountName in the GitRepository for provider authentication please \
+    enable the ObjectLevelWorkloadIdentity feature gate in the controller";
+
+/// Refuses a ServiceAccount for a cloud where the gate for it is closed. Source: reference image-automation.md section 2.1.
+pub(super) fn check_account(repository: &GitRepository, options: &Options) -> Result<(), Failure> {
+    let is_cloud = matches!(repository.spec.provider, Some(GitProvider::Azure | GitProvider::Aws));
+    if is_cloud && repository.spec.service_account_name.is_some() && !options.object_level_workload_identity {
+        return Err(Failure::terminal("FeatureGateDisabled", WORKLOAD_IDENTITY));
+    }
+    Ok(())
+}
 
 /// The remote that a GitRepository describes, with what its Secrets say.
 pub(super) async fn remote(

@@ -40,7 +40,7 @@ impl World {
         let context = Context::new(store.clone(), Http::new("test"), "test");
         let shutdown = Shutdown::new();
         let mirrors = Mirrors::new(folder.path().join("cache"));
-        let options = Options { mirrors, no_cross_namespace_refs };
+        let options = Options { mirrors, no_cross_namespace_refs, object_level_workload_identity: false };
         tokio::spawn(controllers(context, options, shutdown.clone()));
         let world = Self { folder, store, shutdown };
         let work = world.clone_of("seed");

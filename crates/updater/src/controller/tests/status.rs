@@ -8,12 +8,13 @@ use super::*;
 /// What is patched into the spec of an automation, the reason and the beginning of the words that it is refused with.
 type Refusal = (Value, &'static str, &'static str);
 
-const TERMINAL: [&str; 5] = [
+const TERMINAL: [&str; 6] = [
     "InvalidSourceConfiguration",
     "InvalidPolicySelector",
     "InvalidUpdateStrategy",
     "RemovedTemplateField",
     "AccessDenied",
+    "FeatureGateDisabled",
 ];
 
 fn source(name: &str) -> Value {
@@ -57,6 +58,12 @@ fn refusals() -> Vec<Refusal> {
             json!({"sourceRef": {"kind": "GitRepository", "name": "fleet", "namespace": "two"}}),
             "AccessDenied",
             "can't access 'GitRepository/two/fleet', cross-namespace references have been blocked",
+        ),
+        (
+            source("account"),
+            "FeatureGateDisabled",
+            "to use spec.serviceAccountName in the GitRepository for provider authentication please enable the \
+             ObjectLevelWorkloadIdentity feature gate in the controller",
         ),
         (
             source("gone"),
@@ -183,6 +190,10 @@ async fn every_refusal_has_the_reason_and_the_words_of_flux() {
         ("locked", json!({"url": url, "secretRef": {"name": "gone"}})),
         ("scp", json!({"url": "git@host:team/fleet", "secretRef": {"name": "login"}})),
         ("keyless", json!({"url": "ssh://git@host/team/fleet", "secretRef": {"name": "login"}})),
+        (
+            "account",
+            json!({"url": "https://dev.azure.com/o/p/_git/r", "provider": "azure", "serviceAccountName": "robot"}),
+        ),
         ("tagged", json!({"url": url, "ref": {"tag": "v1"}})),
         ("elsewhere", json!({"url": url, "ref": {"branch": "dev"}})),
     ] {
