@@ -43,7 +43,7 @@ pub type Labels = BTreeMap<String, String>;
 pub struct Policies {
     images: BTreeMap<String, ImageRef>,
     labels: BTreeMap<String, Labels>,
-    awaited: BTreeSet<String>,
+    undecided: BTreeSet<String>,
 }
 
 impl Policies {
@@ -59,7 +59,7 @@ impl Policies {
 
     /// With policies that will choose an image yet: their markers are left alone, and no warning is told of them.
     pub fn awaiting(self, policies: impl IntoIterator<Item = String>) -> Self {
-        Self { awaited: policies.into_iter().collect(), ..self }
+        Self { undecided: policies.into_iter().collect(), ..self }
     }
 
     /// The value that a marker stands for, if its policy is known.
