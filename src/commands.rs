@@ -138,6 +138,14 @@ pub fn wrong(output: Output, error: anyhow::Error) -> anyhow::Error {
     error
 }
 
+/// The same for verbs that print JSON a line at a time.
+pub fn wrong_in_a_line(output: Output, error: anyhow::Error) -> anyhow::Error {
+    if output == Output::Json {
+        streams::print_raw(&format!("{}\n", serde_json::json!({ "error": told(&error).join(": ") })));
+    }
+    error
+}
+
 /// Runs what waits for others, on this thread.
 pub fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)

@@ -131,6 +131,16 @@ async fn what_is_not_there_is_told_with_a_tip() {
     }
     let run = slipway(&["get", "canary", "--state", "/no/such/state.db"]);
     assert_eq!((run.code, run.stderr.as_str()), (2, "error: /no/such/state.db: no such state file\n"));
+    for words in
+        [["get", "canary"].as_slice(), &["get", "canary", "-w"], &["describe", "ip", "a"], &["events"], &["logs"]]
+    {
+        let run = slipway(&[words, &["--state", "/no/such/state.db", "-o", "json"]].concat());
+        let told = json!({"error": "/no/such/state.db: no such state file"});
+        assert_eq!((run.code, run.json()), (2, told), "{words:?}");
+        // What prints a line for each object or entry prints one for the error.
+        let is_line = words == ["logs"] || words.contains(&"-w");
+        assert_eq!(run.stdout.lines().count() == 1, is_line, "{words:?}: {}", run.stdout);
+    }
 }
 
 #[tokio::test]

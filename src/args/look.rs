@@ -54,6 +54,12 @@ pub enum Format {
     Name,
 }
 
+impl From<Format> for Output {
+    fn from(format: Format) -> Self {
+        if format == Format::Json { Self::Json } else { Self::Table }
+    }
+}
+
 /// `slipway get KIND [NAME…]`
 #[derive(Debug, clap::Args)]
 pub struct Get {

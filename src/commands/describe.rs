@@ -22,6 +22,10 @@ const EVENTS: usize = 10;
 
 /// Runs the verb.
 pub fn run(args: &Describe) -> anyhow::Result<Exit> {
+    describe(args).map_err(|error| super::wrong(args.output, error))
+}
+
+fn describe(args: &Describe) -> anyhow::Result<Exit> {
     let (kind, name) = match kinds::parse(&args.words).map_err(anyhow::Error::msg)? {
         Named::Kind(kind, names) if names.len() == 1 => (kind, names.concat()),
         Named::Kind(kind, _) => bail!("say which {}: slipway describe {} NAME", kind.singular, kind.singular),

@@ -15,6 +15,10 @@ const TITLES: [&str; 7] = ["LAST-SEEN", "TYPE", "REASON", "OBJECT", "COUNT", "BY
 
 /// Runs the verb.
 pub fn run(args: &Events) -> anyhow::Result<Exit> {
+    events(args).map_err(|error| super::wrong(args.output.into(), error))
+}
+
+fn events(args: &Events) -> anyhow::Result<Exit> {
     let object = args.object.as_deref().map(kinds::parse_one).transpose().map_err(anyhow::Error::msg)?;
     if let Some(unknown) = args.types.iter().find(|kind| !["normal", "warning"].contains(&kind.to_lowercase().as_str()))
     {

@@ -32,6 +32,13 @@ type Group = (&'static Kind, Vec<Value>);
 
 /// Runs the verb.
 pub fn run(args: &Get) -> anyhow::Result<Exit> {
+    get(args).map_err(|error| match args.watch {
+        true => super::wrong_in_a_line(args.output.into(), error),
+        false => super::wrong(args.output.into(), error),
+    })
+}
+
+fn get(args: &Get) -> anyhow::Result<Exit> {
     let named = kinds::parse(&args.words).map_err(anyhow::Error::msg)?;
     if args.all_namespaces && matches!(&named, Named::Kind(_, names) if !names.is_empty()) {
         bail!("a name and --all-namespaces exclude each other; say -n NAMESPACE");

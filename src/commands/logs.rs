@@ -32,6 +32,10 @@ struct Wanted<'a> {
 
 /// Runs the verb.
 pub fn run(args: &Logs) -> anyhow::Result<Exit> {
+    logs(args).map_err(|error| super::wrong_in_a_line(args.output, error))
+}
+
+fn logs(args: &Logs) -> anyhow::Result<Exit> {
     let object = args.object.as_deref().map(kinds::parse_one).transpose().map_err(anyhow::Error::msg)?;
     let level = Level::parse(&args.level)?;
     let since = args.since.map(|since| clock::now() - since.get());
