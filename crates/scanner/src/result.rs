@@ -1,5 +1,8 @@
 //! What a scan makes of a registry's listing. Source: reference image-automation.md section 4.5.
 
+use std::sync::LazyLock;
+
+use api::image::DEFAULT_EXCLUSION_LIST;
 use policy::Pattern;
 use sha2::{Digest as _, Sha256};
 
@@ -21,10 +24,12 @@ pub struct Exclusions(Vec<(String, Pattern)>);
 impl Exclusions {
     /// Compiles a list.
     pub fn new(patterns: &[String]) -> Result<Self, Error> {
+        // What nearly all repositories have is compiled once, not for every scan.
+        static DEFAULT: LazyLock<Option<Pattern>> = LazyLock::new(|| Pattern::new(DEFAULT_EXCLUSION_LIST[0]).ok());
         let compile = |pattern: &String| {
-            let compiled =
-                Pattern::new(pattern).map_err(|source| Error::Exclusion { pattern: pattern.clone(), source })?;
-            Ok((pattern.clone(), compiled))
+            let known = DEFAULT.as_ref().filter(|_| *pattern == DEFAULT_EXCLUSION_LIST[0]);
+            let compiled = known.map_or_else(|| Pattern::new(pattern), |known| Ok(known.clone()));
+            Ok((pattern.clone(), compiled.map_err(|source| Error::Exclusion { pattern: pattern.clone(), source })?))
         };
         patterns.iter().map(compile).collect::<Result<_, _>>().map(Self)
     }

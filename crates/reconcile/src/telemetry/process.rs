@@ -1,6 +1,6 @@
 //! What the system knows of this process, under the names that Prometheus' own clients use.
 
-use std::{fmt::Write as _, fs};
+use std::{fmt::Write as _, fs, sync::OnceLock};
 
 /// Clock ticks per second and bytes per page: fixed on every Linux that we run on.
 const TICKS: f64 = 100.0;
@@ -9,7 +9,10 @@ const PAGE: u64 = 4096;
 /// The page in the Prometheus text format, without the end mark; empty where there is no `/proc`.
 pub(super) fn text() -> String {
     let read = |path: &str| fs::read_to_string(path).ok();
-    let numbers = read("/proc/self/stat").zip(read("/proc/stat")).and_then(|(own, all)| numbers(&own, &all));
+    // The system gathers a lot to answer for its start; it starts once.
+    static BOOT: OnceLock<Option<f64>> = OnceLock::new();
+    let boot = *BOOT.get_or_init(|| boot(&read("/proc/stat")?));
+    let numbers = read("/proc/self/stat").zip(boot).and_then(|(own, boot)| numbers(&own, boot));
     let Some(numbers) = numbers else { return String::new() };
     let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let mut text = String::new();
@@ -43,12 +46,16 @@ struct Numbers {
     resident_bytes: u64,
 }
 
-/// Reads `/proc/self/stat` and, for the time of boot, `/proc/stat`.
-fn numbers(own: &str, all: &str) -> Option<Numbers> {
+/// Reads from `/proc/stat` when the system was started, in seconds since the epoch.
+fn boot(all: &str) -> Option<f64> {
+    all.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+}
+
+/// Reads `/proc/self/stat`.
+fn numbers(own: &str, boot: f64) -> Option<Numbers> {
     // The name of the program may hold blanks and parentheses; the state is what follows it.
     let fields: Vec<&str> = own.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    let boot: f64 = all.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     #[expect(clippy::cast_precision_loss, reason = "ticks of a process stay far below 2^53")]
     let seconds = |ticks: u64| ticks as f64 / TICKS;
     Some(Numbers {
@@ -66,9 +73,10 @@ mod tests {
     #[test]
     fn the_systems_numbers_are_read() {
         let own = "7 (a (b) c) S 1 7 7 0 -1 4 0 0 0 0 150 50 0 0 20 0 4 0 1000 8192 3 0 0";
-        let read = numbers(own, "cpu 1\nbtime 1700000000\n").expect("good numbers");
+        let boot = boot("cpu 1\nbtime 1700000000\n").expect("the time of the start");
+        let read = numbers(own, boot).expect("good numbers");
         assert_eq!(read, Numbers { cpu: 2.0, start: 1_700_000_010.0, virtual_bytes: 8192, resident_bytes: 12_288 });
-        assert_eq!(numbers("7 (x", ""), None);
+        assert_eq!(numbers("7 (x", boot), None);
         assert!(text().contains("process_resident_memory_bytes "));
     }
 }
