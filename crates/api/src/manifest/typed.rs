@@ -5,8 +5,8 @@
 
 use serde::{
     de::{
-        DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Unexpected,
-        VariantAccess, Visitor, value::StrDeserializer,
+        DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, MapAccess, SeqAccess,
+        Unexpected, VariantAccess, Visitor, value::StrDeserializer,
     },
     forward_to_deserialize_any,
 };
@@ -31,8 +31,15 @@ enum Step {
 }
 
 impl Error {
-    fn within(mut self, step: Step) -> Self {
-        self.path.push(step);
+    #[cold]
+    fn within_field(mut self, name: &str) -> Self {
+        self.path.push(Step::Field(name.to_owned()));
+        self
+    }
+
+    #[cold]
+    fn within_item(mut self, index: usize) -> Self {
+        self.path.push(Step::Index(index));
         self
     }
 }
@@ -58,7 +65,7 @@ impl serde::de::Error for Error {
         Self { message: message.to_string(), path: Vec::new() }
     }
 
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = in_yaml(&expected.to_string());
         match found {
             Unexpected::Unit => Self::custom(format_args!("invalid type: null, expected {expected}")),
@@ -68,7 +75,7 @@ impl serde::de::Error for Error {
         }
     }
 
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::custom(format_args!("invalid value: {found}, expected {}", in_yaml(&expected.to_string())))
     }
 }
@@ -98,6 +105,44 @@ fn in_yaml(expected: &str) -> String {
 #[derive(Clone, Copy)]
 struct Reader<'v>(&'v Value);
 
+impl<'v> Reader<'v> {
+    /// The value is of another type than is asked for.
+    #[cold]
+    fn misfit(self, expected: &dyn Expected) -> Error {
+        let found = match self.0 {
+            Value::Null => Unexpected::Unit,
+            Value::Bool(value) => Unexpected::Bool(*value),
+            Value::String(text) => Unexpected::Str(text),
+            Value::Array(_) => Unexpected::Seq,
+            Value::Object(_) => Unexpected::Map,
+            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(value), _) => Unexpected::Unsigned(value),
+                (None, Some(value)) => Unexpected::Signed(value),
+                (None, None) => Unexpected::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+        };
+        Error::invalid_type(found, expected)
+    }
+
+    fn number<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Error> {
+        let Value::Number(number) = self.0 else { return Err(self.misfit(&visitor)) };
+        match (number.as_u64(), number.as_i64()) {
+            (Some(value), _) => visitor.visit_u64(value),
+            (None, Some(value)) => visitor.visit_i64(value),
+            (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
+        }
+    }
+}
+
+/// The methods that read a value only one way, whatever the type of the visitor.
+macro_rules! only {
+    ($($method:ident)* => $way:ident) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> { self.$way(visitor) })*
+    };
+}
+
+/// Each method builds the code for the form that is asked for and no other: with all forms everywhere the kinds would take
+/// nearly twice the room. An object is no list, whatever Rust makes of tuples and structs.
 impl<'de> Deserializer<'de> for Reader<'de> {
     type Error = Error;
 
@@ -106,14 +151,54 @@ impl<'de> Deserializer<'de> for Reader<'de> {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(*value),
             Value::String(text) => visitor.visit_borrowed_str(text),
-            Value::Array(items) => visitor.visit_seq(Items { items, next: 0 }),
-            Value::Object(fields) => visitor.visit_map(Fields { fields: fields.iter(), value: None }),
-            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-                (Some(value), _) => visitor.visit_u64(value),
-                (None, Some(value)) => visitor.visit_i64(value),
-                (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
-            },
+            Value::Array(_) => self.deserialize_seq(visitor),
+            Value::Object(_) => self.deserialize_map(visitor),
+            Value::Number(_) => self.number(visitor),
         }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::Object(fields) => visitor.visit_map(Fields { fields: fields.iter(), value: None }),
+            _ => Err(self.misfit(&visitor)),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::Array(items) => visitor.visit_seq(Items { items, next: 0 }),
+            _ => Err(self.misfit(&visitor)),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            _ => Err(self.misfit(&visitor)),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::Bool(value) => visitor.visit_bool(*value),
+            _ => Err(self.misfit(&visitor)),
+        }
+    }
+
+    only! { deserialize_string deserialize_char => deserialize_str }
+    only! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+        deserialize_f32 deserialize_f64 => number
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -145,8 +230,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-        unit unit_struct seq tuple tuple_struct map struct identifier
+        i128 u128 bytes byte_buf unit unit_struct tuple tuple_struct identifier
     }
 }
 
@@ -162,7 +246,7 @@ impl<'v> SeqAccess<'v> for Items<'v> {
         let index = self.next;
         let Some(item) = self.items.get(index) else { return Ok(None) };
         self.next += 1;
-        seed.deserialize(Reader(item)).map(Some).map_err(|error| error.within(Step::Index(index)))
+        seed.deserialize(Reader(item)).map(Some).map_err(|error| error.within_item(index))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -183,12 +267,12 @@ impl<'v> MapAccess<'v> for Fields<'v> {
         self.value = Some((name, value));
         // A key that is no key of the type, such as a word where a number is expected.
         let key: StrDeserializer<'_, Error> = StrDeserializer::new(name);
-        seed.deserialize(key).map(Some).map_err(|error| error.within(Step::Field(name.clone())))
+        seed.deserialize(key).map(Some).map_err(|error| error.within_field(name))
     }
 
     fn next_value_seed<S: DeserializeSeed<'v>>(&mut self, seed: S) -> Result<S::Value, Error> {
         let Some((name, value)) = self.value.take() else { return Err(Error::custom("a value without its key")) };
-        seed.deserialize(Reader(value)).map_err(|error| error.within(Step::Field(name.to_owned())))
+        seed.deserialize(Reader(value)).map_err(|error| error.within_field(name))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -228,16 +312,15 @@ impl<'v> VariantAccess<'v> for Variant<'v> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'v>>(self, seed: S) -> Result<S::Value, Error> {
-        let within = |error: Error| error.within(Step::Field(self.variant.to_owned()));
-        seed.deserialize(self.content()?).map_err(within)
+        seed.deserialize(self.content()?).map_err(|error| error.within_field(self.variant))
     }
 
     fn tuple_variant<V: Visitor<'v>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
-        self.content()?.deserialize_any(visitor)
+        self.content()?.deserialize_seq(visitor)
     }
 
     fn struct_variant<V: Visitor<'v>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
-        self.content()?.deserialize_any(visitor)
+        self.content()?.deserialize_map(visitor)
     }
 }
 
@@ -292,6 +375,12 @@ mod tests {
         assert_eq!(lists.unwrap_err(), "[0].count: invalid type: list, expected a whole number from 0 to 255");
         let objects: Result<Vec<Outer>, _> = typed(&json!([5]));
         assert_eq!(objects.unwrap_err(), "[0]: invalid type: integer `5`, expected an object");
+        let objects: Result<Vec<Inner>, _> = typed(&json!([[1]]));
+        assert_eq!(objects.unwrap_err(), "[0]: invalid type: list, expected an object");
+        let texts: Result<BTreeMap<String, String>, _> = typed(&json!({"a": 1}));
+        assert_eq!(texts.unwrap_err(), "a: invalid type: integer `1`, expected a string");
+        let switches: Result<Vec<bool>, _> = typed(&json!(["true"]));
+        assert_eq!(switches.unwrap_err(), "[0]: invalid type: string \"true\", expected true or false");
         assert_eq!(in_yaml("i8"), "a whole number from -128 to 127");
         let shapes: Result<Vec<Shape>, _> = typed(&json!([{"circle": "x"}]));
         assert_eq!(
