@@ -25,6 +25,9 @@ use crate::{
 /// The answer to a push is a few lines, and what hooks print.
 const ANSWER_LIMIT_BYTES: u64 = 16 << 20;
 
+/// So many objects are kept as the pack that was sent: a file for each takes longer.
+const MANY: usize = 32;
+
 /// Pushes `new` to `reference`. Repeating a push that was taken, but whose answer was lost, succeeds.
 pub(crate) fn push(
     session: &Session,
@@ -86,10 +89,16 @@ impl Push<'_> {
         if !self.options.is_empty() && !offer.has("push-options") {
             return Err(Error::PushOptionsUnsupported { url: connection.name.clone() });
         }
-        let body = self.body(offer, old)?;
+        let mut body = self.head(offer, old);
+        let head = body.len();
+        self.append_pack(&mut body)?;
+        let pack = (self.new.objects.len() >= MANY).then(|| body[head..].to_vec());
         let sent = connection.request(Service::ReceivePack, body);
         // The server is at work meanwhile. What cannot be kept is told of in the end.
-        let _ = self.store.add(&self.new.objects);
+        let _ = match pack {
+            Some(pack) => self.store.add_pack(&pack),
+            None => self.store.add(&self.new.objects),
+        };
         let report =
             sent.and_then(|answer| Report::read(connection, answer, offer.has("side-band-64k"), self.reference));
         // Whatever went wrong, the next push asks again.
@@ -134,7 +143,8 @@ impl Push<'_> {
         Pushed { reference: self.reference.to_owned(), commit }
     }
 
-    fn body(&self, offer: &Offer, old: Option<Id>) -> Result<Vec<u8>, Error> {
+    /// What comes before the pack.
+    fn head(&self, offer: &Offer, old: Option<Id>) -> Vec<u8> {
         let mut wished = vec!["report-status"];
         wished.extend(["side-band-64k", "quiet"].iter().filter(|name| offer.has(name)));
         if !self.options.is_empty() {
@@ -157,8 +167,7 @@ impl Push<'_> {
             }
             packet::flush(&mut body);
         }
-        self.append_pack(&mut body)?;
-        Ok(body)
+        body
     }
 
     /// Source: Git `Documentation/gitformat-pack.txt`. Whole objects only: at this size deltas save nothing.

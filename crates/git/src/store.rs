@@ -183,6 +183,13 @@ impl Store {
         Ok(())
     }
 
+    /// Takes in a pack of objects made here.
+    pub fn add_pack(&self, pack: &[u8]) -> Result<(), Error> {
+        let path = self.pack_folder();
+        ingest(self, &mut &*pack).map_err(|error| at(&path)(io::Error::other(error)))?;
+        self.refresh()
+    }
+
     fn references_path(&self) -> PathBuf {
         self.folder.join("packed-refs")
     }

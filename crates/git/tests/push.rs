@@ -289,6 +289,37 @@ fn many_fetches_do_not_pile_up() {
 }
 
 #[test]
+fn a_large_push_is_kept_as_one_pack() {
+    let names: Vec<String> = (0..100).map(|number| format!("deploy/f{number}.yaml")).collect();
+    let files = |content| -> Vec<(&str, String)> {
+        names.iter().map(|name| (name.as_str(), format!("{content} of {name}"))).collect()
+    };
+    let first = files("first");
+    let world = World::with(&first.iter().map(|(name, content)| (*name, content.as_str())).collect::<Vec<_>>());
+    let mirror = world.open();
+    mirror.fetch(&MAIN).unwrap();
+    let loose = || git(&world.mirror_folder(), &["count-objects"]);
+    let packs = || std::fs::read_dir(world.mirror_folder().join("objects/pack")).unwrap().count();
+    let before = packs();
+    for round in ["second", "third"] {
+        let changed = files(round);
+        bump(&mirror, &changed.iter().map(|(name, content)| (*name, content.as_str())).collect::<Vec<_>>());
+        assert_eq!(world.ask(&["show", "main:deploy/f7.yaml"]), format!("{round} of deploy/f7.yaml"));
+    }
+    assert!(loose().starts_with("0 objects"), "{}", loose());
+    assert_eq!(packs(), before + 4, "a pack and its index for each push");
+    git(&world.mirror_folder(), &["fsck", "--full"]);
+    drop(mirror);
+    // What was kept is all there for whoever opens it next, without the server.
+    let mirror = world.open();
+    let last = mirror.last(&MAIN).unwrap().unwrap();
+    let kept = mirror.folder(&last, Path::new("deploy"), Limits::default()).unwrap();
+    assert_eq!(kept.len(), 100);
+    assert!(kept.values().all(|content| content.starts_with(b"third of ")));
+    world.check();
+}
+
+#[test]
 fn configuration_of_the_user_has_no_say() {
     // A mirror is read without any configuration; this proves that its own folder's is not obeyed either.
     let world = World::with(&[("a.yaml", "1")]);
