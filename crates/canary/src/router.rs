@@ -268,20 +268,25 @@ impl Given<'_> {
 
     /// An object that holds `spec`, and the metadata of a routing object: the name, and the owner if it is ours.
     fn object(&self, reference: &ObjectReference, spec: Value) -> Value {
-        let mut metadata = json!({"name": reference.name, "namespace": reference.namespace});
+        let metadata = json!({"name": reference.name, "namespace": reference.namespace});
+        let mut object = json!({"apiVersion": reference.api_version, "kind": reference.kind, "metadata": metadata});
         if let Some(owners) = self.owners(self.find(reference)) {
-            metadata["ownerReferences"] = owners;
+            object["metadata"]["ownerReferences"] = owners;
         }
-        json!({"apiVersion": reference.api_version, "kind": reference.kind, "metadata": metadata, "spec": spec})
+        // Put in its place: what stands inside `json!` is copied, level by level.
+        object["spec"] = spec;
+        object
     }
 
     /// The same with the labels and annotations of the apex service.
     fn labelled(&self, reference: &ObjectReference, spec: Value) -> Value {
-        let apex = self.canary.spec.service.apex.clone().unwrap_or_default();
+        let none = BTreeMap::new();
+        let apex = self.canary.spec.service.apex.as_ref();
+        let (labels, given) = apex.map_or((&none, &none), |apex| (&apex.labels, &apex.annotations));
         let mut object = self.object(reference, spec);
-        object["metadata"]["annotations"] = json!(annotations(&apex.annotations));
-        if !apex.labels.is_empty() {
-            object["metadata"]["labels"] = json!(apex.labels);
+        object["metadata"]["annotations"] = json!(annotations(given));
+        if !labels.is_empty() {
+            object["metadata"]["labels"] = json!(labels);
         }
         object
     }
@@ -293,7 +298,7 @@ impl Given<'_> {
             owners.iter().any(|owner| owner["kind"] == "Canary" && owner["name"] == self.canary.name())
         };
         let owner = owner(self.canary).filter(|_| self.options.owned && live.is_none_or(is_own))?;
-        Some(json!([owner]))
+        Some(Value::Array(vec![owner]))
     }
 }
 

@@ -67,7 +67,7 @@ fn routes(given: &Given<'_>, weights: Weights) -> Result<Change, Error> {
         names: service_names(canary),
         matches: "matches",
         conditions: &["headers", "queryParams"],
-        tested: json!(matches::of(&canary.analysis().matches)?),
+        tested: Value::Array(matches::of(&canary.analysis().matches)?),
         everything: matches::everything(),
         services: backends,
         live: before,
@@ -76,7 +76,8 @@ fn routes(given: &Given<'_>, weights: Weights) -> Result<Change, Error> {
     let bases = if service.matches.is_empty() { Bases::Each } else { Bases::Last };
     let ours = |base: Option<&Value>| rules::ours(given, Version::of(given), weights, cookies.as_ref(), base);
     let rules = place(before, |rule| sorting.kind(rule), bases, ours)?;
-    let mut spec = json!({ "parentRefs": service.gateway_refs, "rules": rules });
+    let mut spec = json!({ "parentRefs": service.gateway_refs });
+    spec["rules"] = Value::Array(rules);
     let had_hosts = live.is_some_and(|live| live.pointer("/spec/hostnames").is_some());
     if had_hosts || !service.hosts.is_empty() {
         spec["hostnames"] = json!(service.hosts);

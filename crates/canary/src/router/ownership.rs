@@ -72,11 +72,15 @@ fn is_empty(value: &Value) -> bool {
 pub fn destinations(
     live: &[Value],
     ours: Vec<Value>,
-    names: &[String],
+    names: &[impl AsRef<str>],
     name: impl Fn(&Value) -> Option<String>,
 ) -> Vec<Value> {
-    let of = |wanted: &Value| live.iter().find(|item| name(item).is_some() && name(item) == name(wanted));
-    let foreign = live.iter().filter(|item| name(item).is_some_and(|name| !names.contains(&name)));
+    let of = |ours: &Value| {
+        let wanted = name(ours)?;
+        live.iter().find(|item| name(item).as_ref() == Some(&wanted))
+    };
+    let is_ours = |name: &String| names.iter().any(|ours| ours.as_ref() == name);
+    let foreign = live.iter().filter(|item| name(item).is_some_and(|name| !is_ours(&name)));
     ours.iter().map(|ours| merged(of(ours), ours)).chain(foreign.cloned()).collect()
 }
 

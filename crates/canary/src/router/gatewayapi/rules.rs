@@ -26,18 +26,18 @@ pub fn ours(
     }
     let all = if service.is_empty() { vec![matches::everything()] } else { service.clone() };
     let tested = matches::of(&given.canary.analysis().matches)?;
-    let maker = Maker { given, base, filters: filters(given, version, base), timeouts: timeouts(given, version) };
-    let mut plain = maker.rule(&all, &[], maker.backends(&[100]));
+    let maker = Maker::new(given, version, base);
     let mirror = if weights.mirrored {
         // Differs: the original adds this in blue/green only, so that a weighted canary with `mirror` never advances
         // (reference progressive-delivery.md, B.8 defect 4).
-        vec![json!({"type": "RequestMirror", "requestMirror": {"backendRef": reference(given, Side::Canary)}})]
+        vec![json!({"type": "RequestMirror", "requestMirror": {"backendRef": maker.reference(Side::Canary)}})]
     } else {
         Vec::new()
     };
     let both = maker.backends(&[weights.primary, weights.canary]);
     if !tested.is_empty() {
         let weighted = maker.rule(&matches::merge(&tested, &all), &mirror, both);
+        let mut plain = maker.rule(&all, &[], maker.backends(&[100]));
         maker.name(&mut plain);
         return Ok(vec![weighted, plain]);
     }
@@ -77,19 +77,27 @@ struct Maker<'a> {
     base: Option<&'a Value>,
     filters: Vec<Value>,
     timeouts: Map<String, Value>,
+    /// Apex, primary and canary service.
+    names: (String, String, String),
 }
 
-impl Maker<'_> {
+impl<'a> Maker<'a> {
+    fn new(given: &'a Given<'a>, version: Version, base: Option<&'a Value>) -> Self {
+        let names = service_names(given.canary);
+        let filters = filters(given, version, base, &names.2);
+        Self { given, base, filters, timeouts: timeouts(given, version), names }
+    }
+
     fn rule(&self, matches: &[Value], more: &[Value], backends: Vec<Value>) -> Value {
         let members = self.base.and_then(Value::as_object).into_iter().flatten();
         let foreign =
             members.filter(|(member, _)| !["matches", "filters", "backendRefs", "name"].contains(&member.as_str()));
         let mut rule: Map<_, _> = foreign.map(|(member, value)| (member.clone(), value.clone())).collect();
-        rule.insert("matches".into(), json!(matches));
-        rule.insert("backendRefs".into(), json!(backends));
+        rule.insert("matches".into(), Value::Array(matches.to_vec()));
+        rule.insert("backendRefs".into(), Value::Array(backends));
         let filters = joined(&self.filters, more);
         if !filters.is_empty() {
-            rule.insert("filters".into(), json!(filters));
+            rule.insert("filters".into(), Value::Array(filters));
         }
         if !self.timeouts.is_empty() {
             let ours = Value::Object(self.timeouts.clone());
@@ -108,22 +116,29 @@ impl Maker<'_> {
 
     /// The primary and, if it has a weight too, the canary; then other people's backends.
     fn backends(&self, weights: &[u32]) -> Vec<Value> {
-        let names = service_names(self.given.canary);
         let ours = [Side::Primary, Side::Canary].into_iter().zip(weights).map(|(side, weight)| {
-            let mut backend = reference(self.given, side);
+            let mut backend = self.reference(side);
             backend["weight"] = json!(weight);
             backend
         });
         let live: Vec<Value> =
             self.base.map_or(&[] as &[Value], |base| list(base, "backendRefs")).iter().map(without_cookie).collect();
         let name = |backend: &Value| backend["name"].as_str().map(str::to_owned);
-        let canary = names.2.clone();
-        let mut backends = ownership::destinations(&live, ours.collect(), &[names.0, names.1, names.2], name);
+        let (apex, primary, canary) = &self.names;
+        let mut backends = ownership::destinations(&live, ours.collect(), &[apex, primary, canary], name);
         let annotations = self.given.canary.metadata.annotations.as_ref();
         if let Some(header) = annotations.and_then(|annotations| annotations.get(CANARY_HEADER)) {
-            backends.iter_mut().filter(|backend| backend["name"] == canary).for_each(|backend| mark(backend, header));
+            backends.iter_mut().filter(|backend| backend["name"] == **canary).for_each(|backend| mark(backend, header));
         }
         backends
+    }
+
+    fn reference(&self, side: Side) -> Value {
+        let name = match side {
+            Side::Primary => &self.names.1,
+            Side::Canary => &self.names.2,
+        };
+        json!({"group": "", "kind": "Service", "name": name, "port": self.given.canary.spec.service.port})
     }
 }
 
@@ -147,7 +162,7 @@ fn joined(filters: &[Value], more: &[Value]) -> Vec<Value> {
 }
 
 fn add_filter(backend: &mut Value, filter: Value) {
-    backend["filters"] = json!(joined(list(backend, "filters"), &[filter]));
+    backend["filters"] = Value::Array(joined(list(backend, "filters"), &[filter]));
 }
 
 /// Has requests to a backend carry a header.
@@ -163,7 +178,7 @@ fn mark(backend: &mut Value, header: &str) {
         }
         None => filters.push(json!({"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [ours]}})),
     }
-    backend["filters"] = json!(filters);
+    backend["filters"] = Value::Array(filters);
 }
 
 /// A live backend without the cookie that we had it set.
@@ -195,15 +210,6 @@ enum Side {
     Canary,
 }
 
-fn reference(given: &Given<'_>, side: Side) -> Value {
-    let (_, primary, canary_service) = service_names(given.canary);
-    let name = match side {
-        Side::Primary => primary,
-        Side::Canary => canary_service,
-    };
-    json!({"group": "", "kind": "Service", "name": name, "port": given.canary.spec.service.port})
-}
-
 fn set_cookie(value: &str) -> Value {
     json!({"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": [{"name": "Set-Cookie", "value": value}]}})
 }
@@ -218,9 +224,8 @@ fn timeouts(given: &Given<'_>, version: Version) -> Map<String, Value> {
 
 /// The filters of `spec.service`, in the order of the reference, then those that others put on the live rule. Of a type
 /// that both have the Canary's counts, as it may be there only once; copies of requests go wherever anybody wants them.
-fn filters(given: &Given<'_>, version: Version, base: Option<&Value>) -> Vec<Value> {
+fn filters(given: &Given<'_>, version: Version, base: Option<&Value>, canary: &str) -> Vec<Value> {
     let ours = asked_for(given, version);
-    let (_, _, canary) = service_names(given.canary);
     let mirrored = |filter: &Value| filter.pointer("/requestMirror/backendRef/name").cloned();
     let is_ours = |live: &Value| match live["type"].as_str() {
         Some("ExtensionRef") => false,
