@@ -19,6 +19,7 @@
 mod answers;
 mod begin;
 mod decision;
+mod draft;
 mod initialize;
 mod judging;
 mod progress;
@@ -31,12 +32,13 @@ use std::borrow::Cow;
 
 use api::{
     Time,
-    flagger::{Additions, Analysis, Canary, CanaryStatus, HookType, Phase},
+    flagger::{Additions, Analysis, Canary, HookType, Phase},
 };
 use jiff::Timestamp;
 
 pub use answers::{Answers, Measurement, Part, Question, Readiness, Role, Samples, Shares, Target};
 pub use decision::{Decision, Effect, Options, Outcome, Step};
+use draft::Draft;
 pub(crate) use requests::Request;
 pub use requests::{Action, PAUSED, REQUEST, Signed};
 pub(crate) use weights::next as next_weight;
@@ -75,7 +77,7 @@ struct Tick<'a> {
     answers: &'a Answers,
     now: Timestamp,
     names: Names<'a>,
-    status: CanaryStatus,
+    status: Draft<'a>,
     effects: Vec<Effect>,
     request: Option<Request>,
     is_changed: bool,
@@ -103,7 +105,7 @@ impl<'a> Tick<'a> {
             answers,
             now,
             names: Names::of(canary),
-            status: canary.status().into_owned(),
+            status: Draft::of(canary),
             effects: Vec::new(),
             request: Request::pending(canary),
             is_changed: false,
@@ -189,7 +191,7 @@ impl<'a> Tick<'a> {
             };
         }
         Decision {
-            status: self.status,
+            status: self.status.into_status(),
             effects: self.effects,
             next,
             outcome: self.outcome,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use api::flagger::{Analysis, CanarySpec, Hook, HttpMatch, Metric, ThresholdRange};
+use api::flagger::{Analysis, CanarySpec, CanaryStatus, Hook, HttpMatch, Metric, ThresholdRange};
 use serde_json::{Value, json};
 
 use super::*;
