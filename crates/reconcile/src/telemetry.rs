@@ -5,7 +5,10 @@ mod process;
 mod queue;
 mod readiness;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -79,6 +82,8 @@ pub struct Metrics {
     queues: Queues,
     objects: Objects,
     readiness: Readiness,
+    /// Length of the last text in bytes: room for the next.
+    room: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -116,7 +121,7 @@ impl Default for Metrics {
             Arc::new(process::text),
         ];
         let pages = Arc::new(Mutex::new(pages.into()));
-        Self { registry, pages, reconcile, runs, errors, times, queues, objects, readiness }
+        Self { registry, pages, reconcile, runs, errors, times, queues, objects, readiness, room: Arc::default() }
     }
 }
 
@@ -185,7 +190,7 @@ impl Metrics {
 
     /// All metrics in the OpenMetrics text format.
     pub fn text(&self) -> String {
-        let mut text = String::new();
+        let mut text = String::with_capacity(self.room.load(Ordering::Relaxed));
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &registry);
@@ -196,6 +201,7 @@ impl Metrics {
             text.push_str(&page());
         }
         text.push_str("# EOF\n");
+        self.room.store(text.len() + text.len() / 16, Ordering::Relaxed);
         text
     }
 }

@@ -61,13 +61,11 @@ impl Objects {
         );
         for (labels, known) in objects.iter() {
             let Some(status) = &known.ready else { continue };
+            let labels = written(labels);
             for one in STATUSES {
                 let value = u8::from(one == status);
-                let _ = writeln!(
-                    text,
-                    "gotk_reconcile_condition{{{},type=\"{READY}\",status=\"{one}\"}} {value}",
-                    written(labels)
-                );
+                let _ =
+                    writeln!(text, "gotk_reconcile_condition{{{labels},type=\"{READY}\",status=\"{one}\"}} {value}");
             }
         }
         family(&mut text, "gotk_suspend_status", "The current suspend status of a GitOps Toolkit resource.");
