@@ -29,6 +29,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use cookie::Cookies;
+pub(crate) use knative::PRIMARY as KNATIVE_PRIMARY;
 pub use ownership::{keeps, merged};
 pub use provider::mirrors;
 

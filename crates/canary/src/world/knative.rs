@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use super::{World, Write};
 use crate::{
     machine::{Role, Target},
+    router::KNATIVE_PRIMARY as PRIMARY,
     workload::{Readiness, revision},
 };
 
-/// Annotation of the Service that names the primary's revision.
-const PRIMARY: &str = "flagger.app/primary-revision";
+/// Annotation of the Service that names the Canary which works with it: nothing of a Service is made, so nothing is owned.
+const CANARY: &str = "slipway.dev/canary";
 
 /// The revisions whose readiness matters.
 pub(super) fn revisions(canary: &Canary, target: &Value) -> Vec<ObjectReference> {
@@ -28,6 +29,11 @@ pub(super) fn revisions(canary: &Canary, target: &Value) -> Vec<ObjectReference>
 
 fn primary(target: &Value) -> Option<&str> {
     target["metadata"]["annotations"][PRIMARY].as_str()
+}
+
+/// The Canary that has marked the Service as its own.
+pub(super) fn owner(target: &Value) -> Option<&str> {
+    target["metadata"]["annotations"][CANARY].as_str().filter(|name| !name.is_empty())
 }
 
 /// The revision that Knative made from the template as it is.
@@ -51,20 +57,26 @@ impl World<'_> {
         })
     }
 
-    /// Names the revision that is there when the Canary is new.
+    /// Names the revision that is there when the Canary is new, and the Canary.
     pub(super) fn knative_primary(&self) -> Result<Vec<Write>, String> {
-        match primary(self.target_object()?) {
-            Some(_) => Ok(Vec::new()),
-            None => self.knative_promotion(),
+        let target = self.target_object()?;
+        match (primary(target), owner(target) == Some(self.canary.name())) {
+            (Some(_), true) => Ok(Vec::new()),
+            (Some(_), false) => self.knative_annotations(json!({ CANARY: self.canary.name() })),
+            (None, _) => self.knative_promotion(),
         }
     }
 
     pub(super) fn knative_promotion(&self) -> Result<Vec<Write>, String> {
         let target = self.target_object()?;
         let latest = latest(target).ok_or_else(|| format!("{} has no revision yet", self.knative_name()))?;
-        let id = ObjectReference::of(target).ok_or("the target has no kind or name")?;
+        self.knative_annotations(json!({ PRIMARY: latest, CANARY: self.canary.name() }))
+    }
+
+    fn knative_annotations(&self, annotations: Value) -> Result<Vec<Write>, String> {
+        let id = ObjectReference::of(self.target_object()?).ok_or("the target has no kind or name")?;
         let id = ObjectReference { namespace: self.canary.namespace().to_owned(), ..id };
-        Ok(vec![Write::Patch(id, json!({"metadata": {"annotations": {PRIMARY: latest}}}))])
+        Ok(vec![Write::Patch(id, json!({"metadata": {"annotations": annotations}}))])
     }
 
     /// Never stuck: Knative has no deadline that a Canary knows.

@@ -1,7 +1,8 @@
 //! Whether what a Canary would make belongs to another Canary already.
 //!
 //! Two Canaries of one target, or of one service, would undo each other's work for ever. Who came first has left its mark, the
-//! owner reference, on objects that each tick reads anyway. So looking costs nothing, and it holds on both stores.
+//! owner reference, on objects that each tick reads anyway; on a Knative Service, of which nothing is made, it is an
+//! annotation. So looking costs nothing, and it holds on both stores.
 //!
 //! Differs: the original lets both go on.
 
@@ -12,10 +13,10 @@ use api::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::World;
+use super::{World, knative};
 use crate::{
     path::at,
-    workload::{items, service},
+    workload::{Kind, items, service},
 };
 
 /// The primary or one of the services, and the Canary that controls it.
@@ -30,9 +31,13 @@ fn claims<'a>(canary: &Canary, objects: &'a [Value]) -> Vec<Claim<'a>> {
     let primary = canary.primary_name();
     let services = [service::Role::Apex, service::Role::Primary, service::Role::Canary];
     let services = services.map(|role| service::name(canary, role));
+    let target = &canary.spec.target_ref;
     let claim = |object: &'a Value| {
         let (kind, name) = (text(object, "/kind"), text(object, "/metadata/name"));
-        let is_ours = kind == canary.spec.target_ref.kind && name == primary
+        if Kind::of(canary) == Kind::Knative && (kind, name) == (&target.kind, &target.name) {
+            return Some(Claim { kind, name, owner: knative::owner(object)? });
+        }
+        let is_ours = kind == target.kind && name == primary
             || kind == "Service" && services.iter().any(|service| name == service);
         let is_canary = |owner: &&Value| owner["controller"] == true && owner["kind"] == "Canary";
         let owner = items(object, "/metadata/ownerReferences").iter().find(is_canary).filter(|_| is_ours)?;
@@ -122,6 +127,16 @@ mod tests {
         check(&b, &[theirs.clone(), ours.clone(), other(early)], Some(told));
         check(&canary("0", early, "web"), &[theirs.clone(), owned("Service", "web", "0"), other(early)], None);
         check(&canary("b", late, "web"), &[theirs.clone(), ours.clone(), other(early)], Some(told));
+        // Of a Knative Service nothing is made; it is marked.
+        let knative = cases::canary(&json!({"metadata": {"name": "b"}, "spec": {
+            "targetRef": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "app"}, "service": {"port": 80}}}));
+        let marked = |owner: &str| {
+            json!({"apiVersion": "serving.knative.dev/v1", "kind": "Service",
+            "metadata": {"name": "app", "annotations": {"slipway.dev/canary": owner}}})
+        };
+        check(&knative, &[marked("a"), other(early)], Some("service app.default belongs to canary a.default"));
+        check(&knative, &[marked("b"), other(early)], None);
+        check(&knative, &[marked("a")], None);
         // Nobody else is there, or has anything of it.
         check(&b, &[theirs], None);
         check(&b, &[ours, owned("Service", "app", "a"), owned("Deployment", "app", "a"), other(early)], None);
