@@ -101,9 +101,14 @@ pub fn policies(files: &[String], automation: Option<&ImageUpdateAutomation>) ->
                 }
             }
             let full_name = format!("{namespace}:{}", policy.name_any());
-            let Some(status) = policy.status else { continue };
-            known.push((full_name.clone(), status.latest_labels));
-            chosen.extend(status.latest_ref.map(|latest| (full_name, latest)));
+            // In a file, one that has chosen nothing is worth a warning.
+            let Some((labels, latest)) =
+                policy.status.and_then(|status| Some((status.latest_labels, status.latest_ref?)))
+            else {
+                continue;
+            };
+            known.push((full_name.clone(), labels));
+            chosen.push((full_name, latest));
         }
     }
     Ok(Policies::new(chosen).labelled(known))

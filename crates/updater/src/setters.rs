@@ -12,7 +12,7 @@ mod scan;
 mod write;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     num::NonZero,
     ops::Range,
@@ -43,23 +43,23 @@ pub type Labels = BTreeMap<String, String>;
 pub struct Policies {
     images: BTreeMap<String, ImageRef>,
     labels: BTreeMap<String, Labels>,
-    undecided: BTreeSet<String>,
 }
 
 impl Policies {
     /// The images, by `namespace:policy`.
     pub fn new(policies: impl IntoIterator<Item = (String, ImageRef)>) -> Self {
-        Self { images: policies.into_iter().collect(), ..Self::default() }
+        Self { images: policies.into_iter().collect(), labels: BTreeMap::new() }
     }
 
-    /// With what is known about the images, by `namespace:policy` too.
+    /// With what is known about the images, by `namespace:policy` too. A policy without an image in [`Self::new`] has yet to
+    /// choose one: its markers are left alone, and no warning is told of them.
     pub fn labelled(self, labels: impl IntoIterator<Item = (String, Labels)>) -> Self {
         Self { labels: labels.into_iter().collect(), ..self }
     }
 
-    /// With policies that will choose an image yet: their markers are left alone, and no warning is told of them.
-    pub fn awaiting(self, policies: impl IntoIterator<Item = String>) -> Self {
-        Self { undecided: policies.into_iter().collect(), ..self }
+    /// Whether the policy is there and has yet to choose an image.
+    fn is_undecided(&self, policy: &str) -> bool {
+        self.labels.contains_key(policy) && !self.images.contains_key(policy)
     }
 
     /// The value that a marker stands for, if its policy is known.

@@ -34,10 +34,8 @@ pub(super) async fn edit(
     memory: &Arc<Memory>,
 ) -> Result<Edited, Failure> {
     let full = |name: &str| format!("{}:{name}", run.namespace);
-    let undecided = run.known.keys().filter(|name| !run.chosen.contains_key(*name));
     let policies = setters::Policies::new(run.chosen.iter().map(|(name, image)| (full(name), image.clone())))
-        .labelled(run.known.iter().map(|(name, labels)| (full(name), labels.clone())))
-        .awaiting(undecided.map(|name| full(name)));
+        .labelled(run.known.iter().map(|(name, labels)| (full(name), labels.clone())));
     let (mirror, commit, memory) = (Arc::clone(mirror), commit.clone(), Arc::clone(memory));
     let root = setters::root(&run.automation.spec.update().path);
     let edited = source::step("read", move || edit_below(&mirror, &commit, &root, &policies, &memory)).await;

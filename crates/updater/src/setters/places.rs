@@ -73,7 +73,7 @@ impl Places {
         let mut followed = BTreeMap::new();
         for (index, Place { marker, line, start, value }) in self.places.iter().enumerate() {
             match (policies.value(marker), followed.entry(*start)) {
-                (None, _) if policies.undecided.contains(&marker.policy) => {}
+                (None, _) if policies.is_undecided(&marker.policy) => {}
                 (None, _) => {
                     let problem = format!("marker is ignored: no policy {:?} with an image is known", marker.policy);
                     problems.push((*line, problem));
