@@ -25,9 +25,13 @@ awk -v least=3000 '
         return value
     }
     # The ends of the parts of a name: of each path segment, and within those of types at each "..".
-    function ends(name,   place, size, segment, dots, found) {
-        found = 3
-        part[1] = 3
+    # A name that is not mangled is one part.
+    function divide(name,   place, size, segment, dots) {
+        parts = 0
+        if (name !~ /^_ZN/) {
+            part[++parts] = length(name)
+            return
+        }
         place = 4
         while (match(substr(name, place), /^[0-9]+/)) {
             size = substr(name, place, RLENGTH) + 0
@@ -49,7 +53,7 @@ awk -v least=3000 '
         if (name ~ /^_R/) next
         size = $1 in seen ? 0 : hex($2)
         seen[$1] = 1
-        if (name !~ /^_ZN/) { parts = 1; part[1] = length(name) } else { parts = 0; ends(name) }
+        divide(name)
         all[NR] = name
         for (i = 1; i <= parts; i++) {
             group = substr(name, 1, part[i])
@@ -60,7 +64,7 @@ awk -v least=3000 '
     END {
         for (n in all) {
             name = all[n]
-            if (name !~ /^_ZN/) { parts = 1; part[1] = length(name) } else { parts = 0; ends(name) }
+            divide(name)
             for (i = 1; i <= parts; i++) {
                 group = substr(name, 1, part[i])
                 if (group in reached) continue
