@@ -133,7 +133,7 @@ pub fn told(error: &anyhow::Error) -> Vec<String> {
 /// With `-o json`, says on standard output too what is wrong; `main` says it on standard error.
 pub fn wrong(output: Output, error: anyhow::Error) -> anyhow::Error {
     if output == Output::Json {
-        let _ = print_json(&serde_json::json!({ "error": told(&error).join(": ") }));
+        let _ = print_json(&object(&error));
     }
     error
 }
@@ -141,9 +141,14 @@ pub fn wrong(output: Output, error: anyhow::Error) -> anyhow::Error {
 /// The same for verbs that print JSON a line at a time.
 pub fn wrong_in_a_line(output: Output, error: anyhow::Error) -> anyhow::Error {
     if output == Output::Json {
-        streams::print_raw(&format!("{}\n", serde_json::json!({ "error": told(&error).join(": ") })));
+        streams::print_raw(&format!("{}\n", object(&error)));
     }
     error
+}
+
+/// An error as programs find it.
+fn object(error: &anyhow::Error) -> serde_json::Value {
+    serde_json::json!({ "error": told(error).join(": ") })
 }
 
 /// Runs what waits for others, on this thread.
