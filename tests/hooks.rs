@@ -108,7 +108,7 @@ impl World {
         fs::write(folder.path().join("manifests.yaml"), manifests(registry, &url, chat, pager))
             .expect("a written file");
         let (hooks, events) = (parts::free_address().expect("a port"), parts::free_address().expect("a port"));
-        let mut slipway = run(folder.path(), hooks, events);
+        let mut slipway = listening(folder.path(), hooks, events);
         parts::listening(&mut slipway, hooks).await.expect("webhooks are served");
         let directory = Directory::attach(&folder.path().join("state.db")).expect("the state");
         let store = Store::Directory(directory);
@@ -165,26 +165,18 @@ impl World {
     }
 }
 
-fn run(folder: &Path, hooks: SocketAddr, events: SocketAddr) -> Part {
+/// Starts slipway with both listeners over the folder's manifests.
+fn listening(folder: &Path, hooks: SocketAddr, events: SocketAddr) -> Part {
+    let (hooks, events) = (hooks.to_string(), events.to_string());
+    run(folder, "image,delivery,notification", &["--receiver-listen", &hooks, "--events-listen", &events])
+}
+
+/// Starts slipway over the folder's manifests.
+fn run(folder: &Path, controllers: &str, more: &[&str]) -> Part {
     let text = |path: &str| folder.join(path).display().to_string();
     let (manifests, state) = (text("manifests.yaml"), text("state.db"));
-    let (hooks, events) = (hooks.to_string(), events.to_string());
-    let command = [
-        SLIPWAY,
-        "run",
-        "--manifests",
-        &manifests,
-        "--state",
-        &state,
-        "--listen",
-        "127.0.0.1:0",
-        "--receiver-listen",
-        &hooks,
-        "--events-listen",
-        &events,
-        "--controllers",
-        "image,delivery,notification",
-    ];
+    let mut command = vec![SLIPWAY, "run", "--manifests", &manifests, "--state", &state, "--listen", "127.0.0.1:0"];
+    command.extend(["--controllers", controllers].iter().chain(more));
     Part::start(Path::new(SLIPWAY), folder, "slipway", &command).expect("slipway starts")
 }
 
@@ -345,7 +337,7 @@ async fn messages_outlive_a_kill_and_a_silent_chat() {
     // Whether the message is in the outbox yet does not matter: its event is there since the status is.
     world.slipway.kill();
     let mut messages = sink::listen_at(chat).await.expect("chat is back");
-    world.slipway = run(world.folder.path(), world.hooks, world.events);
+    world.slipway = listening(world.folder.path(), world.hooks, world.events);
     let mut texts = Vec::new();
     while texts.len() < 2 {
         let message =
@@ -439,24 +431,8 @@ async fn a_commit_gets_its_status_and_flux_its_events() {
     let first = ("site/a.yaml".to_owned(), config.to_string());
     let create = move || Clone { folder: &clone }.create(&remote, &[first]).expect("a first commit");
     tokio::task::spawn_blocking(create).await.expect("git runs");
-    let text = |path: &str| folder.path().join(path).display().to_string();
-    fs::write(text("manifests.yaml"), told_in_git(&url, service)).expect("a written file");
-    let (manifests, state, address) = (text("manifests.yaml"), text("state.db"), format!("http://{server}/"));
-    let command = [
-        SLIPWAY,
-        "run",
-        "--manifests",
-        &manifests,
-        "--state",
-        &state,
-        "--listen",
-        "127.0.0.1:0",
-        "--events-addr",
-        &address,
-        "--controllers",
-        "delivery,notification",
-    ];
-    let _slipway = Part::start(Path::new(SLIPWAY), folder.path(), "slipway", &command).expect("slipway starts");
+    fs::write(folder.path().join("manifests.yaml"), told_in_git(&url, service)).expect("a written file");
+    let _slipway = run(folder.path(), "delivery,notification", &["--events-addr", &format!("http://{server}/")]);
 
     let mut event = async |reason: &str| loop {
         let event = tokio::time::timeout(PATIENCE, posted.recv()).await.expect("an event in time").expect("an event");
