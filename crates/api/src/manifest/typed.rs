@@ -106,10 +106,9 @@ fn in_yaml(expected: &str) -> String {
 struct Reader<'v>(&'v Value);
 
 impl<'v> Reader<'v> {
-    /// The value is of another type than is asked for.
-    #[cold]
-    fn misfit(self, expected: &dyn Expected) -> Error {
-        let found = match self.0 {
+    /// What the value is.
+    fn kind(self) -> Unexpected<'v> {
+        match self.0 {
             Value::Null => Unexpected::Unit,
             Value::Bool(value) => Unexpected::Bool(*value),
             Value::String(text) => Unexpected::Str(text),
@@ -120,16 +119,21 @@ impl<'v> Reader<'v> {
                 (None, Some(value)) => Unexpected::Signed(value),
                 (None, None) => Unexpected::Float(number.as_f64().unwrap_or(f64::NAN)),
             },
-        };
-        Error::invalid_type(found, expected)
+        }
+    }
+
+    /// The value is of another type than is asked for.
+    #[cold]
+    fn misfit(self, expected: &dyn Expected) -> Error {
+        Error::invalid_type(self.kind(), expected)
     }
 
     fn number<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Error> {
-        let Value::Number(number) = self.0 else { return Err(self.misfit(&visitor)) };
-        match (number.as_u64(), number.as_i64()) {
-            (Some(value), _) => visitor.visit_u64(value),
-            (None, Some(value)) => visitor.visit_i64(value),
-            (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
+        match self.kind() {
+            Unexpected::Unsigned(value) => visitor.visit_u64(value),
+            Unexpected::Signed(value) => visitor.visit_i64(value),
+            Unexpected::Float(value) => visitor.visit_f64(value),
+            _ => Err(self.misfit(&visitor)),
         }
     }
 }
