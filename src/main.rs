@@ -22,6 +22,12 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tikv_jemallocator::Jemalloc;
+
+/// Objects are many small maps that live a moment: the C library's allocator took a third of all time for them, and more
+/// memory.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let arguments = args::Arguments::try_parse().unwrap_or_else(|error| {
