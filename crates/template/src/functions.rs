@@ -90,20 +90,25 @@ impl Function {
     }
 }
 
-/// The functions that a template may call, by name. Cloning is cheap.
-#[derive(Clone, Debug)]
-pub struct Functions(Arc<BTreeMap<String, Function>>);
+/// The functions that a template may call, by name. Cloning is cheap, and so is adding some to the tables below.
+#[derive(Clone, Debug, Default)]
+pub struct Functions {
+    /// What many templates share.
+    shared: Arc<BTreeMap<String, Function>>,
+    /// What comes first.
+    own: Arc<BTreeMap<String, Function>>,
+}
 
 impl Functions {
     /// Go's own: `and or not len index slice print printf println html js urlquery call eq ne lt le gt ge`.
     pub fn builtin() -> Self {
         static FUNCTIONS: LazyLock<Functions> = LazyLock::new(|| {
-            let mut functions = Functions(Arc::default()).with_table(BUILTIN);
+            let mut functions = Functions::default().with_table(BUILTIN);
             for (name, stops_at) in [("and", false), ("or", true)] {
                 let function = Function::new([Kind::Any], |_| Ok(Value::Nil)).variadic(Kind::Any);
                 functions = functions.with(name, Function { stops_at: Some(stops_at), ..function });
             }
-            functions
+            functions.into_shared()
         });
         FUNCTIONS.clone()
     }
@@ -113,18 +118,26 @@ impl Functions {
     pub fn sprig() -> Self {
         static FUNCTIONS: LazyLock<Functions> = LazyLock::new(|| {
             let all = sprig::TABLES.iter().fold(Functions::builtin(), |all, table| all.with_table(table));
-            sprig::MUST.iter().fold(all, |all, (name, same)| match all.get(same).cloned() {
+            let all = sprig::MUST.iter().fold(all, |all, (name, same)| match all.get(same).cloned() {
                 Some(function) => all.with(name, function),
                 None => all,
-            })
+            });
+            all.into_shared()
         });
         FUNCTIONS.clone()
     }
 
     /// The same with one more; one of the same name is replaced.
     pub fn with(mut self, name: &str, function: Function) -> Self {
-        Arc::make_mut(&mut self.0).insert(name.to_owned(), function);
+        Arc::make_mut(&mut self.own).insert(name.to_owned(), function);
         self
+    }
+
+    /// The same functions, all of them shared by those that add to them.
+    fn into_shared(self) -> Self {
+        let mut shared = self.shared;
+        Arc::make_mut(&mut shared).extend(Arc::unwrap_or_clone(self.own));
+        Self { shared, own: Arc::default() }
     }
 
     /// The same with Sprig's `ago`, the time that has passed since a date until now.
@@ -133,11 +146,11 @@ impl Functions {
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.get(name).is_some()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Function> {
-        self.0.get(name)
+        self.own.get(name).or_else(|| self.shared.get(name))
     }
 
     fn with_table(self, table: &'static [Entry]) -> Self {
