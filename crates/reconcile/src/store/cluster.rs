@@ -5,6 +5,7 @@ mod events;
 mod gate;
 mod known;
 mod watch;
+mod whole;
 
 use std::{
     collections::HashMap,
@@ -16,14 +17,14 @@ use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccoun
 use kube::{
     Api, Client,
     api::{ApiResource, DeleteParams, ListParams, Patch, PatchParams, PostParams},
-    core::{DynamicObject, GroupVersionKind},
+    core::GroupVersionKind,
     discovery::{self, Scope as Reach},
 };
 use serde_json::{Value, json};
 
 pub use gate::Rate;
 
-use self::{cached::Followed, events::Told, gate::Gate};
+use self::{cached::Followed, events::Told, gate::Gate, whole::Whole};
 use crate::{Database, Error, Metrics, Result, object::effective_namespace, store::merge};
 
 /// Objects asked for at once; longer lists come in pages.
@@ -140,7 +141,7 @@ impl Cluster {
         Ok(found)
     }
 
-    async fn api(&self, id: &ObjectReference) -> Result<Api<DynamicObject>> {
+    async fn api(&self, id: &ObjectReference) -> Result<Api<Whole>> {
         let (resource, reach) = self.kind(id).await?;
         Ok(match reach {
             Reach::Cluster => Api::all_with(self.client.clone(), &resource),
@@ -158,7 +159,7 @@ impl Cluster {
 
     pub(crate) async fn list(&self, kind: &ObjectReference, namespace: Option<&str>) -> Result<Vec<Value>> {
         let (resource, reach) = self.kind(kind).await?;
-        let api: Api<DynamicObject> = match (namespace.or(self.shared.scope.namespace.as_deref()), reach) {
+        let api: Api<Whole> = match (namespace.or(self.shared.scope.namespace.as_deref()), reach) {
             (Some(namespace), Reach::Namespaced) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             _ => Api::all_with(self.client.clone(), &resource),
         };
@@ -250,7 +251,7 @@ const TRIES: u32 = 4;
 /// A write that names no version, repeated when others were quicker.
 async fn insisted<F>(id: &ObjectReference, write: impl Fn() -> F) -> Result<Value>
 where
-    F: Future<Output = kube::Result<DynamicObject>>,
+    F: Future<Output = kube::Result<Whole>>,
 {
     let mut tries = 1;
     loop {
@@ -266,16 +267,14 @@ fn by(manager: &str) -> PatchParams {
     PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() }
 }
 
-/// The object as JSON. Lists leave the type out of their items, so it is put back; who owns which field is the API
-/// server's business and the largest part of many objects, so it goes.
-fn value(id: &ObjectReference, mut object: DynamicObject) -> Value {
-    object.metadata.managed_fields = None;
-    let mut value = serde_json::to_value(object).unwrap_or_default();
-    if let Some(fields) = value.as_object_mut() {
+/// The object as JSON. Lists leave the type out of their items, so it is put back.
+fn value(id: &ObjectReference, whole: Whole) -> Value {
+    let mut object = whole.object;
+    if let Some(fields) = object.as_object_mut() {
         fields.entry("apiVersion").or_insert_with(|| id.api_version.clone().into());
         fields.entry("kind").or_insert_with(|| id.kind.clone().into());
     }
-    value
+    object
 }
 
 /// The HTTP status that the API server answered with.

@@ -21,6 +21,7 @@ use super::{
     Cluster, code,
     known::{Feed, Known, Reach},
     value,
+    whole::Whole,
 };
 use crate::{Error, Object, Result, clock, controller, object};
 
@@ -64,7 +65,7 @@ impl Cluster {
     }
 
     fn follow<K: Object>(&self, config: watcher::Config, feed: Feed, reach: Reach) -> Watched<K> {
-        let api: Api<DynamicObject> = self.reach::<K, _>();
+        let api: Api<Whole> = self.reach::<K, _>();
         let (this, kind) = (self.clone(), object::named::<K>("", ""));
         let known = self.claim(&kind, feed, reach);
         followed(api, config)
@@ -122,19 +123,12 @@ impl Cluster {
 /// An object of a watch: which one it is, and the whole of it as JSON.
 type Carried = (ObjectMeta, Value);
 
-fn carried(kind: &ObjectReference, mut found: DynamicObject) -> Carried {
+fn carried(kind: &ObjectReference, mut found: Whole) -> Carried {
     // kubectl's copy of what it applied is as large as the object.
-    if let Some(annotations) = &mut found.metadata.annotations {
+    if let Some(Value::Object(annotations)) = found.object.pointer_mut("/metadata/annotations") {
         annotations.remove(LAST_APPLIED);
     }
-    let meta = &found.metadata;
-    let named = ObjectMeta {
-        namespace: meta.namespace.clone(),
-        name: meta.name.clone(),
-        resource_version: meta.resource_version.clone(),
-        ..ObjectMeta::default()
-    };
-    (named, value(kind, found))
+    (std::mem::take(&mut found.named), value(kind, found))
 }
 
 /// Takes what a watch tells into the books of its kind.
