@@ -3,11 +3,12 @@
 pub mod events;
 pub mod hooks;
 
-use std::net::SocketAddr;
+use std::{convert::Infallible, net::SocketAddr};
 
 use anyhow::Context as _;
 use axum::{
-    Router, extract::State, http::StatusCode, http::header::CONTENT_TYPE, response::IntoResponse, routing::get,
+    Router, body::Body, extract::State, http::StatusCode, http::header::CONTENT_TYPE, response::IntoResponse,
+    routing::get,
 };
 use reconcile::{Metrics, Shutdown};
 
@@ -54,5 +55,6 @@ async fn ready(State(metrics): State<Metrics>) -> impl IntoResponse {
 }
 
 async fn metrics(State(metrics): State<Metrics>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, OPENMETRICS)], metrics.text())
+    let pieces = metrics.page().into_iter().map(Ok::<_, Infallible>);
+    ([(CONTENT_TYPE, OPENMETRICS)], Body::from_stream(futures::stream::iter(pieces)))
 }

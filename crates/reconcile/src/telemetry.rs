@@ -1,17 +1,22 @@
 //! The numbers a scraper reads: one registry, filled by the loop and by the stages.
 
 mod objects;
+mod page;
 mod process;
 mod queue;
 mod readiness;
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{
+        EncodeLabelSet,
+        text::{encode_eof, encode_registry},
+    },
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
@@ -21,7 +26,7 @@ pub use prometheus_client;
 pub use queue::{Queue, Working};
 pub use readiness::{Awaited, Readiness};
 
-use self::{objects::Objects, queue::Queues};
+use self::{objects::Objects, page::Page, queue::Queues};
 
 /// Labels of an object's series.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -68,13 +73,13 @@ struct EndingLabels {
 }
 
 type Durations = Family<ObjectLabels, Histogram, fn() -> Histogram>;
-type Page = Arc<dyn Fn() -> String + Send + Sync>;
+type Addition = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// The process's metrics. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
-    pages: Arc<Mutex<Vec<Page>>>,
+    additions: Arc<Mutex<Vec<Addition>>>,
     reconcile: Durations,
     runs: Family<EndingLabels, Counter>,
     errors: Family<ControllerLabels, Counter>,
@@ -82,8 +87,6 @@ pub struct Metrics {
     queues: Queues,
     objects: Objects,
     readiness: Readiness,
-    /// Length of the last text in bytes: room for the next.
-    room: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -113,15 +116,8 @@ impl Default for Metrics {
         let queues = Queues::new(&mut registry);
         let registry = Arc::new(Mutex::new(registry));
         let (objects, readiness) = (Objects::default(), Readiness::default());
-        let pages: [Page; 2] = [
-            Arc::new({
-                let objects = objects.clone();
-                move || objects.text()
-            }),
-            Arc::new(process::text),
-        ];
-        let pages = Arc::new(Mutex::new(pages.into()));
-        Self { registry, pages, reconcile, runs, errors, times, queues, objects, readiness, room: Arc::default() }
+        let additions = Arc::default();
+        Self { registry, additions, reconcile, runs, errors, times, queues, objects, readiness }
     }
 }
 
@@ -149,7 +145,7 @@ impl Metrics {
 
     /// Adds a page that a stage writes itself in the Prometheus text format, without the end mark.
     pub fn add_page(&self, page: impl Fn() -> String + Send + Sync + 'static) {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(page));
+        self.additions.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(page));
     }
 
     /// Notes how long a reconcile took.
@@ -188,21 +184,24 @@ impl Metrics {
         &self.readiness
     }
 
-    /// All metrics in the OpenMetrics text format.
-    pub fn text(&self) -> String {
-        let mut text = String::with_capacity(self.room.load(Ordering::Relaxed));
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        // Writing to a String cannot fail.
-        let _ = encode(&mut text, &registry);
-        drop(registry);
-        let end = text.strip_suffix("# EOF\n").map_or(text.len(), str::len);
-        text.truncate(end);
-        for page in self.pages.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            text.push_str(&page());
+    /// All metrics in the OpenMetrics text format, in pieces.
+    pub fn page(&self) -> Vec<Bytes> {
+        let mut page = Page::default();
+        // To write there cannot fail.
+        let _ = encode_registry(&mut page, &self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+        let _ = self.objects.write(&mut page);
+        let _ = page.write_str(&process::text());
+        let additions = self.additions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for addition in additions {
+            let _ = page.write_str(&addition());
         }
-        text.push_str("# EOF\n");
-        self.room.store(text.len() + text.len() / 16, Ordering::Relaxed);
-        text
+        let _ = encode_eof(&mut page);
+        page.into_pieces()
+    }
+
+    /// The same in one.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.page().concat()).into_owned()
     }
 }
 

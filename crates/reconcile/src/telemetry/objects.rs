@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
+    fmt::{self, Write},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -50,38 +50,33 @@ impl Objects {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(labels);
     }
 
-    /// The page in the Prometheus text format, without the end mark.
-    pub(super) fn text(&self) -> String {
+    /// Writes them in the Prometheus text format, without the end mark.
+    pub(super) fn write(&self, page: &mut impl Write) -> fmt::Result {
         let objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut text = String::new();
         family(
-            &mut text,
+            page,
             "gotk_reconcile_condition",
             "The current condition status of a GitOps Toolkit resource reconciliation.",
-        );
+        )?;
         for (labels, known) in objects.iter() {
             let Some(status) = &known.ready else { continue };
             let labels = written(labels);
             for one in STATUSES {
                 let value = u8::from(one == status);
-                let _ =
-                    writeln!(text, "gotk_reconcile_condition{{{labels},type=\"{READY}\",status=\"{one}\"}} {value}");
+                writeln!(page, "gotk_reconcile_condition{{{labels},type=\"{READY}\",status=\"{one}\"}} {value}")?;
             }
         }
-        family(&mut text, "gotk_suspend_status", "The current suspend status of a GitOps Toolkit resource.");
+        family(page, "gotk_suspend_status", "The current suspend status of a GitOps Toolkit resource.")?;
         for (labels, known) in objects.iter() {
-            let _ = writeln!(text, "gotk_suspend_status{{{}}} {}", written(labels), u8::from(known.is_suspended));
+            writeln!(page, "gotk_suspend_status{{{}}} {}", written(labels), u8::from(known.is_suspended))?;
         }
-        family(&mut text, "gotk_resource_info", "The current state of a GitOps Toolkit resource.");
-        for (labels, known) in objects.iter() {
-            let _ = writeln!(text, "gotk_resource_info{{{}}} 1", info(labels, known));
-        }
-        text
+        family(page, "gotk_resource_info", "The current state of a GitOps Toolkit resource.")?;
+        objects.iter().try_for_each(|(labels, known)| writeln!(page, "gotk_resource_info{{{}}} 1", info(labels, known)))
     }
 }
 
-fn family(text: &mut String, name: &str, help: &str) {
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+fn family(page: &mut impl Write, name: &str, help: &str) -> fmt::Result {
+    writeln!(page, "# HELP {name} {help}\n# TYPE {name} gauge")
 }
 
 fn ready(object: &Value) -> Option<String> {
@@ -118,6 +113,12 @@ mod tests {
 
     use super::*;
 
+    fn text(objects: &Objects) -> String {
+        let mut text = String::new();
+        objects.write(&mut text).expect("a String takes all");
+        text
+    }
+
     #[test]
     fn an_object_is_told_until_it_is_gone() {
         let objects = Objects::default();
@@ -125,24 +126,24 @@ mod tests {
             "metadata": {"name": "apps", "namespace": "flux-system"}, "spec": {"suspend": true},
             "status": {"conditions": [{"type": "Ready", "status": "False"}], "lastAppliedRevision": "main@sha1:abc"}});
         objects.note(&object);
-        let text = objects.text();
+        let told = text(&objects);
         let labels = r#"kind="Kustomization",name="apps",namespace="flux-system""#;
         assert!(
-            text.contains(&format!("gotk_reconcile_condition{{{labels},type=\"Ready\",status=\"False\"}} 1")),
-            "{text}"
+            told.contains(&format!("gotk_reconcile_condition{{{labels},type=\"Ready\",status=\"False\"}} 1")),
+            "{told}"
         );
         assert!(
-            text.contains(&format!("gotk_reconcile_condition{{{labels},type=\"Ready\",status=\"True\"}} 0")),
-            "{text}"
+            told.contains(&format!("gotk_reconcile_condition{{{labels},type=\"Ready\",status=\"True\"}} 0")),
+            "{told}"
         );
-        assert!(text.contains(&format!("gotk_suspend_status{{{labels}}} 1")), "{text}");
+        assert!(told.contains(&format!("gotk_suspend_status{{{labels}}} 1")), "{told}");
         let info = r#"customresource_kind="Kustomization",exported_namespace="flux-system",name="apps",ready="False",suspended="true",revision="main@sha1:abc"} 1"#;
-        assert!(text.contains(info), "{text}");
+        assert!(told.contains(info), "{told}");
         objects.forget(&ObjectLabels {
             kind: "Kustomization".into(),
             name: "apps".into(),
             namespace: "flux-system".into(),
         });
-        assert!(!objects.text().contains("apps"));
+        assert!(!text(&objects).contains("apps"));
     }
 }
