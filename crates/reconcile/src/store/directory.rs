@@ -91,7 +91,9 @@ impl Directory {
     pub(crate) async fn find_all(&self, ids: &[ObjectReference]) -> Result<Vec<Value>> {
         let keys: Vec<Row> = ids.iter().map(Row::of).collect();
         let read = move |connection: &mut Connection| {
-            keys.iter().filter_map(|key| objects::read(connection, key).transpose()).collect()
+            // One moment for all of them, whatever another process writes meanwhile.
+            let moment = connection.transaction()?;
+            keys.iter().filter_map(|key| objects::read(&moment, key).transpose()).collect()
         };
         self.0.database.look(read).await
     }
