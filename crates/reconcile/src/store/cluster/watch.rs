@@ -72,7 +72,7 @@ impl Cluster {
             .filter_map(move |event| {
                 let (this, kind) = (this.clone(), kind.clone());
                 let event = event.map(|event| map(event, |found| carried(&kind, found)));
-                known.iter().for_each(|known| note(known, &event, |(meta, content)| (meta, Some(content))));
+                known.iter().for_each(|known| note(known, &event, |found| (&found.named, Some(&found.object))));
                 async move {
                     let event = match event {
                         Ok(event) => event,
@@ -81,9 +81,9 @@ impl Cluster {
                     Some(Ok(match event {
                         Event::Init => Event::Init,
                         Event::InitDone => Event::InitDone,
-                        Event::InitApply((_, found)) => Event::InitApply(this.decode(&found).await?),
-                        Event::Apply((_, found)) => Event::Apply(this.decode(&found).await?),
-                        Event::Delete((_, found)) => Event::Delete(this.decode(&found).await?),
+                        Event::InitApply(found) => Event::InitApply(this.decode(&found.object).await?),
+                        Event::Apply(found) => Event::Apply(this.decode(&found.object).await?),
+                        Event::Delete(found) => Event::Delete(this.decode(&found.object).await?),
                     }))
                 }
             })
@@ -120,15 +120,13 @@ impl Cluster {
     }
 }
 
-/// An object of a watch: which one it is, and the whole of it as JSON.
-type Carried = (ObjectMeta, Value);
-
-fn carried(kind: &ObjectReference, mut found: Whole) -> Carried {
+/// An object of a watch with its type, and without what nobody looks at.
+fn carried(kind: &ObjectReference, mut found: Whole) -> Whole {
     // kubectl's copy of what it applied is as large as the object.
     if let Some(Value::Object(annotations)) = found.object.pointer_mut("/metadata/annotations") {
         annotations.remove(LAST_APPLIED);
     }
-    (std::mem::take(&mut found.named), value(kind, found))
+    Whole { named: std::mem::take(&mut found.named), object: value(kind, found) }
 }
 
 /// Takes what a watch tells into the books of its kind.
