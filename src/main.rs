@@ -24,8 +24,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tikv_jemallocator::Jemalloc;
 
-/// Objects are many small maps that live a moment: the C library's allocator took a third of all time for them, and more
-/// memory.
+/// Objects are many small maps that live a moment: the C library's allocator took more than a quarter of all time for
+/// them, and more memory.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

@@ -1,5 +1,4 @@
-//! The page for scrapers, in pieces. That of thousands of objects has megabytes: as one text, which grows by being copied, it
-//! would take three times its size.
+//! The page for scrapers, in pieces. That of thousands of objects has megabytes, and one text would be copied as it grows.
 
 use std::fmt;
 
