@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -34,7 +34,7 @@ pub struct Traffic {
 }
 
 /// A client for requests through the gateway.
-pub type Requests = Client<HttpConnector, Empty<Bytes>>;
+pub type Requests = Client<HttpConnector, Full<Bytes>>;
 
 /// A client that keeps its connections.
 pub fn client() -> Requests {
@@ -46,7 +46,7 @@ pub async fn ask(client: &Requests, gateway: SocketAddr) -> (String, bool) {
     let request = http::Request::builder()
         .uri(format!("http://{gateway}/"))
         .header("host", "app.example.com")
-        .body(Empty::new())
+        .body(Full::default())
         .expect("because the URI is made of an address");
     let answer = tokio::time::timeout(Duration::from_secs(10), client.request(request)).await;
     let Ok(Ok(answer)) = answer else { return (String::new(), false) };

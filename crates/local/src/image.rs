@@ -190,7 +190,7 @@ impl Images {
     }
 
     async fn note(&self, noted: &Path, digest: &Digest) -> Result<()> {
-        effect(Site::File, &noted.display().to_string(), async {
+        effect(Site::File, &noted.display(), async {
             let temporary = tempfile::NamedTempFile::new_in(self.unfinished()).map_err(Error::file(noted))?;
             fs::write(temporary.path(), digest.as_str()).map_err(Error::file(noted))?;
             temporary.persist(noted).map_err(|error| error.error).map_err(Error::file(noted))?;
@@ -234,7 +234,7 @@ impl Images {
     /// Gives a complete folder its name.
     async fn keep(&self, folder: tempfile::TempDir, record: &Record, digest: &Digest) -> Result<()> {
         let place = self.place(digest);
-        effect(Site::File, &place.display().to_string(), async {
+        effect(Site::File, &place.display(), async {
             let path = folder.path().join("image.json");
             fs::write(&path, serde_json::to_vec_pretty(record).unwrap_or_default()).map_err(Error::file(&path))?;
             // A folder of that name whose record cannot be read is of no use.

@@ -1,7 +1,7 @@
 //! The seam: every effect on the world passes [`effect`]. In production it is the call itself, unless the lease that
 //! allows it ran out.
 
-use std::future::Future;
+use std::{fmt::Display, future::Future};
 
 /// What kind of effect it is; with the key it names the effect in a test plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,16 +50,20 @@ pub struct Fault {
 }
 
 /// Performs an effect, if it changes something only as long as this process may act (see [`crate::fence`]). Built for
-/// production this is `f.await`; built with the feature `simulation` a plan on this
+/// production this is `f.await`, and nobody reads the key; built with the feature `simulation` a plan on this
 /// thread may fail it, delay it, repeat it, or stop the world before or after it.
 #[inline]
-pub async fn effect<T, E: From<Fault>>(site: Site, key: &str, f: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+pub async fn effect<T, E: From<Fault>>(
+    site: Site,
+    key: &(impl Display + Sync + ?Sized),
+    f: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     if site.writes() {
         crate::fence::pass().await;
     }
     #[cfg(feature = "simulation")]
     {
-        crate::simulation::pass(site, key, f).await
+        crate::simulation::pass(site, &key.to_string(), f).await
     }
     #[cfg(not(feature = "simulation"))]
     {

@@ -1,5 +1,7 @@
 //! The one HTTP client: no redirects of its own, bounded bodies, one TLS provider, every request an effect.
 
+mod plain;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -9,7 +11,16 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 
+use self::plain::Plain;
 use crate::{Fault, Site, effect};
+
+/// Limit for connecting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection that nobody uses is kept.
+const IDLE: Duration = Duration::from_secs(60);
+/// Such connections kept to each server. As many as a loop has runs under way: one that is closed for want of room is made
+/// again a moment later.
+const KEPT: usize = 16;
 
 /// A body that arrives in pieces.
 pub type Body = BoxStream<'static, Result<Bytes, HttpError>>;
@@ -87,19 +98,21 @@ type Handler =
 
 #[derive(Clone)]
 enum Way {
-    Network(Arc<Mutex<HashMap<Settings, reqwest::Client>>>),
+    Network {
+        /// For requests without TLS and without a proxy; none where the environment names a proxy for them.
+        plain: Option<Plain>,
+        others: Arc<Mutex<HashMap<Settings, reqwest::Client>>>,
+    },
     Handler(Handler),
 }
 
-/// What needs a client of its own.
+/// What needs a client of its own, where TLS or a proxy is spoken.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Settings {
     ca: Option<Vec<u8>>,
     identity: Option<Vec<u8>>,
     proxy: Option<String>,
     insecure_skip_verify: bool,
-    /// No TLS is spoken, neither to the server nor to a proxy.
-    plain: bool,
 }
 
 /// The HTTP client. Clones share its connections.
@@ -120,7 +133,9 @@ impl Http {
     pub fn new(user_agent: impl Into<String>) -> Self {
         // Somebody may have installed the provider before us: it is the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { way: Way::Network(Arc::default()), user_agent: user_agent.into() }
+        let user_agent = user_agent.into();
+        let plain = (!has_proxy_variable()).then(|| Plain::new(&user_agent));
+        Self { way: Way::Network { plain, others: Arc::default() }, user_agent }
     }
 
     /// A client whose requests go to a function in the place of the network, for simulated worlds.
@@ -139,7 +154,7 @@ impl Http {
         request: http::Request<Bytes>,
         endpoint: &Endpoint,
     ) -> Result<http::Response<Bytes>, HttpError> {
-        let key = site_key(&request);
+        let key = SiteKey::of(&request);
         let exchange = async {
             let (parts, mut body) = self.exchange(request, endpoint).await?.into_parts();
             let mut read = BytesMut::new();
@@ -164,7 +179,7 @@ impl Http {
         request: http::Request<Bytes>,
         endpoint: &Endpoint,
     ) -> Result<http::Response<Body>, HttpError> {
-        let key = site_key(&request);
+        let key = SiteKey::of(&request);
         effect(Site::Http, &key, async {
             tokio::time::timeout(endpoint.timeout, self.exchange(request, endpoint))
                 .await
@@ -196,9 +211,12 @@ impl Http {
                 let answer = handler(request).await?;
                 return Ok(answer.map(|body| futures::stream::once(async { Ok(body) }).boxed()));
             }
-            Way::Network(clients) => clients,
+            Way::Network { plain: Some(plain), .. } if is_plain(&request, endpoint) => {
+                return plain.send(request).await;
+            }
+            Way::Network { others, .. } => others,
         };
-        let client = self.client(clients, endpoint, request.uri().scheme())?;
+        let client = self.client(clients, endpoint)?;
         let request = reqwest::Request::try_from(request).map_err(|error| unreachable(&error))?;
         let answer: http::Response<reqwest::Body> =
             client.execute(request).await.map_err(|error| unreachable(&error))?.into();
@@ -218,14 +236,12 @@ impl Http {
         &self,
         clients: &Mutex<HashMap<Settings, reqwest::Client>>,
         endpoint: &Endpoint,
-        scheme: Option<&http::uri::Scheme>,
     ) -> Result<reqwest::Client, HttpError> {
         let settings = Settings {
             ca: endpoint.ca.clone(),
             identity: endpoint.identity.clone(),
             proxy: endpoint.proxy.clone(),
             insecure_skip_verify: endpoint.insecure_skip_verify,
-            plain: scheme == Some(&http::uri::Scheme::HTTP) && endpoint.proxy.is_none() && !has_proxy_variable(),
         };
         let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&settings) {
@@ -237,7 +253,12 @@ impl Http {
     }
 }
 
-/// Whether the environment names a proxy for plain HTTP, which may itself be spoken to over TLS.
+/// Whether a request goes to its server in plain text.
+fn is_plain(request: &http::Request<Bytes>, endpoint: &Endpoint) -> bool {
+    request.uri().scheme() == Some(&http::uri::Scheme::HTTP) && endpoint.proxy.is_none()
+}
+
+/// Whether the environment names a proxy for plain HTTP.
 fn has_proxy_variable() -> bool {
     ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].iter().any(|name| std::env::var_os(name).is_some())
 }
@@ -246,15 +267,11 @@ fn build(user_agent: &str, settings: &Settings) -> reqwest::Result<reqwest::Clie
     let mut builder = reqwest::Client::builder()
         .user_agent(user_agent)
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(10))
-        .pool_idle_timeout(Duration::from_secs(60))
-        // As many as a loop has runs under way: a connection that is closed for want of room is made again a moment later.
-        .pool_max_idle_per_host(16)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(KEPT)
         .tls_danger_accept_invalid_certs(settings.insecure_skip_verify);
-    if settings.plain {
-        // No certificate will be met: the system's, which take a megabyte and milliseconds to read, are left alone.
-        builder = builder.tls_certs_only([]);
-    } else if let Some(ca) = &settings.ca {
+    if let Some(ca) = &settings.ca {
         builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(ca)?);
     }
     if let Some(identity) = &settings.identity {
@@ -266,9 +283,19 @@ fn build(user_agent: &str, settings: &Settings) -> reqwest::Result<reqwest::Clie
     builder.build()
 }
 
-/// Method, host and path: enough to tell effects apart, and free of secrets.
-fn site_key(request: &http::Request<Bytes>) -> String {
-    format!("{} {}{}", request.method(), request.uri().host().unwrap_or_default(), request.uri().path())
+/// Method, host and path of a request: enough to tell effects apart, and free of secrets.
+struct SiteKey(http::Method, http::Uri);
+
+impl SiteKey {
+    fn of(request: &http::Request<Bytes>) -> Self {
+        Self(request.method().clone(), request.uri().clone())
+    }
+}
+
+impl std::fmt::Display for SiteKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}{}", self.0, self.1.host().unwrap_or_default(), self.1.path())
+    }
 }
 
 fn unreachable(error: &reqwest::Error) -> HttpError {
@@ -277,19 +304,19 @@ fn unreachable(error: &reqwest::Error) -> HttpError {
 
 /// The error with its causes, without the URL, which may carry credentials.
 fn chain(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    match text.as_str() {
+    match std::error::Error::source(error).map(causes).unwrap_or_default().as_str() {
         "" if error.is_timeout() => "timed out".into(),
         "" if error.is_builder() => "the request is malformed".into(),
         "" => "the connection broke".into(),
-        _ => text,
+        text => text.to_owned(),
     }
 }
+
+/// The error, then its causes.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests;

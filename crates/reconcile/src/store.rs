@@ -84,7 +84,7 @@ impl Store {
 
     /// The object in JSON form, whatever its kind. The version in the reference does not matter standalone.
     pub async fn find(&self, id: &ObjectReference) -> Result<Option<Value>> {
-        effect(Site::Get, &id.to_string(), async {
+        effect(Site::Get, id, async {
             match self {
                 Self::Cluster(cluster) => cluster.find(id).await,
                 Self::Directory(directory) => directory.find(id).await,
@@ -96,7 +96,7 @@ impl Store {
     /// [`Store::find`] for who looks often: on a cluster it may be a moment old, though never older than our own last
     /// write; then nobody is asked. Contents of Secrets are not kept, so they are always asked for.
     pub async fn find_cached(&self, id: &ObjectReference) -> Result<Option<Value>> {
-        effect(Site::Get, &id.to_string(), async {
+        effect(Site::Get, id, async {
             match self {
                 Self::Cluster(cluster) => cluster.find_cached(id).await,
                 Self::Directory(directory) => directory.find(id).await,
@@ -108,7 +108,7 @@ impl Store {
     /// [`Store::find_cached`] for many objects, all as they are at one moment where that can be: those that are there.
     pub async fn find_all_cached(&self, ids: &[ObjectReference]) -> Result<Vec<Value>> {
         let Some(first) = ids.first() else { return Ok(Vec::new()) };
-        effect(Site::Get, &first.to_string(), async {
+        effect(Site::Get, first, async {
             match self {
                 Self::Cluster(cluster) => {
                     let found = future::try_join_all(ids.iter().map(|id| cluster.find_cached(id))).await?;
@@ -196,7 +196,7 @@ impl Store {
     /// Returns the object as stored. Nothing is written when nothing would change. Status is ignored.
     pub async fn apply(&self, manager: &str, object: &Value) -> Result<Value> {
         let id = object::require_reference(object)?;
-        effect(Site::Apply, &id.to_string(), async {
+        effect(Site::Apply, &id, async {
             match self {
                 Self::Cluster(cluster) => cluster.apply(manager, &id, object, cluster::Mode::Write).await,
                 Self::Directory(directory) => directory.changed(manager, Verb::Apply(object.clone())).await,
@@ -208,7 +208,7 @@ impl Store {
     /// What [`Store::apply`] would lead to. Without a `metadata.resourceVersion` the object would be created.
     pub async fn dry_run(&self, manager: &str, object: &Value) -> Result<Value> {
         let id = object::require_reference(object)?;
-        effect(Site::Get, &id.to_string(), async {
+        effect(Site::Get, &id, async {
             match self {
                 Self::Cluster(cluster) => cluster.apply(manager, &id, object, cluster::Mode::DryRun).await,
                 Self::Directory(directory) => directory.dry_run(manager, &id, object).await,
@@ -220,7 +220,7 @@ impl Store {
     /// JSON merge patch of spec and metadata; null removes. The object must be there. With a `metadata.resourceVersion`
     /// it must not have changed since ([`crate::Error::Conflict`]).
     pub async fn patch(&self, id: &ObjectReference, manager: &str, merge: &Value) -> Result<Value> {
-        effect(Site::Patch, &id.to_string(), async {
+        effect(Site::Patch, id, async {
             match self {
                 Self::Cluster(cluster) => cluster.patch(id, manager, merge).await,
                 Self::Directory(directory) => directory.changed(manager, Verb::Patch(id.clone(), merge.clone())).await,
@@ -231,7 +231,7 @@ impl Store {
 
     /// JSON merge patch of `.status`; null removes. Nothing is written when nothing would change.
     pub async fn write_status(&self, id: &ObjectReference, manager: &str, merge: &Value) -> Result<Value> {
-        effect(Site::Status, &id.to_string(), async {
+        effect(Site::Status, id, async {
             match self {
                 Self::Cluster(cluster) => cluster.write_status(id, manager, merge).await,
                 Self::Directory(directory) => directory.changed(manager, Verb::Status(id.clone(), merge.clone())).await,
@@ -270,7 +270,7 @@ impl Store {
     /// Deletes the object; false if it was not there. One with finalizers stays, marked, until they are gone; objects
     /// that it owns go with it.
     pub async fn delete(&self, id: &ObjectReference) -> Result<bool> {
-        effect(Site::Delete, &id.to_string(), async {
+        effect(Site::Delete, id, async {
             match self {
                 Self::Cluster(cluster) => cluster.delete(id).await,
                 Self::Directory(directory) => directory.delete(id).await,
@@ -304,7 +304,7 @@ impl Store {
 
     /// Keeps an event. The same event about the same object is counted, not kept twice.
     pub async fn record(&self, event: &Event) -> Result<()> {
-        effect(Site::Record, &event.involved_object.reference.to_string(), async {
+        effect(Site::Record, &event.involved_object.reference, async {
             match self {
                 Self::Cluster(cluster) => cluster.record(event).await,
                 Self::Directory(directory) => directory.perform("", vec![Verb::Record(event.clone())]).await.map(drop),

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use reconcile::clock;
 use tokio::net::TcpStream;
@@ -84,7 +84,7 @@ async fn get(address: Ipv4Addr, port: u16, path: &str, headers: &[(String, Strin
     for (name, value) in headers {
         request = request.header(name, value);
     }
-    let request = request.body(Empty::<Bytes>::new()).ok()?;
+    let request = request.body(Full::<Bytes>::default()).ok()?;
     let exchange = async move {
         let status = sender.send_request(request).await.ok().map(|response| response.status());
         // Without its sender the connection ends.
