@@ -11,7 +11,7 @@ mod tests;
 mod variables;
 mod wait;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use api::{
     conditions::{self, READY},
@@ -21,7 +21,7 @@ use api::{
 };
 use git::Mirrors;
 use kube::ResourceExt as _;
-use reconcile::{Context, Controller, Identities, ObjectRef, Shutdown, clock};
+use reconcile::{Concerned, Context, Controller, Identities, Shutdown, clock};
 
 use kustomization::Kustomizations;
 use source::Sources;
@@ -99,24 +99,20 @@ async fn kustomizations(context: &Context, options: &Options, shutdown: &Shutdow
 }
 
 /// Repositories that an automation has just pushed to: their new commit need not wait for the interval.
-fn pushed(
-    previous: Option<&ImageUpdateAutomation>,
-    current: Option<&ImageUpdateAutomation>,
-    own: &[Arc<GitRepository>],
-) -> Vec<ObjectRef<GitRepository>> {
+fn pushed<'a>(
+    previous: Option<&'a ImageUpdateAutomation>,
+    current: Option<&'a ImageUpdateAutomation>,
+) -> Concerned<'a, GitRepository> {
     let commit = |automation: &ImageUpdateAutomation| {
         automation.status.as_ref().map(|status| status.last_push_commit.clone()).filter(|commit| !commit.is_empty())
     };
-    let (Some(previous), Some(current)) = (previous, current) else { return Vec::new() };
+    let (previous, current) = previous.zip(current)?;
     if commit(current).is_none() || commit(previous) == commit(current) {
-        return Vec::new();
+        return None;
     }
     let source = &current.spec.source_ref;
     let namespace = source.namespace.clone().or_else(|| current.namespace());
-    own.iter()
-        .filter(|repository| repository.name_any() == source.name && repository.namespace() == namespace)
-        .map(|repository| ObjectRef::from_obj(&**repository))
-        .collect()
+    Some(Box::new(move |repository| repository.name_any() == source.name && repository.namespace() == namespace))
 }
 
 /// Revision and digest of a repository's artifact.
@@ -126,78 +122,60 @@ fn artifact(repository: Option<&GitRepository>) -> Option<(String, Option<String
 }
 
 /// Repositories that include one which has another artifact than before. Differs: Flux looks again at the interval only.
-fn included(
-    previous: Option<&GitRepository>,
-    current: Option<&GitRepository>,
-    own: &[Arc<GitRepository>],
-) -> Vec<ObjectRef<GitRepository>> {
-    let Some(repository) = current.filter(|_| artifact(current).is_some() && artifact(previous) != artifact(current))
-    else {
-        return Vec::new();
-    };
-    let includes = |other: &&Arc<GitRepository>| {
+fn included<'a>(
+    previous: Option<&'a GitRepository>,
+    current: Option<&'a GitRepository>,
+) -> Concerned<'a, GitRepository> {
+    let repository = current.filter(|_| artifact(current).is_some() && artifact(previous) != artifact(current))?;
+    Some(Box::new(|other| {
         other.namespace() == repository.namespace()
             && other.spec.include.iter().any(|include| include.repository.name == repository.name_any())
-    };
-    own.iter().filter(includes).map(|repository| ObjectRef::from_obj(&**repository)).collect()
+    }))
 }
 
 /// Kustomizations whose source has another artifact than before.
-fn new_artifact(
-    previous: Option<&GitRepository>,
-    current: Option<&GitRepository>,
-    own: &[Arc<Kustomization>],
-) -> Vec<ObjectRef<Kustomization>> {
-    let Some(repository) = current.filter(|_| artifact(current).is_some() && artifact(previous) != artifact(current))
-    else {
-        return Vec::new();
+fn new_artifact<'a>(
+    previous: Option<&'a GitRepository>,
+    current: Option<&'a GitRepository>,
+) -> Concerned<'a, Kustomization> {
+    let repository = current.filter(|_| artifact(current).is_some() && artifact(previous) != artifact(current))?;
+    let is_source = |kustomization: &Kustomization| {
+        let source = &kustomization.spec.source_ref;
+        source.kind == "GitRepository"
+            && source.name == repository.name_any()
+            && source.namespace.clone().or_else(|| kustomization.namespace()) == repository.namespace()
     };
-    own.iter()
-        .filter(|kustomization| {
-            let source = &kustomization.spec.source_ref;
-            source.kind == "GitRepository"
-                && source.name == repository.name_any()
-                && source.namespace.clone().or_else(|| kustomization.namespace()) == repository.namespace()
-        })
-        // One that has seen this revision already has nothing to gain.
-        .filter(|kustomization| {
-            let applied = kustomization.status.as_ref().and_then(|status| status.last_applied_revision.clone());
-            previous.is_some() || applied != artifact(current).map(|(revision, _)| revision)
-        })
-        .map(|kustomization| ObjectRef::from_obj(&**kustomization))
-        .collect()
+    // One that has seen this revision already has nothing to gain.
+    let gains = move |kustomization: &Kustomization| {
+        let applied = kustomization.status.as_ref().and_then(|status| status.last_applied_revision.clone());
+        previous.is_some() || applied != artifact(current).map(|(revision, _)| revision)
+    };
+    Some(Box::new(move |kustomization| is_source(kustomization) && gains(kustomization)))
 }
 
 /// Kustomizations that wait for one which became ready, or ready at another revision.
 /// Differs: Flux looks again after 30 s only.
-fn dependency_ready(
-    previous: Option<&Kustomization>,
-    current: Option<&Kustomization>,
-    own: &[Arc<Kustomization>],
-) -> Vec<ObjectRef<Kustomization>> {
+fn dependency_ready<'a>(
+    previous: Option<&'a Kustomization>,
+    current: Option<&'a Kustomization>,
+) -> Concerned<'a, Kustomization> {
     let ready_at = |kustomization: Option<&Kustomization>| {
         let status = kustomization?.status.as_ref()?;
         conditions::is_true(&status.conditions, READY).then(|| status.last_applied_revision.clone())
     };
-    let Some(dependency) = current.filter(|_| ready_at(current).is_some() && ready_at(previous) != ready_at(current))
-    else {
-        return Vec::new();
-    };
-    let waits = |kustomization: &&Arc<Kustomization>| {
+    let dependency = current.filter(|_| ready_at(current).is_some() && ready_at(previous) != ready_at(current))?;
+    let waits = move |kustomization: &Kustomization| {
         let status = kustomization.status.as_ref();
         !status.is_some_and(|status| conditions::is_true(&status.conditions, READY))
             || status.and_then(|status| status.last_applied_revision.as_ref()) != ready_at(current).flatten().as_ref()
     };
-    own.iter()
-        .filter(|kustomization| {
-            kustomization.spec.depends_on.iter().any(|reference| {
-                reference.name == dependency.name_any()
-                    && reference.namespace.clone().or_else(|| kustomization.namespace()) == dependency.namespace()
-            })
+    let depends = |kustomization: &Kustomization| {
+        kustomization.spec.depends_on.iter().any(|reference| {
+            reference.name == dependency.name_any()
+                && reference.namespace.clone().or_else(|| kustomization.namespace()) == dependency.namespace()
         })
-        .filter(waits)
-        .map(|kustomization| ObjectRef::from_obj(&**kustomization))
-        .collect()
+    };
+    Some(Box::new(move |kustomization| depends(kustomization) && waits(kustomization)))
 }
 
 /// The interval, up to five percent longer or shorter, so that objects created together do not stay together.

@@ -13,7 +13,7 @@ use api::gateway::{Gateway, HttpRoute};
 use futures::{FutureExt as _, future::BoxFuture};
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
-use reconcile::{Context, Controller, ObjectRef, Shutdown};
+use reconcile::{Concerned, Context, Controller, Shutdown};
 
 pub use self::plane::{Beside, Choice};
 use self::{
@@ -103,62 +103,45 @@ async fn end(shutdown: Shutdown, plane: Plane, supervisor: Supervisor) {
 }
 
 /// Gateways that a route names, before or after a change.
-fn parents_of(
-    before: Option<&HttpRoute>,
-    after: Option<&HttpRoute>,
-    gateways: &[Arc<Gateway>],
-) -> Vec<ObjectRef<Gateway>> {
+fn parents_of<'a>(before: Option<&'a HttpRoute>, after: Option<&'a HttpRoute>) -> Concerned<'a, Gateway> {
     let names = |route: &HttpRoute, gateway: &Gateway| {
         let namespace = route.namespace().unwrap_or_default();
         let (own, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
         route.spec.parent_refs.iter().any(|parent| parent.is_gateway(&namespace, &own, &name))
     };
     // Their status counts routes; a change of weights changes no count.
-    let same = before.is_some_and(|before| {
-        after.is_some_and(|after| {
-            (&before.spec.parent_refs, &before.spec.hostnames) == (&after.spec.parent_refs, &after.spec.hostnames)
-        })
+    let same = before.zip(after).is_some_and(|(before, after)| {
+        (&before.spec.parent_refs, &before.spec.hostnames) == (&after.spec.parent_refs, &after.spec.hostnames)
     });
-    gateways
-        .iter()
-        .filter(|gateway| !same && [before, after].into_iter().flatten().any(|route| names(route, gateway)))
-        .map(|gateway| ObjectRef::from_obj(gateway.as_ref()))
-        .collect()
+    if same {
+        return None;
+    }
+    Some(Box::new(move |gateway| [before, after].into_iter().flatten().any(|route| names(route, gateway))))
 }
 
 /// Routes that name a Gateway.
-fn routes_of(
-    before: Option<&Gateway>,
-    after: Option<&Gateway>,
-    routes: &[Arc<HttpRoute>],
-) -> Vec<ObjectRef<HttpRoute>> {
+fn routes_of<'a>(before: Option<&'a Gateway>, after: Option<&'a Gateway>) -> Concerned<'a, HttpRoute> {
     if before.zip(after).is_some_and(|(before, after)| before.spec == after.spec) {
-        return Vec::new();
+        return None;
     }
-    let Some(gateway) = after.or(before) else { return Vec::new() };
+    let gateway = after.or(before)?;
     let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
-    let names = |route: &&Arc<HttpRoute>| {
+    Some(Box::new(move |route| {
         let own = route.namespace().unwrap_or_default();
         route.spec.parent_refs.iter().any(|parent| parent.is_gateway(&own, &namespace, &name))
-    };
-    routes.iter().filter(names).map(|route| ObjectRef::from_obj(route.as_ref())).collect()
+    }))
 }
 
 /// Routes that send to a Service which came or went or changed its ports.
-fn routes_to(
-    before: Option<&Service>,
-    after: Option<&Service>,
-    routes: &[Arc<HttpRoute>],
-) -> Vec<ObjectRef<HttpRoute>> {
+fn routes_to<'a>(before: Option<&'a Service>, after: Option<&'a Service>) -> Concerned<'a, HttpRoute> {
     if before.zip(after).is_some_and(|(before, after)| before.spec == after.spec) {
-        return Vec::new();
+        return None;
     }
-    let Some(service) = after.or(before) else { return Vec::new() };
+    let service = after.or(before)?;
     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
-    let sends = |route: &&Arc<HttpRoute>| {
+    Some(Box::new(move |route| {
         let own = route.namespace().unwrap_or_default();
         let mut backends = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
         backends.any(|backend| backend.name == name && backend.namespace.as_deref().unwrap_or(&own) == namespace)
-    };
-    routes.iter().filter(sends).map(|route| ObjectRef::from_obj(route.as_ref())).collect()
+    }))
 }

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tracing::Instrument as _;
 
 pub use outcome::{Announce, Done, Failure, Retry};
-pub use queue::fingerprint;
+pub use queue::{Concerned, fingerprint};
 pub(crate) use status::invalid_status;
 
 use self::{line::Line, memory::Memory};
@@ -129,11 +129,11 @@ impl<R: Reconciler> Controller<R> {
     }
 
     /// Also runs objects when an object of another kind changes. The function gets that object before (none: it is new)
-    /// and after (none: it is gone) and all objects of the loop's kind, and names those to run.
+    /// and after (none: it is gone), and says which objects of the loop's kind that concerns.
     #[must_use]
     pub fn watches<Other: Object>(
         mut self,
-        map: impl Fn(Option<&Other>, Option<&Other>, &[Arc<R::Kind>]) -> Vec<ObjectRef<R::Kind>> + Send + 'static,
+        map: impl for<'a> Fn(Option<&'a Other>, Option<&'a Other>) -> Concerned<'a, R::Kind> + Send + 'static,
     ) -> Self {
         self.queue.watch(self.context.store.watch::<Other>(), map);
         self
@@ -145,7 +145,7 @@ impl<R: Reconciler> Controller<R> {
     pub fn watches_part<Other: Object>(
         mut self,
         trim: fn(&mut Other),
-        map: impl Fn(Option<&Other>, Option<&Other>, &[Arc<R::Kind>]) -> Vec<ObjectRef<R::Kind>> + Send + 'static,
+        map: impl for<'a> Fn(Option<&'a Other>, Option<&'a Other>) -> Concerned<'a, R::Kind> + Send + 'static,
     ) -> Self {
         self.queue.watch(self.context.store.watch_part(trim), map);
         self
@@ -156,7 +156,7 @@ impl<R: Reconciler> Controller<R> {
     #[must_use]
     pub fn watches_metadata<Other: Object>(
         mut self,
-        map: impl Fn(Option<&Metadata<Other>>, Option<&Metadata<Other>>, &[Arc<R::Kind>]) -> Vec<ObjectRef<R::Kind>>
+        map: impl for<'a> Fn(Option<&'a Metadata<Other>>, Option<&'a Metadata<Other>>) -> Concerned<'a, R::Kind>
         + Send
         + 'static,
     ) -> Self {

@@ -23,7 +23,7 @@ pub mod simulation;
 pub mod store;
 pub mod telemetry;
 
-pub use controller::{Announce, Controller, Done, Failure, Metadata, Reconciler, Retry, Shutdown, Style};
+pub use controller::{Announce, Concerned, Controller, Done, Failure, Metadata, Reconciler, Retry, Shutdown, Style};
 pub use database::{Database, Record};
 pub use effect::{Fault, Site, effect};
 pub use event::{Event, Events, Notice, Severity};

@@ -26,7 +26,7 @@ use api::{
     meta::ObjectReference,
 };
 use kube::ResourceExt as _;
-use reconcile::{Context, Controller, ObjectRef, Shutdown, Store};
+use reconcile::{Concerned, Context, Controller, Shutdown, Store};
 
 pub use self::{
     images::{Asking, Images},
@@ -120,12 +120,8 @@ async fn collect(store: &Store, tags: &Tags) -> reconcile::Result<()> {
 ///
 /// Differs: a scan of another image and a changed access list too, which Flux notices only by retrying.
 /// Source: reference image-automation.md section 2.4.
-fn affected(
-    before: Option<&ImageRepository>,
-    after: Option<&ImageRepository>,
-    policies: &[Arc<ImagePolicy>],
-) -> Vec<ObjectRef<ImagePolicy>> {
-    let Some(repository) = after.or(before) else { return Vec::new() };
+fn affected<'a>(before: Option<&'a ImageRepository>, after: Option<&'a ImageRepository>) -> Concerned<'a, ImagePolicy> {
+    let repository = after.or(before)?;
     let is_news = match (before, after) {
         (Some(before), Some(after)) => {
             let facts = |one: &ImageRepository| {
@@ -137,15 +133,14 @@ fn affected(
         _ => true,
     };
     if !is_news {
-        return Vec::new();
+        return None;
     }
     let (namespace, name) = (repository.namespace().unwrap_or_default(), repository.name_any());
-    let refers = |policy: &&Arc<ImagePolicy>| {
+    Some(Box::new(move |policy| {
         let reference = &policy.spec.image_repository_ref;
         reference.name == name
             && reference.namespace_or(policy.metadata.namespace.as_deref().unwrap_or_default()) == namespace
-    };
-    policies.iter().filter(refers).map(|policy| ObjectRef::from_obj(&**policy)).collect()
+    }))
 }
 
 /// Whether tags can be expected in a moment: the repository is new, and nothing went wrong with it yet.

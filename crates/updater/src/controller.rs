@@ -22,8 +22,10 @@ use api::{
     source::GitRepository,
 };
 use git::{Mirrors, Remote, SigningKey};
-use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
-use reconcile::{Announce, Context, Controller, Done, Failure, Identities, Notice, Reconciler, Shutdown, clock};
+use kube::ResourceExt as _;
+use reconcile::{
+    Announce, Concerned, Context, Controller, Done, Failure, Identities, Notice, Reconciler, Shutdown, clock,
+};
 use serde_json::json;
 
 use crate::{
@@ -76,36 +78,32 @@ pub async fn controllers(context: Context, options: Options, shutdown: Shutdown)
 }
 
 /// All automations of a policy's namespace, when the policy has chosen another image.
-fn chosen_anew(
-    before: Option<&ImagePolicy>,
-    after: Option<&ImagePolicy>,
-    automations: &[Arc<ImageUpdateAutomation>],
-) -> Vec<ObjectRef<ImageUpdateAutomation>> {
-    let (Some(before), Some(after)) = (before, after) else { return Vec::new() };
+fn chosen_anew<'a>(
+    before: Option<&'a ImagePolicy>,
+    after: Option<&'a ImagePolicy>,
+) -> Concerned<'a, ImageUpdateAutomation> {
+    let (before, after) = before.zip(after)?;
     let latest = |policy: &ImagePolicy| policy.status.as_ref().and_then(|status| status.latest_ref.clone());
     if latest(after).is_none() || latest(after) == latest(before) {
-        return Vec::new();
+        return None;
     }
-    let concerned = automations.iter().filter(|automation| automation.namespace() == after.namespace());
-    concerned.map(|automation| ObjectRef::from_obj(&**automation)).collect()
+    Some(Box::new(|automation| automation.namespace() == after.namespace()))
 }
 
 /// The automations that work on a GitRepository whose spec changed.
-fn source_changed(
-    before: Option<&GitRepository>,
-    after: Option<&GitRepository>,
-    automations: &[Arc<ImageUpdateAutomation>],
-) -> Vec<ObjectRef<ImageUpdateAutomation>> {
-    let (Some(before), Some(after)) = (before, after) else { return Vec::new() };
+fn source_changed<'a>(
+    before: Option<&'a GitRepository>,
+    after: Option<&'a GitRepository>,
+) -> Concerned<'a, ImageUpdateAutomation> {
+    let (before, after) = before.zip(after)?;
     if before.metadata.generation == after.metadata.generation {
-        return Vec::new();
+        return None;
     }
-    let concerned = automations.iter().filter(|automation| {
+    Some(Box::new(|automation| {
         let source = &automation.spec.source_ref;
         source.name == after.name_any()
             && source.namespace.clone().or_else(|| automation.namespace()) == after.namespace()
-    });
-    concerned.map(|automation| ObjectRef::from_obj(&**automation)).collect()
+    }))
 }
 
 struct Automations {

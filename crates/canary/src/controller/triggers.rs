@@ -1,7 +1,5 @@
 //! Which Canaries a change of another object concerns.
 
-use std::sync::Arc;
-
 use api::flagger::{Canary, Phase};
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment},
@@ -9,14 +7,10 @@ use k8s_openapi::api::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
-use reconcile::{Metadata, Object, ObjectRef};
+use reconcile::{Concerned, Metadata, Object};
 
 /// Canaries whose target or primary the Deployment is.
-pub(super) fn deployment(
-    before: Option<&Deployment>,
-    after: Option<&Deployment>,
-    canaries: &[Arc<Canary>],
-) -> Vec<ObjectRef<Canary>> {
+pub(super) fn deployment<'a>(before: Option<&'a Deployment>, after: Option<&'a Deployment>) -> Concerned<'a, Canary> {
     let health = |one: &Deployment| {
         let status = one.status.clone().unwrap_or_default();
         let reasons: Vec<_> = status
@@ -31,23 +25,17 @@ pub(super) fn deployment(
         "Deployment",
         before,
         after,
-        canaries,
         Seen { spec: generation(before) != generation(after), health: before.map(health) != after.map(health) },
     )
 }
 
 /// Canaries whose target or primary the DaemonSet is.
-pub(super) fn daemonset(
-    before: Option<&DaemonSet>,
-    after: Option<&DaemonSet>,
-    canaries: &[Arc<Canary>],
-) -> Vec<ObjectRef<Canary>> {
+pub(super) fn daemonset<'a>(before: Option<&'a DaemonSet>, after: Option<&'a DaemonSet>) -> Concerned<'a, Canary> {
     let health = |one: &DaemonSet| one.status.clone();
     workload(
         "DaemonSet",
         before,
         after,
-        canaries,
         Seen { spec: generation(before) != generation(after), health: before.map(health) != after.map(health) },
     )
 }
@@ -74,21 +62,19 @@ fn generation<K: Object>(one: Option<&K>) -> Option<i64> {
 }
 
 /// Canaries that track the ConfigMap.
-pub(super) fn config_map(
-    before: Option<&Metadata<ConfigMap>>,
-    after: Option<&Metadata<ConfigMap>>,
-    canaries: &[Arc<Canary>],
-) -> Vec<ObjectRef<Canary>> {
-    config("configmap", before, after, canaries)
+pub(super) fn config_map<'a>(
+    before: Option<&'a Metadata<ConfigMap>>,
+    after: Option<&'a Metadata<ConfigMap>>,
+) -> Concerned<'a, Canary> {
+    config("configmap", before, after)
 }
 
 /// Canaries that track the Secret.
-pub(super) fn secret(
-    before: Option<&Metadata<Secret>>,
-    after: Option<&Metadata<Secret>>,
-    canaries: &[Arc<Canary>],
-) -> Vec<ObjectRef<Canary>> {
-    config("secret", before, after, canaries)
+pub(super) fn secret<'a>(
+    before: Option<&'a Metadata<Secret>>,
+    after: Option<&'a Metadata<Secret>>,
+) -> Concerned<'a, Canary> {
+    config("secret", before, after)
 }
 
 /// What of a workload changed.
@@ -98,23 +84,21 @@ struct Seen {
 }
 
 /// A changed spec concerns everybody; changed health only those who wait for it.
-fn workload<K: Object>(
-    kind: &str,
-    before: Option<&K>,
-    after: Option<&K>,
-    canaries: &[Arc<Canary>],
+fn workload<'a, K: Object>(
+    kind: &'static str,
+    before: Option<&'a K>,
+    after: Option<&'a K>,
     seen: Seen,
-) -> Vec<ObjectRef<Canary>> {
-    let Some(one) = after.or(before) else { return Vec::new() };
+) -> Concerned<'a, Canary> {
+    let one = after.or(before)?;
     let (namespace, name) = (one.namespace().unwrap_or_default(), one.name_any());
-    let concerns = |canary: &&Arc<Canary>| {
+    Some(Box::new(move |canary| {
         let target = &canary.spec.target_ref;
         let is_ours = canary.namespace() == namespace
             && target.kind == kind
             && (target.name == name || canary.primary_name() == name);
         is_ours && (seen.spec || (seen.health && waits(canary)))
-    };
-    canaries.iter().filter(concerns).map(|canary| ObjectRef::from_obj(&**canary)).collect()
+    }))
 }
 
 fn waits(canary: &Canary) -> bool {
@@ -123,22 +107,20 @@ fn waits(canary: &Canary) -> bool {
 }
 
 /// Which content changed is seen by the run; here only that something did.
-fn config<K: Object>(
-    kind: &str,
-    before: Option<&Metadata<K>>,
-    after: Option<&Metadata<K>>,
-    canaries: &[Arc<Canary>],
-) -> Vec<ObjectRef<Canary>> {
+fn config<'a, K: Object>(
+    kind: &'static str,
+    before: Option<&'a Metadata<K>>,
+    after: Option<&'a Metadata<K>>,
+) -> Concerned<'a, Canary> {
     let version = |one: &Metadata<K>| one.metadata.resource_version.clone();
-    let Some(one) = after.or(before).filter(|_| before.map(version) != after.map(version)) else { return Vec::new() };
+    let one = after.or(before).filter(|_| before.map(version) != after.map(version))?;
     let key = format!("{kind}/{}", one.name_any());
     let namespace = one.namespace().unwrap_or_default();
-    let concerns = |canary: &&Arc<Canary>| {
+    Some(Box::new(move |canary| {
         let status = canary.status();
         // Before the first status nobody knows what is tracked; a config that was missing may have come.
         let tracks =
             status.tracked_configs.contains_key(&key) || matches!(status.phase, Phase::Unset | Phase::Initializing);
         canary.namespace() == namespace && tracks
-    };
-    canaries.iter().filter(concerns).map(|canary| ObjectRef::from_obj(&**canary)).collect()
+    }))
 }

@@ -8,7 +8,7 @@ use api::{
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
-use reconcile::{Announce, Done, Failure, Notice, ObjectRef, Reconciler, Store};
+use reconcile::{Announce, Concerned, Done, Failure, Notice, Reconciler, Store};
 use serde_json::{Value, json};
 
 use crate::{CONTROLLER, receiver::readiness};
@@ -51,18 +51,13 @@ impl Reconciler for Receivers {
 /// Receivers whose Secret changed: their path changes with it.
 ///
 /// Differs: Flux notices at the next interval.
-pub(super) fn secret_changed(
-    before: Option<&Secret>,
-    after: Option<&Secret>,
-    receivers: &[Arc<Receiver>],
-) -> Vec<ObjectRef<Receiver>> {
-    let Some(secret) = after.or(before) else { return Vec::new() };
+pub(super) fn secret_changed<'a>(before: Option<&'a Secret>, after: Option<&'a Secret>) -> Concerned<'a, Receiver> {
+    let secret = after.or(before)?;
     if before.map(|secret| &secret.data) == after.map(|secret| &secret.data) {
-        return Vec::new();
+        return None;
     }
-    let named = |receiver: &&Arc<Receiver>| {
+    Some(Box::new(|receiver| {
         receiver.namespace() == secret.namespace()
             && receiver.spec.secret_ref.as_ref().is_some_and(|reference| reference.name == secret.name_any())
-    };
-    receivers.iter().filter(named).map(|receiver| ObjectRef::from_obj(&**receiver)).collect()
+    }))
 }

@@ -20,6 +20,9 @@ use crate::{Object, Result, Store};
 /// The cache of a kind and what puts its objects into the queue.
 type Fed<K, S> = (reflector::Store<K>, S);
 
+/// Which objects of a loop the change of an object of another kind concerns: none, or those of which the function says so.
+pub type Concerned<'a, K> = Option<Box<dyn Fn(&K) -> bool + 'a>>;
+
 type Triggers<K> = stream::BoxStream<'static, ObjectRef<K>>;
 
 /// The triggers of one loop, gathered before it runs.
@@ -56,19 +59,23 @@ impl<R: Reconciler> Queue<R> {
     pub(super) fn watch<Other: Object>(
         &mut self,
         events: stream::BoxStream<'static, Result<Event<Other>>>,
-        map: impl Fn(Option<&Other>, Option<&Other>, &[Arc<R::Kind>]) -> Vec<ObjectRef<R::Kind>> + Send + 'static,
+        map: impl for<'a> Fn(Option<&'a Other>, Option<&'a Other>) -> Concerned<'a, R::Kind> + Send + 'static,
     ) {
         let reader = self.reader.clone();
         let mut known = Known::<Other, Other>::default();
+        let concerned = move |before: Option<&Other>, after: Option<&Other>| {
+            let found = map(before, after).map(|is_concerned| reader.state_filter(is_concerned)).unwrap_or_default();
+            found.iter().map(|object| ObjectRef::from_obj(&**object)).collect()
+        };
         let other = events.flat_map(move |event| {
             let triggers = match unbroken(event) {
                 Some(Event::Apply(object) | Event::InitApply(object)) => {
                     let before = known.put(ObjectRef::from_obj(&object), object.clone());
-                    map(before.as_ref(), Some(&object), &reader.state())
+                    concerned(before.as_ref(), Some(&object))
                 }
                 Some(Event::Delete(object)) => {
                     known.take(&ObjectRef::from_obj(&object));
-                    map(Some(&object), None, &reader.state())
+                    concerned(Some(&object), None)
                 }
                 Some(Event::Init) => {
                     known.list();
@@ -76,7 +83,7 @@ impl<R: Reconciler> Queue<R> {
                 }
                 Some(Event::InitDone) => {
                     let gone = known.unlisted().into_iter();
-                    gone.flat_map(|(_, before)| map(Some(&before), None, &reader.state())).collect()
+                    gone.flat_map(|(_, before)| -> Vec<_> { concerned(Some(&before), None) }).collect()
                 }
                 None => Vec::new(),
             };

@@ -75,9 +75,9 @@ impl World {
         script: impl Fn(usize, &ConfigMap) -> Result<Done, Failure> + Send + Sync + 'static,
     ) -> Self {
         let watch = |controller: Controller<Scripted>| {
-            controller.watches::<Secret>(|_, current, own| {
+            controller.watches::<Secret>(|_, current| {
                 let name = current.and_then(|secret| secret.metadata.name.clone());
-                own.iter().filter(|own| own.metadata.name == name).map(|own| ObjectRef::from_obj(&**own)).collect()
+                Some(Box::new(move |own| own.metadata.name == name))
             })
         };
         Self::build(data, Box::new(script), watch).await

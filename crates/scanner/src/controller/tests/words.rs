@@ -181,7 +181,7 @@ fn what_wakes_a_policy() {
     let policy = |namespace: &str, reference: Value| {
         let object = json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImagePolicy",
             "metadata": {"name": "p", "namespace": namespace}, "spec": {"imageRepositoryRef": reference, "policy": {}}});
-        Arc::new(serde_json::from_value::<ImagePolicy>(object).expect("a policy"))
+        serde_json::from_value::<ImagePolicy>(object).expect("a policy")
     };
     let policies = [
         policy("apps", json!({"name": "app"})),
@@ -208,7 +208,9 @@ fn what_wakes_a_policy() {
         (Some(&one), Some(&scanned("")), false),
         (None, None, false),
     ] {
-        let woken: Vec<_> = affected(before, after, &policies).into_iter().map(|id| id.namespace).collect();
+        let affected = affected(before, after);
+        let woken = policies.iter().filter(|policy| affected.as_ref().is_some_and(|is_affected| is_affected(policy)));
+        let woken: Vec<_> = woken.map(|policy| policy.metadata.namespace.clone()).collect();
         let expected: &[&str] = if is_woken { &["apps", "team"] } else { &[] };
         assert_eq!(woken.iter().flatten().collect::<Vec<_>>(), expected, "{before:?} {after:?}");
     }

@@ -282,7 +282,7 @@ fn only_another_choice_and_another_source_wake_an_automation() {
     let bot = |namespace: &str, source: Value| {
         let object = json!({"apiVersion": "image.toolkit.fluxcd.io/v1", "kind": "ImageUpdateAutomation",
             "metadata": {"name": "bot", "namespace": namespace}, "spec": {"interval": "1h", "sourceRef": source}});
-        Arc::new(serde_json::from_value::<ImageUpdateAutomation>(object).unwrap())
+        serde_json::from_value::<ImageUpdateAutomation>(object).unwrap()
     };
     let own = json!({"kind": "GitRepository", "name": "fleet"});
     let bots = [
@@ -291,20 +291,21 @@ fn only_another_choice_and_another_source_wake_an_automation() {
         bot("three", json!({"name": "fleet", "namespace": "one"})),
         bot("one", json!({"name": "other"})),
     ];
-    let woken = |ids: Vec<ObjectRef<ImageUpdateAutomation>>| -> Vec<String> {
-        ids.into_iter().map(|id| id.namespace.unwrap_or_default()).collect()
+    let woken = |concerned: Concerned<'_, ImageUpdateAutomation>| -> Vec<String> {
+        let concerned = bots.iter().filter(|bot| concerned.as_ref().is_some_and(|is_concerned| is_concerned(bot)));
+        concerned.filter_map(|bot| bot.metadata.namespace.clone()).collect()
     };
     let none: [&str; 0] = [];
     let chosen = [json!({"name": "a", "tag": "1"}), json!({"name": "a", "tag": "2"}), Value::Null];
     let [one, two, nothing] = chosen.map(|latest| policy("one", &latest));
     let digest = policy("one", &json!({"name": "a", "tag": "1", "digest": "sha256:0"}));
     for (before, after) in [(&one, &two), (&one, &digest), (&nothing, &one)] {
-        assert_eq!(woken(chosen_anew(Some(before), Some(after), &bots)), ["one", "one"]);
+        assert_eq!(woken(chosen_anew(Some(before), Some(after))), ["one", "one"]);
     }
     for (before, after) in
         [(Some(&one), Some(&one)), (Some(&one), Some(&nothing)), (None, Some(&one)), (Some(&one), None)]
     {
-        assert_eq!(woken(chosen_anew(before, after, &bots)), none);
+        assert_eq!(woken(chosen_anew(before, after)), none);
     }
     let source = |generation: i64| {
         let object = json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
@@ -313,9 +314,9 @@ fn only_another_choice_and_another_source_wake_an_automation() {
         serde_json::from_value::<GitRepository>(object).unwrap()
     };
     let (one, two) = (source(1), source(2));
-    assert_eq!(woken(source_changed(Some(&one), Some(&two), &bots)), ["one", "three"]);
+    assert_eq!(woken(source_changed(Some(&one), Some(&two))), ["one", "three"]);
     for (before, after) in [(Some(&one), Some(&one)), (None, Some(&one)), (Some(&one), None)] {
-        assert_eq!(woken(source_changed(before, after, &bots)), none);
+        assert_eq!(woken(source_changed(before, after)), none);
     }
 }
 
