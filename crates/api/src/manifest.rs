@@ -8,7 +8,7 @@ use serde_json::Value;
 
 pub use place::{Fields, Place, Places};
 pub use quoted::{Blanks, Refusal, deepened};
-pub use typed::typed;
+pub use typed::{text, typed};
 
 /// One object of a manifest file.
 #[derive(Clone, Debug, PartialEq)]

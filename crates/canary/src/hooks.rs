@@ -47,7 +47,7 @@ fn checksum(status: &CanaryStatus) -> String {
 pub fn request(hook: &Hook, payload: &Value) -> Result<http::Request<Bytes>, String> {
     http::Request::post(&hook.url)
         .header(http::header::CONTENT_TYPE, "application/json")
-        .body(Bytes::from(payload.to_string()))
+        .body(Bytes::from(api::manifest::text(payload)))
         .map_err(|error| format!("{}: {error}", hook.url))
 }
 

@@ -30,10 +30,13 @@ use serde_json::{Value, json};
 
 pub use cookie::Cookies;
 pub(crate) use knative::PRIMARY as KNATIVE_PRIMARY;
-pub use ownership::{keeps, merged};
+pub use ownership::{is_named, keeps, merged};
 pub use provider::mirrors;
 
-use crate::path::at;
+use crate::{
+    path::at,
+    workload::service::{self, Role},
+};
 use ownership::{find, same};
 
 /// Annotations that keep Flux from undoing what a rollout does to an object.
@@ -235,8 +238,8 @@ fn is_settled(current: &[Value], ours: &Value) -> bool {
 
 /// The names of the apex, primary and canary services.
 pub fn service_names(canary: &Canary) -> (String, String, String) {
-    let apex = canary.service_name();
-    (apex.to_owned(), format!("{apex}-primary"), format!("{apex}-canary"))
+    let name = |role| service::name(canary, role);
+    (name(Role::Apex), name(Role::Primary), name(Role::Canary))
 }
 
 impl Given<'_> {
@@ -269,8 +272,8 @@ impl Given<'_> {
 
     /// An object that holds `spec`, and the metadata of a routing object: the name, and the owner if it is ours.
     fn object(&self, reference: &ObjectReference, spec: Value) -> Value {
-        let metadata = json!({"name": reference.name, "namespace": reference.namespace});
-        let mut object = json!({"apiVersion": reference.api_version, "kind": reference.kind, "metadata": metadata});
+        let mut object = json!({"apiVersion": reference.api_version, "kind": reference.kind,
+            "metadata": {"name": reference.name, "namespace": reference.namespace}});
         if let Some(owners) = self.owners(self.find(reference)) {
             object["metadata"]["ownerReferences"] = owners;
         }

@@ -1,6 +1,6 @@
 //! Events: what a user must know, kept in the store and handed on to notification.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use api::meta::{EVENT_ANNOTATION_PREFIX, ObjectReference};
 use serde::{Deserialize, Serialize};
@@ -150,7 +150,7 @@ impl Events {
 
     /// [`Store::perform`] with the events among the writes handed on: also when the answer is an error, as they may have
     /// arrived and what is written with them would keep the next run silent.
-    pub async fn perform(&self, controller: &str, verbs: Vec<Verb>) -> Result<Vec<Value>> {
+    pub async fn perform(&self, controller: &str, verbs: Vec<Verb>) -> Result<Vec<Arc<Value>>> {
         let told: Vec<Event> = verbs.iter().filter_map(Verb::event).cloned().collect();
         let stored = self.store.perform(controller, verbs).await;
         if !matches!(stored, Err(Error::NotFound(_))) {
@@ -169,7 +169,7 @@ impl Events {
         controller: &str,
         status: Option<&Value>,
         notices: &[Notice],
-    ) -> Result<Option<Value>> {
+    ) -> Result<Option<Arc<Value>>> {
         let mut verbs = Vec::new();
         for notice in notices {
             verbs.push(Verb::Record(self.event(about, controller, notice)?));

@@ -4,6 +4,8 @@ pub(crate) mod cluster;
 pub(crate) mod directory;
 pub(crate) mod merge;
 
+use std::sync::Arc;
+
 use api::meta::ObjectReference;
 use futures::{StreamExt as _, future, stream::BoxStream};
 use kube::{core::PartialObjectMeta, runtime::watcher};
@@ -243,7 +245,7 @@ impl Store {
     /// Writes that belong together, from first to last, and the objects as they are stored. On one machine all are stored,
     /// in one transaction, or none; on a cluster the first that fails ends it. An event that a cluster does not take is in
     /// the log, and keeps nothing else from being written.
-    pub async fn perform(&self, manager: &str, verbs: Vec<Verb>) -> Result<Vec<Value>> {
+    pub async fn perform(&self, manager: &str, verbs: Vec<Verb>) -> Result<Vec<Arc<Value>>> {
         let Some(last) = verbs.last() else { return Ok(Vec::new()) };
         if let (Self::Directory(directory), true) = (self, is_one_transaction()) {
             let (site, key) = last.site();
@@ -252,9 +254,9 @@ impl Store {
         let mut stored = Vec::new();
         for verb in verbs {
             match verb {
-                Verb::Apply(object) => stored.push(self.apply(manager, &object).await?),
-                Verb::Patch(id, merge) => stored.push(self.patch(&id, manager, &merge).await?),
-                Verb::Status(id, merge) => stored.push(self.write_status(&id, manager, &merge).await?),
+                Verb::Apply(object) => stored.push(Arc::new(self.apply(manager, &object).await?)),
+                Verb::Patch(id, merge) => stored.push(Arc::new(self.patch(&id, manager, &merge).await?)),
+                Verb::Status(id, merge) => stored.push(Arc::new(self.write_status(&id, manager, &merge).await?)),
                 Verb::Delete(id) => drop(self.delete(&id).await?),
                 Verb::Note(record) => self.database().note_all(vec![record]).await?,
                 Verb::Record(event) => {

@@ -1,5 +1,7 @@
 //! One tick: ask until the machine decides, then do what it decided, in its order.
 
+use std::sync::Arc;
+
 use api::{
     flagger::{Canary, CanaryStatus, FINALIZER, HookType, Phase},
     meta::ObjectReference,
@@ -14,7 +16,7 @@ use super::{Rollouts, history::Told};
 use crate::{
     events::{Event, Names, SOURCE},
     machine::{self, Answers, Decision, Effect, Question, Step},
-    patch,
+    patch, router,
     validate::validate,
     world::{self, World, Write},
 };
@@ -36,19 +38,11 @@ impl Scene {
     }
 
     /// Takes a written object into the picture.
-    fn put(&mut self, object: Value) {
+    fn put(&mut self, object: Arc<Value>) {
         let Some(id) = ObjectReference::of(&object).filter(|id| id.kind != self.id.kind) else { return };
-        let is_same = |known: &&mut Value| {
-            ObjectReference::of(known).is_some_and(|known| {
-                known.kind == id.kind
-                    && known.group() == id.group()
-                    && known.namespace == id.namespace
-                    && known.name == id.name
-            })
-        };
-        match self.objects.iter_mut().find(is_same) {
-            Some(known) => *known = object,
-            None => self.objects.push(object),
+        match self.objects.iter_mut().find(|known| router::is_named(known, &id)) {
+            Some(known) => *known = Arc::unwrap_or_clone(object),
+            None => self.objects.push(Arc::unwrap_or_clone(object)),
         }
     }
 }
@@ -192,6 +186,9 @@ impl Rollouts {
 
     /// Performs the writes that were gathered, and takes what they led to into the picture.
     async fn store(&self, scene: &mut Scene, verbs: &mut Vec<Verb>) -> Result<(), Failure> {
+        if verbs.is_empty() {
+            return Ok(());
+        }
         match self.context.events.perform(SOURCE, std::mem::take(verbs)).boxed().await {
             Ok(stored) => stored.into_iter().for_each(|object| scene.put(object)),
             Err(error) => return Err(self.failed(scene, error.to_string()).await),
@@ -228,7 +225,10 @@ impl Rollouts {
     }
 
     pub(super) async fn write(&self, scene: &mut Scene, writes: Vec<Write>) -> Result<(), reconcile::Error> {
-        let verbs = writes.into_iter().filter_map(|write| verb(scene, write)).collect();
+        let verbs: Vec<Verb> = writes.into_iter().filter_map(|write| verb(scene, write)).collect();
+        if verbs.is_empty() {
+            return Ok(());
+        }
         let stored = self.context.store.perform(SOURCE, verbs).boxed().await?;
         stored.into_iter().for_each(|object| scene.put(object));
         Ok(())

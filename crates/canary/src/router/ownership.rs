@@ -15,23 +15,21 @@ pub fn merged(live: Option<&Value>, ours: &Value) -> Value {
     Value::Object(merged)
 }
 
-/// The current object that `wanted` names; its API version does not matter.
+/// The current object that `wanted` names.
 pub fn find<'a>(current: &'a [Value], wanted: &ObjectReference) -> Option<&'a Value> {
-    let namespace = |object: &Value| match object["metadata"]["namespace"].as_str().unwrap_or_default() {
+    current.iter().find(|object| is_named(object, wanted))
+}
+
+/// Whether the object is the one that `wanted` names; the version of its API does not matter.
+pub fn is_named(object: &Value, wanted: &ObjectReference) -> bool {
+    let metadata = &object["metadata"];
+    let is_at_home = match metadata["namespace"].as_str().unwrap_or_default() {
         "" if !wanted.namespace.is_empty() => wanted.namespace == "default",
         namespace => namespace == wanted.namespace,
     };
-    let group = |object: &Value| {
-        let version = object["apiVersion"].as_str().unwrap_or_default();
-        version.split_once('/').map_or("", |(group, _)| group) == wanted.group()
-    };
-    let is_meant = |object: &Value| {
-        object["kind"] == *wanted.kind
-            && object["metadata"]["name"] == *wanted.name
-            && namespace(object)
-            && group(object)
-    };
-    current.iter().find(|object| is_meant(object))
+    let version = object["apiVersion"].as_str().unwrap_or_default();
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    object["kind"] == *wanted.kind && metadata["name"] == *wanted.name && is_at_home && group == wanted.group()
 }
 
 /// Whether applying `ours` to `live` would change nothing: what it says is there already.

@@ -21,12 +21,12 @@ pub enum Role {
 
 /// Name of a service.
 pub fn name(canary: &Canary, role: Role) -> String {
-    let (apex, primary, canary) = router::service_names(canary);
-    match role {
-        Role::Apex => apex,
-        Role::Primary => primary,
-        Role::Canary => canary,
-    }
+    let ending = match role {
+        Role::Apex => "",
+        Role::Primary => "-primary",
+        Role::Canary => "-canary",
+    };
+    [canary.service_name(), ending].concat()
 }
 
 /// What to apply so that a service is as it should be; nothing if it is. `ports` are the discovered ones.

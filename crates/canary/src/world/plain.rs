@@ -52,15 +52,17 @@ impl World<'_> {
 
     fn plain_service(&self, role: service::Role) -> Result<Value, String> {
         let spec = self.target_object()?.get("spec").map_or_else(|| json!({}), copied);
-        let mut metadata = json!({
+        let mut service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {
             "name": service::name(self.canary, role),
             "namespace": self.canary.namespace(),
             "annotations": router::annotations(&BTreeMap::new()),
-        });
+        }});
         if let Some(owner) = router::owner(self.canary) {
-            metadata["ownerReferences"] = json!([owner]);
+            service["metadata"]["ownerReferences"] = Value::Array(vec![owner]);
         }
-        Ok(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}))
+        // Put in its place: what stands inside `json!` is copied.
+        service["spec"] = spec;
+        Ok(service)
     }
 }
 

@@ -185,7 +185,7 @@ impl Cluster {
     }
 
     pub(crate) async fn apply(&self, manager: &str, id: &ObjectReference, object: &Value, mode: Mode) -> Result<Value> {
-        let body = merge::applicable(object);
+        let body = merge::applicable(object.clone());
         let parameters = PatchParams { dry_run: mode == Mode::DryRun, ..PatchParams::apply(manager).force() };
         let api = self.api(id).await?;
         let body = Patch::Apply(&body);

@@ -107,15 +107,15 @@ impl Directory {
 
     pub(crate) async fn dry_run(&self, manager: &str, id: &ObjectReference, object: &Value) -> Result<Value> {
         let (key, manager, object) = (Row::of(id), manager.to_owned(), object.clone());
-        self.0.database.call(move |connection| objects::preview(connection, &key, &manager, &object)).await
+        self.0.database.call(move |connection| objects::preview(connection, &key, &manager, object)).await
     }
 
     /// Performs writes in one transaction: all, or none. The objects as they are stored.
-    pub(crate) async fn perform(&self, manager: &str, verbs: Vec<Verb>) -> Result<Vec<Value>> {
+    pub(crate) async fn perform(&self, manager: &str, verbs: Vec<Verb>) -> Result<Vec<Arc<Value>>> {
         let manager = manager.to_owned();
         self.write_unless_refused(move |writes| {
             let mut stored = Vec::new();
-            for verb in &verbs {
+            for verb in verbs {
                 match perform::perform(writes, &manager, verb)? {
                     Ok(object) => stored.extend(object),
                     Err(refusal) => return Ok(Err(refusal)),
@@ -128,7 +128,7 @@ impl Directory {
 
     /// Performs a write that leads to an object: as it is stored.
     pub(crate) async fn changed(&self, manager: &str, verb: Verb) -> Result<Value> {
-        Ok(self.perform(manager, vec![verb]).await?.pop().unwrap_or_default())
+        Ok(self.perform(manager, vec![verb]).await?.pop().map(Arc::unwrap_or_clone).unwrap_or_default())
     }
 
     pub(crate) async fn write_status(&self, id: &ObjectReference, merge: &Value) -> Result<Value> {
@@ -167,11 +167,12 @@ impl Directory {
             let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             // What another process wrote since the last look: it comes before ours, and would be passed over behind it.
             let seen = inner.seen.load(Ordering::SeqCst);
-            let unseen = match objects::latest_version(&transaction)? > seen {
+            let latest = objects::latest_version(&transaction)?;
+            let unseen = match latest > seen {
                 true => objects::changes_after(&transaction, seen)?,
                 false => Vec::new(),
             };
-            let mut writes = objects::Writes::new(&transaction);
+            let mut writes = objects::Writes::new(&transaction, latest);
             let outcome = f(&mut writes)?;
             let changes = writes.into_changes();
             if outcome.is_err() {

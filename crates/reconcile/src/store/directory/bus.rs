@@ -18,7 +18,7 @@ pub(super) struct Change {
     pub(super) group: String,
     pub(super) version: i64,
     pub(super) deleted: bool,
-    pub(super) object: Value,
+    pub(super) object: Arc<Value>,
 }
 
 /// API group and kind.
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     fn change(kind: &str, version: i64) -> Change {
-        Change { group: "apps".into(), version, deleted: false, object: json!({ "kind": kind }) }
+        Change { group: "apps".into(), version, deleted: false, object: Arc::new(json!({ "kind": kind })) }
     }
 
     #[test]

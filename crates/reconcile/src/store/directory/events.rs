@@ -1,6 +1,6 @@
 //! Events in the database: kept for 30 days, the same event counted rather than kept twice.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use crate::{Event, store::EventFilter};
 
@@ -13,14 +13,21 @@ const LIMIT: i64 = 10_000;
 pub(super) fn record(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
     let about = &event.involved_object.reference;
     let identity = format!("{}\n{}\n{}\n{}", about, event.involved_object.uid, event.reason, event.message);
-    let sql = "DELETE FROM events WHERE identity = ?1 RETURNING body";
-    let before: Option<String> = connection.prepare_cached(sql)?.query_row([&identity], |row| row.get(0)).optional()?;
-    let seen = before.and_then(|body| serde_json::from_str::<Event>(&body).ok()).map_or(0, |event| event.count);
-    let body = serde_json::to_string(&Event { count: seen + 1, ..event.clone() }).unwrap_or_default();
     let now = event.timestamp.as_second();
-    let sql = "INSERT INTO events (identity, kind, namespace, name, last_seen, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let values = params![identity, about.kind, about.namespace, about.name, now, body];
-    connection.prepare_cached(sql)?.execute(values)?;
+    let insert = |count| {
+        let body = serde_json::to_string(&Event { count, ..event.clone() }).unwrap_or_default();
+        let sql = "INSERT INTO events (identity, kind, namespace, name, last_seen, body) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (identity) DO NOTHING";
+        let values = params![identity, about.kind, about.namespace, about.name, now, body];
+        connection.prepare_cached(sql)?.execute(values)
+    };
+    // Most are new.
+    if insert(1)? == 0 {
+        let sql = "DELETE FROM events WHERE identity = ?1 RETURNING body";
+        let before: String = connection.prepare_cached(sql)?.query_row([&identity], |row| row.get(0))?;
+        let seen = serde_json::from_str::<Event>(&before).map_or(0, |event| event.count);
+        insert(seen + 1)?;
+    }
     let number = connection.last_insert_rowid();
     if number % 64 == 0 {
         // Numbers grow with time: the old ones are the first, and nobody has to look at the others.

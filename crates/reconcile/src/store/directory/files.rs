@@ -59,7 +59,7 @@ struct Manifest {
 impl Manifest {
     fn of(object: &Value) -> Result<Self> {
         let row = Row::of(&object::require_reference(object)?);
-        Ok(Self { row, text: merge::applicable(object).to_string().into() })
+        Ok(Self { row, text: api::manifest::text(&merge::applicable(object.clone())).into() })
     }
 }
 
@@ -264,7 +264,7 @@ impl Directory {
 fn apply(writes: &mut Writes<'_>, source: &str, manifest: &Manifest) -> rusqlite::Result<()> {
     // It was an object when the text was made.
     let object: Value = manifest.text.parse().unwrap_or_default();
-    objects::apply(writes, &manifest.row, MANAGER, source, &object).map(drop)
+    objects::apply(writes, &manifest.row, MANAGER, source, object).map(drop)
 }
 
 /// Sets or takes away the condition that tells of a file which cannot be read.
@@ -287,7 +287,7 @@ fn mark(writes: &mut Writes<'_>, row: &Row, problem: Option<&str>) -> rusqlite::
             conditions::set(&mut list, new, clock::now());
         }
     }
-    objects::write_status(writes, row, &json!({ "conditions": list })).map(drop)
+    objects::write_status(writes, row, json!({ "conditions": list })).map(drop)
 }
 
 /// What the database knows of an object that a file holds, or held.

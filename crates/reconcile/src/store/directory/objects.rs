@@ -1,11 +1,17 @@
 //! Objects in the database: what each verb does to the rows, inside one transaction.
 
+use std::sync::Arc;
+
 use api::meta::ObjectReference;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Change;
-use crate::{clock, object::effective_namespace, store::merge};
+use crate::{
+    clock,
+    object::effective_namespace,
+    store::merge::{self, Altered},
+};
 
 /// Key of an object: its version does not count, `v1` and `v1beta2` name the same one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,12 +36,37 @@ impl Row {
 /// A transaction and what it changed so far.
 pub(super) struct Writes<'a> {
     transaction: &'a Transaction<'a>,
+    /// The highest version given out.
+    latest: i64,
     changes: Vec<Change>,
 }
 
+/// What the next version of an object keeps of this one.
+struct Kept {
+    uid: String,
+    created: Option<Value>,
+    generation: i64,
+}
+
+impl Kept {
+    fn of(before: &Value) -> Self {
+        let metadata = &before["metadata"];
+        Self {
+            uid: metadata["uid"].as_str().unwrap_or_default().to_owned(),
+            created: metadata.get("creationTimestamp").cloned(),
+            generation: metadata["generation"].as_i64().unwrap_or(1),
+        }
+    }
+}
+
 impl<'a> Writes<'a> {
-    pub(super) fn new(transaction: &'a Transaction<'a>) -> Self {
-        Self { transaction, changes: Vec::new() }
+    pub(super) fn new(transaction: &'a Transaction<'a>, latest: i64) -> Self {
+        Self { transaction, latest, changes: Vec::new() }
+    }
+
+    fn next_version(&mut self) -> i64 {
+        self.latest += 1;
+        self.latest
     }
 
     pub(super) fn into_changes(self) -> Vec<Change> {
@@ -46,22 +77,29 @@ impl<'a> Writes<'a> {
         self.transaction
     }
 
-    /// Stores the object under the next version; `before` is what stood there.
-    fn put(&mut self, row: &Row, before: Option<&Value>, mut after: Value) -> rusqlite::Result<Value> {
-        let version = latest_version(self.transaction)? + 1;
-        stamp(&mut after, row, before, version);
+    /// Stores the object under the next version; `kept` is of what stood there.
+    fn put(
+        &mut self,
+        row: &Row,
+        kept: Option<Kept>,
+        altered: Altered,
+        mut after: Value,
+    ) -> rusqlite::Result<Arc<Value>> {
+        let version = self.next_version();
+        stamp(&mut after, row, kept, altered, version);
         let sql = "INSERT INTO objects (api_group, kind, namespace, name, version, body) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE \
                    SET version = excluded.version, deleted = 0, body = excluded.body";
-        let values = params![row.group, row.kind, row.namespace, row.name, version, after.to_string()];
+        let values = params![row.group, row.kind, row.namespace, row.name, version, api::manifest::text(&after)];
         self.transaction.prepare_cached(sql)?.execute(values)?;
-        self.changes.push(Change { group: row.group.clone(), version, deleted: false, object: after.clone() });
+        let after = Arc::new(after);
+        self.changes.push(Change { group: row.group.clone(), version, deleted: false, object: Arc::clone(&after) });
         Ok(after)
     }
 
     /// Takes the object and what it owns away. A mark stays, so that other processes notice.
-    fn remove(&mut self, row: &Row, object: Value) -> rusqlite::Result<()> {
-        let version = latest_version(self.transaction)? + 1;
+    fn remove(&mut self, row: &Row, object: Arc<Value>) -> rusqlite::Result<()> {
+        let version = self.next_version();
         let sql = "UPDATE objects SET version = ?5, deleted = 1 \
                    WHERE api_group = ?1 AND kind = ?2 AND namespace = ?3 AND name = ?4";
         self.transaction.prepare_cached(sql)?.execute(params![
@@ -114,7 +152,7 @@ pub(super) fn changes_after(connection: &Connection, version: i64) -> rusqlite::
     let sql = "SELECT api_group, version, deleted, body FROM objects WHERE version > ?1 ORDER BY version";
     let mut select = connection.prepare_cached(sql)?;
     let rows = select.query_map([version], |row| {
-        let object = row.get_ref(3)?.as_str()?.parse().unwrap_or_default();
+        let object = Arc::new(row.get_ref(3)?.as_str()?.parse().unwrap_or_default());
         Ok(Change { group: row.get(0)?, version: row.get(1)?, deleted: row.get(2)?, object })
     })?;
     rows.collect()
@@ -148,16 +186,24 @@ fn applied(connection: &Connection, row: &Row, manager: &str) -> rusqlite::Resul
     Ok((own, others))
 }
 
-/// The object as applying what is `new` would leave it, before it is stamped.
-fn merged(connection: &Connection, row: &Row, manager: &str, new: &Value) -> rusqlite::Result<(Option<Value>, Value)> {
+/// Applies what is `new` to the object as it is stored, without storing it.
+fn merge(
+    connection: &Connection,
+    row: &Row,
+    manager: &str,
+    new: &Value,
+) -> rusqlite::Result<(Option<Kept>, Altered, Value)> {
     let live = read(connection, row)?;
     let (last, others) = applied(connection, row, manager)?;
-    let after = merge::apply(live.as_ref().unwrap_or(&json!({})), &last, new, &others);
-    Ok((live, after))
+    let kept = live.as_ref().map(Kept::of);
+    let mut after = live.unwrap_or_else(|| json!({}));
+    let altered = merge::apply(&mut after, &last, new, &others);
+    Ok((kept, altered, after))
 }
 
-pub(super) fn preview(connection: &Connection, row: &Row, manager: &str, object: &Value) -> rusqlite::Result<Value> {
-    merged(connection, row, manager, &merge::applicable(object)).map(|(_, after)| after)
+/// The object as applying would leave it, before it is stamped.
+pub(super) fn preview(connection: &Connection, row: &Row, manager: &str, object: Value) -> rusqlite::Result<Value> {
+    merge(connection, row, manager, &merge::applicable(object)).map(|(_, _, after)| after)
 }
 
 pub(super) fn apply(
@@ -165,26 +211,26 @@ pub(super) fn apply(
     row: &Row,
     manager: &str,
     source: &str,
-    object: &Value,
-) -> rusqlite::Result<Value> {
+    object: Value,
+) -> rusqlite::Result<Arc<Value>> {
     let new = merge::applicable(object);
-    let (live, after) = merged(writes.transaction, row, manager, &new)?;
+    let (kept, altered, after) = merge(writes.transaction, row, manager, &new)?;
     let sql = "INSERT INTO applied (api_group, kind, namespace, name, manager, source, body) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE \
                SET source = excluded.source, body = excluded.body \
                WHERE body <> excluded.body OR source <> excluded.source";
-    let values = params![row.group, row.kind, row.namespace, row.name, manager, source, new.to_string()];
+    let values = params![row.group, row.kind, row.namespace, row.name, manager, source, api::manifest::text(&new)];
     writes.transaction.prepare_cached(sql)?.execute(values)?;
-    match live {
-        Some(live) if live == after => Ok(live),
-        live => writes.put(row, live.as_ref(), after),
+    match kept.is_some() && !altered.any {
+        true => Ok(Arc::new(after)),
+        false => writes.put(row, kept, altered, after),
     }
 }
 
 /// What became of a patch.
 pub(super) enum Patched {
     /// The object as it is now.
-    Stored(Value),
+    Stored(Arc<Value>),
     /// The object is not there.
     Missing,
     /// The object changed since the version that the patch names.
@@ -192,8 +238,7 @@ pub(super) enum Patched {
 }
 
 /// Patches all but the status, which has its own verb as in a cluster.
-pub(super) fn patch(writes: &mut Writes<'_>, row: &Row, patch: &Value) -> rusqlite::Result<Patched> {
-    let mut patch = patch.clone();
+pub(super) fn patch(writes: &mut Writes<'_>, row: &Row, mut patch: Value) -> rusqlite::Result<Patched> {
     if let Some(fields) = patch.as_object_mut() {
         fields.remove("status");
     }
@@ -205,35 +250,33 @@ pub(super) fn patch(writes: &mut Writes<'_>, row: &Row, patch: &Value) -> rusqli
     change(writes, row, live, &patch).map(Patched::Stored)
 }
 
-fn change(writes: &mut Writes<'_>, row: &Row, live: Value, patch: &Value) -> rusqlite::Result<Value> {
-    let mut after = live.clone();
-    merge::merge_patch(&mut after, patch);
-    if after == live {
-        return Ok(live);
+fn change(writes: &mut Writes<'_>, row: &Row, mut object: Value, patch: &Value) -> rusqlite::Result<Arc<Value>> {
+    let kept = Kept::of(&object);
+    let altered = merge::patch(&mut object, patch);
+    if !altered.any {
+        return Ok(Arc::new(object));
     }
-    let leaving = after.pointer("/metadata/deletionTimestamp").is_some() && finalizers(&after) == 0;
+    let leaving = object.pointer("/metadata/deletionTimestamp").is_some() && finalizers(&object) == 0;
     if leaving {
-        writes.remove(row, after.clone())?;
-        return Ok(after);
+        let object = Arc::new(object);
+        writes.remove(row, Arc::clone(&object))?;
+        return Ok(object);
     }
-    writes.put(row, Some(&live), after)
+    writes.put(row, Some(kept), altered, object)
 }
 
-pub(super) fn write_status(writes: &mut Writes<'_>, row: &Row, status: &Value) -> rusqlite::Result<Option<Value>> {
+pub(super) fn write_status(writes: &mut Writes<'_>, row: &Row, status: Value) -> rusqlite::Result<Option<Arc<Value>>> {
     let Some(live) = read(writes.transaction, row)? else { return Ok(None) };
-    change(writes, row, live, &json!({ "status": status })).map(Some)
+    let patch = Value::Object(Map::from_iter([("status".to_owned(), status)]));
+    change(writes, row, live, &patch).map(Some)
 }
 
 pub(super) fn delete(writes: &mut Writes<'_>, row: &Row) -> rusqlite::Result<bool> {
     let Some(live) = read(writes.transaction, row)? else { return Ok(false) };
     if finalizers(&live) == 0 {
-        writes.remove(row, live)?;
-        return Ok(true);
-    }
-    if live.pointer("/metadata/deletionTimestamp").is_none() {
-        let mut after = live.clone();
-        after["metadata"]["deletionTimestamp"] = timestamp();
-        writes.put(row, Some(&live), after)?;
+        writes.remove(row, Arc::new(live))?;
+    } else if live.pointer("/metadata/deletionTimestamp").is_none() {
+        change(writes, row, live, &json!({"metadata": {"deletionTimestamp": timestamp()}}))?;
     }
     Ok(true)
 }
@@ -254,16 +297,11 @@ fn owned_by(connection: &Connection, uid: &str) -> rusqlite::Result<Vec<Row>> {
 }
 
 /// Writes what only the store writes: identity, version, generation.
-fn stamp(object: &mut Value, row: &Row, before: Option<&Value>, version: i64) {
-    let generation = match before {
-        None => 1,
-        Some(before) => {
-            let previous = before.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1);
-            previous + i64::from(merge::spec_differs(before, object))
-        }
+fn stamp(object: &mut Value, row: &Row, kept: Option<Kept>, altered: Altered, version: i64) {
+    let (uid, created, generation) = match kept {
+        None => (String::new(), None, 1),
+        Some(Kept { uid, created, generation }) => (uid, created, generation + i64::from(altered.spec)),
     };
-    let uid = before.map(|before| text(before, "/metadata/uid").to_owned()).filter(|uid| !uid.is_empty());
-    let created = before.and_then(|before| before.pointer("/metadata/creationTimestamp")).cloned();
     let metadata = &mut object["metadata"];
     if row.namespace.is_empty() {
         if let Some(metadata) = metadata.as_object_mut() {
@@ -272,7 +310,7 @@ fn stamp(object: &mut Value, row: &Row, before: Option<&Value>, version: i64) {
     } else {
         metadata["namespace"] = row.namespace.clone().into();
     }
-    metadata["uid"] = uid.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()).into();
+    metadata["uid"] = if uid.is_empty() { uuid::Uuid::new_v4().to_string() } else { uid }.into();
     metadata["creationTimestamp"] = created.unwrap_or_else(timestamp);
     metadata["generation"] = generation.into();
     metadata["resourceVersion"] = version.to_string().into();
