@@ -47,6 +47,16 @@ const SETTLE: Duration = Duration::from_millis(5);
 /// The outcome of a run, or that it broke off.
 type Unbroken = std::thread::Result<Result<Done, Failure>>;
 
+/// An object at the beginning of its run.
+enum Found {
+    /// It is not there.
+    Gone,
+    /// It is as it was when it joined the queue.
+    AsQueued,
+    /// It is like this.
+    Is(Value),
+}
+
 /// When an object runs again.
 enum Next {
     /// When something happens to it.
@@ -208,8 +218,9 @@ impl<R: Reconciler> Runner<R> {
         let _working = self.line.leaves(&queued);
         let action = async {
             match self.look(&queued, &id).await? {
-                Some(value) => self.step(value).await,
-                None => Ok(Next::Gone),
+                Found::Gone => Ok(Next::Gone),
+                Found::AsQueued => self.step(queued.clone(), None).await,
+                Found::Is(value) => self.step(Arc::new(object::from_value(&value)?), Some(value)).await,
             }
         }
         .instrument(span.clone())
@@ -239,50 +250,52 @@ impl<R: Reconciler> Runner<R> {
     }
 
     /// The object as it is now. On a cluster that may be a moment ago: what others change meanwhile starts another run.
-    async fn look(&self, queued: &R::Kind, id: &ObjectReference) -> Result<Option<Value>, Error> {
-        match queued.meta().deletion_timestamp {
-            None => {
-                let found = self.context.store.find_cached(id).await?;
-                match found.as_ref().is_none_or(|found| is_older(found, queued)) {
-                    // The watch that queued it may be ahead of the one that tells what is known.
-                    true => self.context.store.find(id).await,
-                    false => Ok(found),
-                }
+    async fn look(&self, queued: &R::Kind, id: &ObjectReference) -> Result<Found, Error> {
+        let store = &self.context.store;
+        let found = match (queued.meta().deletion_timestamp.is_none(), &queued.meta().resource_version) {
+            // Who writes the status itself has no use for the JSON form, and most often nothing has happened since.
+            (true, Some(version)) if R::STYLE == Style::Own && store.is_at(id, version).await? => {
+                return Ok(Found::AsQueued);
             }
-            Some(_) => self.context.store.find(id).await,
-        }
+            // The watch that queued it may be ahead of the one that tells what is known.
+            (true, _) => match store.find_cached(id).await?.filter(|found| !is_older(found, queued)) {
+                None => store.find(id).await?,
+                found => found,
+            },
+            (false, _) => store.find(id).await?,
+        };
+        Ok(found.map_or(Found::Gone, Found::Is))
     }
 
-    /// One run.
-    async fn step(&self, value: Value) -> Result<Next, Error> {
-        let object: Arc<R::Kind> = Arc::new(object::from_value(&value)?);
+    /// One run of an object; `value` is its JSON form, where it was read: always in Flux's style.
+    async fn step(&self, object: Arc<R::Kind>, value: Option<Value>) -> Result<Next, Error> {
         if object.meta().deletion_timestamp.is_some() {
             return self.delete(object).await;
         }
         if self.reconciler.suspended(&object) {
-            self.note(&value);
+            value.iter().for_each(|value| self.note(value));
             tracing::debug!("object is suspended");
             return Ok(Next::OnChange);
         }
-        let (object, before, begun) = match R::STYLE {
-            Style::Flux => match self.claim(&*object, value).await {
+        let (object, before, begun) = match (R::STYLE, value) {
+            (Style::Flux, Some(value)) => match self.claim(&*object, value).await {
                 Ok(claimed) => {
                     let is_same = object::version(&claimed) == object.meta().resource_version.as_deref();
                     let (before, begun) = begun(claimed);
                     let is_same = is_same && begun.is_none();
                     let object = if is_same { object } else { Arc::new(object::from_value(&before)?) };
-                    (object, before, begun)
+                    (object, Some(before), begun)
                 }
                 // Deleted meanwhile.
                 Err(Error::NotFound(_)) => return Ok(Next::Gone),
                 Err(error) => return Err(error),
             },
-            Style::Own => (object, value, None),
+            (_, value) => (object, value, None),
         };
         let outcome = self.telling(&object, begun).await.unwrap_or_else(|_| {
             Err(Failure::new("Failed", "the run broke off: this is a defect of slipway; the log tells where"))
         });
-        self.keep(&before, &outcome).await?;
+        self.keep(&*object, before, &outcome).await?;
         Ok(self.next(&object, &outcome))
     }
 

@@ -107,6 +107,17 @@ impl Store {
         .await
     }
 
+    /// Whether the object is there in this version, without reading it; on a cluster no where nobody knows without asking.
+    pub async fn is_at(&self, id: &ObjectReference, version: &str) -> Result<bool> {
+        effect(Site::Get, id, async {
+            match self {
+                Self::Cluster(cluster) => Ok(cluster.is_at(id, version)),
+                Self::Directory(directory) => directory.is_at(id, version).await,
+            }
+        })
+        .await
+    }
+
     /// [`Store::find_cached`] for many objects, all as they are at one moment where that can be: those that are there.
     pub async fn find_all_cached(&self, ids: &[ObjectReference]) -> Result<Vec<Value>> {
         let Some(first) = ids.first() else { return Ok(Vec::new()) };

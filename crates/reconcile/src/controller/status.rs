@@ -106,14 +106,16 @@ pub(super) fn notices(
             return failure.notices.clone().unwrap_or_else(own);
         }
     };
-    let list = current(before);
-    let ready = conditions::find(&list, READY).filter(|ready| ready.status == Status::True.as_str());
-    let told = match announce {
-        Announce::MessageChange => ready.is_none_or(|ready| ready.message != done.message),
-        Announce::BecameReady => ready.is_none(),
-        Announce::Never => false,
+    let is_told = || {
+        let list = current(before);
+        let ready = conditions::find(&list, READY).filter(|ready| ready.status == Status::True.as_str());
+        match announce {
+            Announce::MessageChange => ready.is_none_or(|ready| ready.message != done.message),
+            Announce::BecameReady => ready.is_none(),
+            Announce::Never => false,
+        }
     };
-    let own = (told && style == Style::Flux).then(|| Notice::info(done.reason, done.message.clone()));
+    let own = (style == Style::Flux && is_told()).then(|| Notice::info(done.reason, done.message.clone()));
     own.into_iter().chain(done.notices.clone()).collect()
 }
 

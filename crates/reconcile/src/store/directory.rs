@@ -88,6 +88,12 @@ impl Directory {
         self.0.database.look(move |connection| objects::read(connection, &key)).await
     }
 
+    pub(crate) async fn is_at(&self, id: &ObjectReference, version: &str) -> Result<bool> {
+        let key = Row::of(id);
+        let found = self.0.database.look(move |connection| objects::version(connection, &key)).await?;
+        Ok(found.is_some_and(|found| version.parse() == Ok(found)))
+    }
+
     pub(crate) async fn find_all(&self, ids: &[ObjectReference]) -> Result<Vec<Value>> {
         let keys: Vec<Row> = ids.iter().map(Row::of).collect();
         let read = move |connection: &mut Connection| {

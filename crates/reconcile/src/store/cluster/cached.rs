@@ -67,6 +67,11 @@ impl Cluster {
         }
     }
 
+    /// Whether a watch tells that the object is there in this version, and no write of ours has changed it since.
+    pub(crate) fn is_at(&self, id: &ObjectReference, version: &str) -> bool {
+        !self.is_other && self.known(id).is_some_and(|known| known.is_at(id, version))
+    }
+
     /// What is known of objects of a kind; none where no watch of ours reaches them, or they are not to be kept.
     async fn follow_kind(&self, id: &ObjectReference) -> Result<Option<Arc<Known>>> {
         let is_reached = self.shared.scope.namespace.as_ref().is_none_or(|namespace| *namespace == id.namespace);

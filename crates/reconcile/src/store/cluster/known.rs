@@ -165,6 +165,17 @@ impl Known {
         serde_json::from_slice(&content).map_or(Answer::Unknown, Answer::Is)
     }
 
+    /// Whether the newest version of an object is known, and is this one.
+    pub(super) fn is_at(&self, id: &ObjectReference, version: &str) -> bool {
+        let state = self.lock();
+        let one = state.objects.get(&key(&id.namespace, &id.name)).filter(|_| state.is_current);
+        let newest = one.filter(|one| one.writing == 0 && !one.is_doubtful).and_then(|one| {
+            let told = one.seen.max(one.written)?;
+            Some(one.kept.as_ref().map_or(told, |(kept, _)| told.max(*kept)))
+        });
+        newest.is_some() && newest == number(Some(version))
+    }
+
     /// The API server was asked: this is how the object is.
     pub(super) fn read(&self, id: &ObjectReference, found: Option<&Value>) {
         let mut state = self.lock();

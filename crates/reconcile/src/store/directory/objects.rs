@@ -135,6 +135,14 @@ pub(super) fn read(connection: &Connection, row: &Row) -> rusqlite::Result<Optio
     Ok(body)
 }
 
+/// The version of an object, if it is there.
+pub(super) fn version(connection: &Connection, row: &Row) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT version FROM objects \
+               WHERE api_group = ?1 AND kind = ?2 AND namespace = ?3 AND name = ?4 AND deleted = 0";
+    let mut select = connection.prepare_cached(sql)?;
+    select.query_row(params![row.group, row.kind, row.namespace, row.name], |row| row.get(0)).optional()
+}
+
 /// The objects of a kind, by namespace and name.
 pub(super) fn list(
     connection: &Connection,

@@ -46,6 +46,30 @@ fn what_a_whole_watch_does_not_tell_of_is_not_there() {
 }
 
 #[test]
+fn a_version_is_the_newest_until_a_newer_one_is_told_of_or_written() {
+    let known = Known::new(Feed::Versions, Reach::All);
+    known.lists();
+    saw(&known, 5);
+    assert!(!known.is_at(&id(), "5"), "the list is not over");
+    known.has_listed();
+    assert!(known.is_at(&id(), "5") && !known.is_at(&id(), "4") && !known.is_at(&id(), "") && !known.is_at(&id(), "x"));
+    known.begins(&id());
+    assert!(!known.is_at(&id(), "5"), "a write is under way");
+    known.ends(&id(), Some(&content(6)));
+    assert!(known.is_at(&id(), "6") && !known.is_at(&id(), "5"));
+    known.doubts(&id());
+    assert!(!known.is_at(&id(), "6"), "nobody knows what a write led to");
+    known.read(&id(), Some(&content(8)));
+    assert!(known.is_at(&id(), "8") && !known.is_at(&id(), "6"), "the watch is behind");
+    known.broke();
+    assert!(!known.is_at(&id(), "8"));
+    let gone = listed(Feed::Versions);
+    saw(&gone, 5);
+    gone.went("apps", "a", Some("6"));
+    assert!(!gone.is_at(&id(), "5") && !gone.is_at(&id(), "6"));
+}
+
+#[test]
 fn a_content_holds_until_a_newer_version_is_told_of() {
     let known = listed(Feed::Versions);
     saw(&known, 5);
