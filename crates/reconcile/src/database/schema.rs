@@ -22,9 +22,8 @@ CREATE TABLE IF NOT EXISTS applied (
   source TEXT NOT NULL DEFAULT '', body TEXT NOT NULL,
   UNIQUE (api_group, kind, namespace, name, manager));
 CREATE TABLE IF NOT EXISTS events (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, namespace TEXT NOT NULL,
+  number INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, namespace TEXT NOT NULL,
   name TEXT NOT NULL, last_seen INTEGER NOT NULL, body TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS events_by_object ON events (kind, namespace, name);
 CREATE TABLE IF NOT EXISTS records (
   number INTEGER PRIMARY KEY, bucket TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, UNIQUE (bucket, key));
 ";
@@ -38,8 +37,13 @@ const RENUMBERED: [(&str, &str); 3] = [
 
 /// Creates the tables of a new file, and brings those of an earlier version up to date: all of it, or nothing.
 pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
-    if version(connection)? >= VERSION {
+    let known = version(connection)?;
+    if known > VERSION {
         return Ok(());
+    }
+    if known == VERSION {
+        // Files of this version had it for a while. Nobody looked anything up by it, and each event wrote it.
+        return connection.execute_batch("DROP INDEX IF EXISTS events_by_object");
     }
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     // Another process may have been first.
@@ -124,6 +128,18 @@ mod tests {
         }
         let twice = "INSERT INTO records (bucket, key, value) VALUES ('tags', 'ns/a', x'')";
         assert!(connection.execute_batch(twice).is_err(), "a record is there once");
+    }
+
+    #[test]
+    fn an_index_that_nobody_uses_goes() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        prepare(&mut connection).unwrap();
+        connection.execute_batch("CREATE INDEX events_by_object ON events (kind, namespace, name)").unwrap();
+        for _ in 0..2 {
+            prepare(&mut connection).unwrap();
+            let indexes = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL";
+            assert_eq!(rows(&connection, indexes), ["objects_by_version"]);
+        }
     }
 
     #[test]

@@ -14,21 +14,15 @@ pub(super) fn record(connection: &Connection, event: &Event) -> rusqlite::Result
     let about = &event.involved_object.reference;
     let identity = format!("{}\n{}\n{}\n{}", about, event.involved_object.uid, event.reason, event.message);
     let now = event.timestamp.as_second();
-    let insert = |count| {
-        let body = serde_json::to_string(&Event { count, ..event.clone() }).unwrap_or_default();
-        let sql = "INSERT INTO events (identity, kind, namespace, name, last_seen, body) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (identity) DO NOTHING";
-        let values = params![identity, about.kind, about.namespace, about.name, now, body];
-        connection.prepare_cached(sql)?.execute(values)
-    };
+    let body = |count| serde_json::to_string(&Event { count, ..event.clone() }).unwrap_or_default();
+    let sql = "INSERT INTO events (identity, kind, namespace, name, last_seen, body) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (identity) DO NOTHING";
+    let values = params![identity, about.kind, about.namespace, about.name, now, body(1)];
     // Most are new.
-    if insert(1)? == 0 {
-        let sql = "DELETE FROM events WHERE identity = ?1 RETURNING body";
-        let before: String = connection.prepare_cached(sql)?.query_row([&identity], |row| row.get(0))?;
-        let seen = serde_json::from_str::<Event>(&before).map_or(0, |event| event.count);
-        insert(seen + 1)?;
-    }
-    let number = connection.last_insert_rowid();
+    let number = match connection.prepare_cached(sql)?.execute(values)? {
+        0 => again(connection, &identity, now, body)?,
+        _ => connection.last_insert_rowid(),
+    };
     if number % 64 == 0 {
         // Numbers grow with time: the old ones are the first, and nobody has to look at the others.
         let sql = "DELETE FROM events WHERE number < \
@@ -36,6 +30,16 @@ pub(super) fn record(connection: &Connection, event: &Event) -> rusqlite::Result
         connection.prepare_cached(sql)?.execute(params![now - RETENTION_SECONDS, number - LIMIT + 1])?;
     }
     Ok(())
+}
+
+/// Counts an event that was seen before, under a new number: the highest so far and one.
+fn again(connection: &Connection, identity: &str, now: i64, body: impl Fn(u64) -> String) -> rusqlite::Result<i64> {
+    let sql = "SELECT body FROM events WHERE identity = ?1";
+    let before: String = connection.prepare_cached(sql)?.query_row([identity], |row| row.get(0))?;
+    let seen = serde_json::from_str::<Event>(&before).map_or(0, |event| event.count);
+    let sql = "UPDATE events SET number = (SELECT max(number) + 1 FROM events), last_seen = ?2, body = ?3 \
+               WHERE identity = ?1 RETURNING number";
+    connection.prepare_cached(sql)?.query_row(params![identity, now, body(seen + 1)], |row| row.get(0))
 }
 
 /// The events asked for, oldest first.
