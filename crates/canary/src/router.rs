@@ -33,10 +33,7 @@ pub(crate) use knative::PRIMARY as KNATIVE_PRIMARY;
 pub use ownership::{is_named, keeps, merged};
 pub use provider::mirrors;
 
-use crate::{
-    path::at,
-    workload::service::{self, Role},
-};
+use crate::path::at;
 use ownership::{find, same};
 
 /// Annotations that keep Flux from undoing what a rollout does to an object.
@@ -238,8 +235,7 @@ fn is_settled(current: &[Value], ours: &Value) -> bool {
 
 /// The names of the apex, primary and canary services.
 pub fn service_names(canary: &Canary) -> (String, String, String) {
-    let name = |role| service::name(canary, role);
-    (name(Role::Apex), name(Role::Primary), name(Role::Canary))
+    (canary.service_name().to_owned(), canary.primary_service_name(), canary.canary_service_name())
 }
 
 impl Given<'_> {

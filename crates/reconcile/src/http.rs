@@ -220,16 +220,7 @@ impl Http {
         let request = reqwest::Request::try_from(request).map_err(|error| unreachable(&error))?;
         let answer: http::Response<reqwest::Body> =
             client.execute(request).await.map_err(|error| unreachable(&error))?.into();
-        Ok(answer.map(|body| {
-            let body = http_body_util::BodyStream::new(body);
-            body.filter_map(|frame| async {
-                match frame {
-                    Ok(frame) => frame.into_data().ok().map(Ok),
-                    Err(error) => Some(Err(unreachable(&error))),
-                }
-            })
-            .boxed()
-        }))
+        Ok(answer.map(|body| pieces(body, unreachable)))
     }
 
     fn client(
@@ -251,6 +242,21 @@ impl Http {
         clients.insert(settings, client.clone());
         Ok(client)
     }
+}
+
+/// A body of hyper's as its pieces of data.
+fn pieces<B>(body: B, failed: fn(&B::Error) -> HttpError) -> Body
+where
+    B: http_body_util::BodyExt<Data = Bytes> + Send + 'static,
+    B::Error: Send,
+{
+    let frames = http_body_util::BodyStream::new(body).filter_map(move |frame| async move {
+        match frame {
+            Ok(frame) => frame.into_data().ok().map(Ok),
+            Err(error) => Some(Err(failed(&error))),
+        }
+    });
+    frames.boxed()
 }
 
 /// Whether a request goes to its server in plain text.

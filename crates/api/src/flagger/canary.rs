@@ -141,6 +141,16 @@ impl Canary {
         self.spec.service.name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&self.spec.target_ref.name)
     }
 
+    /// Name of the service that leads to the primary.
+    pub fn primary_service_name(&self) -> String {
+        [self.service_name(), "-primary"].concat()
+    }
+
+    /// Name of the service that leads to the canary.
+    pub fn canary_service_name(&self) -> String {
+        [self.service_name(), "-canary"].concat()
+    }
+
     /// The provider in effect: this object's, else the controller's.
     pub fn provider_or<'a>(&'a self, mesh_provider: &'a str) -> &'a str {
         self.spec.provider.as_deref().filter(|provider| !provider.is_empty()).unwrap_or(mesh_provider)

@@ -57,8 +57,7 @@ impl Asker {
         let own = recorded::of_primary(canary, &query);
         let own = match own == query {
             // Clusters of Envoy and backends of HAProxy are named after the services, between underscores.
-            true => query
-                .replace(&format!("{}-canary", canary.service_name()), &format!("{}-primary", canary.service_name())),
+            true => query.replace(&canary.canary_service_name(), &canary.primary_service_name()),
             false => own,
         };
         if own == query {

@@ -21,12 +21,11 @@ pub enum Role {
 
 /// Name of a service.
 pub fn name(canary: &Canary, role: Role) -> String {
-    let ending = match role {
-        Role::Apex => "",
-        Role::Primary => "-primary",
-        Role::Canary => "-canary",
-    };
-    [canary.service_name(), ending].concat()
+    match role {
+        Role::Apex => canary.service_name().to_owned(),
+        Role::Primary => canary.primary_service_name(),
+        Role::Canary => canary.canary_service_name(),
+    }
 }
 
 /// What to apply so that a service is as it should be; nothing if it is. `ports` are the discovered ones.

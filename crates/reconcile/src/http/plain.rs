@@ -4,18 +4,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use http::{
     HeaderMap, HeaderValue,
     header::{ACCEPT, USER_AGENT},
 };
-use http_body_util::{BodyStream, Full};
+use http_body_util::Full;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 
-use super::{Body, CONNECT_TIMEOUT, HttpError, IDLE, KEPT, causes};
+use super::{Body, CONNECT_TIMEOUT, HttpError, IDLE, KEPT, causes, pieces};
 
 /// A server that does not acknowledge what it is sent is given up after this time. `reqwest` has the same.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
@@ -53,15 +52,7 @@ impl Plain {
         let mut request = request.map(Full::new);
         self.introduce(request.headers_mut());
         let answer = self.client.request(request).await.map_err(|error| HttpError::Unreachable(causes(&error)))?;
-        Ok(answer.map(|body| {
-            let frames = BodyStream::new(body).filter_map(|frame| async {
-                match frame {
-                    Ok(frame) => frame.into_data().ok().map(Ok),
-                    Err(error) => Some(Err(HttpError::Unreachable(causes(&error)))),
-                }
-            });
-            frames.boxed()
-        }))
+        Ok(answer.map(|body| pieces(body, |error| HttpError::Unreachable(causes(error)))))
     }
 
     /// What every client says of itself, unless the request says something else.

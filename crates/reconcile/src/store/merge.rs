@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 const STORE_FIELDS: [&str; 6] =
     ["uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "managedFields"];
 
-/// What an object says, told apart by what it means for its version and its generation.
+/// Whether something in an object was altered, told apart by what that means for its version and its generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Altered {
     /// Anything.

@@ -126,10 +126,8 @@ impl Cluster {
     /// The object, if a merge patch of its status would change nothing.
     pub(super) fn unchanged_by(&self, id: &ObjectReference, merge: &Value) -> Option<Value> {
         let Answer::Is(content) = self.known(id)?.answer(id) else { return None };
-        let before = content.get("status")?;
-        let mut after = before.clone();
-        merge_patch(&mut after, merge);
-        (after == *before).then_some(content)
+        let mut status = content.get("status")?.clone();
+        (!merge_patch(&mut status, merge)).then_some(content)
     }
 
     /// A write, with what it leads to taken into the books.
