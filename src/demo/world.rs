@@ -207,10 +207,19 @@ impl World {
                 return Ok(phase);
             }
             if never.contains(&phase.as_str()) {
-                bail!("the canary is {phase}; {} was expected", phases.join(" or "));
+                let said = self.said_of_canary().await?;
+                bail!("the canary is {phase}; {} was expected. Its events:\n  {said}", phases.join(" or "));
             }
             self.pause(start, &format!("the canary is still {phase:?}, not {}", phases.join(" or "))).await?;
         }
+    }
+
+    /// What its events say of the Canary, a line each, oldest first.
+    async fn said_of_canary(&self) -> anyhow::Result<String> {
+        let mut events = self.events().await?;
+        events.retain(|event| event.involved_object.reference.kind == "Canary");
+        let lines: Vec<String> = events.iter().map(|event| format!("{} {}", event.timestamp, event.message)).collect();
+        Ok(lines.join("\n  "))
     }
 
     /// Waits until the gateway answers `times` requests in a row with this version.
