@@ -63,7 +63,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn test(filter: &str) {
     let mut failed = 0;
     for (name, test) in TESTS.iter().filter(|(name, _)| name.contains(filter)) {
-        let limited = async { tokio::time::timeout(Duration::from_secs(60), test()).await };
+        let limited = async { tokio::time::timeout(Duration::from_secs(180), test()).await };
         let outcome = runtime().block_on(AssertUnwindSafe(limited).catch_unwind());
         let good = matches!(outcome, Ok(Ok(())));
         failed += i32::from(!good);

@@ -46,6 +46,9 @@ impl HaProxy {
     /// Serves this table from now on. When it returns, HAProxy has said so itself, and no server that left is at work.
     pub async fn serve(&self, table: &Table, endpoints: &Endpoints) -> Result<Outcomes, String> {
         let mut state = self.state.lock().await;
+        if state.running.is_none() && table.sockets.is_empty() {
+            return Ok(Outcomes::new());
+        }
         state.addresses = self.program.addresses(table, &state.addresses)?;
         let config =
             |endpoints: &Endpoints| config(table, endpoints, &state.addresses, self.program.admin, &self.socket());

@@ -116,19 +116,17 @@ pub async fn no_request_fails_while_weights_change(gateway: Choice, tolerance: u
                 "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http"}]}}))
             .await;
     }
-    world
-        .apply(&json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
-            "metadata": {"name": "app", "namespace": "test"},
-            "spec": {"gatewayClassName": "slipway", "listeners": [{"name": "http", "port": 0, "protocol": "HTTP"}]}}))
-        .await;
     for name in ["primary", "canary"] {
         world.until(name, |status| status["availableReplicas"] == 1).await;
     }
+    scale_and_back(&world).await;
+    assert!(!world.folder.path().join("files/gateway").exists(), "nothing is started before there is a Gateway");
+    let served = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+        "metadata": {"name": "app", "namespace": "test"},
+        "spec": {"gatewayClassName": "slipway", "listeners": [{"name": "http", "port": 0, "protocol": "HTTP"}]}});
+    world.apply(&served).await;
     set(&world, 0).await;
-    let gateway: Gateway = world.context.store.get("test", "app").await.unwrap().unwrap();
-    let listener = gateway.status.unwrap().listeners.remove(0);
-    let programmed = api::conditions::find(&listener.conditions, "Programmed").unwrap().message.clone();
-    let address: SocketAddr = programmed.strip_prefix("listening on ").unwrap().parse().unwrap();
+    let address = world.listens("app").await;
 
     let done = Arc::new(AtomicBool::new(false));
     let load = tokio::spawn({
@@ -158,9 +156,18 @@ pub async fn no_request_fails_while_weights_change(gateway: Choice, tolerance: u
     // Pods come and go without a failed request too.
     set(&world, 50).await;
     let load = tokio::spawn(ask(address, COUNTED));
+    scale_and_back(&world).await;
+    load.await.unwrap();
+    // Pods go on without any Gateway.
+    let id = reconcile::object::named::<Gateway>("test", "app");
+    assert!(world.context.store.delete(&id).await.unwrap());
+    scale_and_back(&world).await;
+}
+
+/// Pods of the canary come and go. One goes only when the gateway has said that it sends nothing more to it.
+async fn scale_and_back(world: &World) {
     for replicas in [3, 1] {
         world.apply(&deployment("canary", &world.image("1.1.0"), replicas)).await;
         world.until("canary", |status| status["availableReplicas"] == replicas && status["replicas"] == replicas).await;
     }
-    load.await.unwrap();
 }

@@ -19,6 +19,9 @@ use tokio::task::JoinSet;
 
 use crate::registry::Registry;
 
+/// How long any one thing may take, on a machine that stands still now and then too.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub struct World {
     pub folder: tempfile::TempDir,
     pub context: Context,
@@ -92,13 +95,7 @@ impl World {
         ] {
             self.apply(&object).await;
         }
-        let programmed = async || {
-            let gateway: Option<Gateway> = self.context.store.get("test", name).await.unwrap();
-            let status = gateway.and_then(|gateway| gateway.status)?;
-            let condition = api::conditions::find(&status.listeners.first()?.conditions, "Programmed")?.clone();
-            condition.message.strip_prefix("listening on ")?.parse().ok()
-        };
-        eventually("the Gateway listens", async || programmed().await.is_some()).await;
+        let address = self.listens(name).await;
         eventually("the route is accepted", async || {
             let route: Option<HttpRoute> = self.context.store.get("test", name).await.unwrap();
             let route = route.unwrap();
@@ -114,6 +111,18 @@ impl World {
             })
         })
         .await;
+        address
+    }
+
+    /// Waits until a Gateway's first listener is open; where it is.
+    pub async fn listens(&self, name: &str) -> SocketAddr {
+        let programmed = async || {
+            let gateway: Option<Gateway> = self.context.store.get("test", name).await.unwrap();
+            let status = gateway.and_then(|gateway| gateway.status)?;
+            let condition = api::conditions::find(&status.listeners.first()?.conditions, "Programmed")?.clone();
+            condition.message.strip_prefix("listening on ")?.parse().ok()
+        };
+        eventually("the Gateway listens", async || programmed().await.is_some()).await;
         programmed().await.unwrap()
     }
 
@@ -129,7 +138,7 @@ impl World {
             if holds(&status) {
                 return status;
             }
-            assert!(start.elapsed() < Duration::from_secs(20), "the status stays {status:#}");
+            assert!(start.elapsed() < PATIENCE, "the status stays {status:#}");
             clock::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -247,7 +256,7 @@ pub async fn http_status(address: SocketAddr, path: &str) -> (u16, String) {
 pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     let start = clock::instant();
     while !holds().await {
-        assert!(start.elapsed() < Duration::from_secs(20), "still not: {what}");
+        assert!(start.elapsed() < PATIENCE, "still not: {what}");
         clock::sleep(Duration::from_millis(5)).await;
     }
 }
