@@ -7,6 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use url::Url;
 
 use crate::events::Event;
 
@@ -48,7 +49,18 @@ pub fn request(hook: &Hook, payload: &Value) -> Result<http::Request<Bytes>, Str
     http::Request::post(&hook.url)
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(Bytes::from(api::manifest::text(payload)))
-        .map_err(|error| format!("{}: {error}", hook.url))
+        .map_err(|error| format!("{}: {error}", shown(&hook.url)))
+}
+
+/// An address as people may read it. Source: Go's `URL.Redacted`.
+pub fn shown(address: &str) -> String {
+    let Some(mut url) = Url::parse(address).ok().filter(|url| url.password().is_some()) else {
+        return address.to_owned();
+    };
+    match url.set_password(Some("xxxxx")) {
+        Ok(()) => url.into(),
+        Err(()) => address.to_owned(),
+    }
 }
 
 /// Whether another attempt may help.
@@ -61,7 +73,7 @@ pub fn verdict(hook: &Hook, status: u16, body: &str) -> Result<(), String> {
     match status {
         0..=202 => Ok(()),
         _ if may_retry(status) => {
-            Err(format!("POST {} giving up after {} attempt(s)", hook.url, u64::from(hook.retries()) + 1))
+            Err(format!("POST {} giving up after {} attempt(s)", shown(&hook.url), u64::from(hook.retries()) + 1))
         }
         _ => Err(body.to_owned()),
     }
@@ -80,6 +92,9 @@ mod tests {
         assert_eq!(verdict(&hook, 204, ""), Err(String::new()));
         assert_eq!(verdict(&hook, 403, "Forbidden"), Err("Forbidden".into()));
         assert_eq!(verdict(&hook, 500, "x"), Err("POST http://hooks/gate giving up after 1 attempt(s)".into()));
+        let hook = Hook { url: "http://ci:secret@hooks/gate".into(), ..Default::default() };
+        let told = "POST http://ci:xxxxx@hooks/gate giving up after 1 attempt(s)";
+        assert_eq!(verdict(&hook, 500, "x"), Err(told.into()));
     }
 
     #[test]

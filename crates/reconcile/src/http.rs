@@ -1,5 +1,6 @@
 //! The one HTTP client: no redirects of its own, bounded bodies, one TLS provider, every request an effect.
 
+mod login;
 mod plain;
 
 use std::{
@@ -203,9 +204,10 @@ impl Http {
 
     async fn exchange(
         &self,
-        request: http::Request<Bytes>,
+        mut request: http::Request<Bytes>,
         endpoint: &Endpoint,
     ) -> Result<http::Response<Body>, HttpError> {
+        login::take(&mut request);
         let clients = match &self.way {
             Way::Handler(handler) => {
                 let answer = handler(request).await?;

@@ -68,7 +68,7 @@ impl Rollouts {
                         let reason = if body.is_empty() { response.status().to_string() } else { body };
                         hooks::verdict(hook, response.status().as_u16(), &reason)
                     }
-                    Err(error) => Err(format!("POST {}: {error}", hook.url)),
+                    Err(error) => Err(format!("POST {}: {error}", hooks::shown(&hook.url))),
                 };
             }
             attempt += 1;

@@ -20,7 +20,6 @@ use std::{collections::BTreeMap, time::Duration};
 use api::flagger::MetricProvider;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use reconcile::identity::aws::Keys;
 use serde::de::DeserializeOwned;
@@ -174,23 +173,15 @@ impl Ask<'_> {
     }
 }
 
-/// A request to `url`. The login that an address holds becomes a header, as every HTTP client does it.
+/// A request to `url`.
 fn request_to(
     provider: &'static str,
     method: http::Method,
-    mut url: Url,
+    url: &Url,
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> Result<Request, Error> {
     let mut builder = http::Request::builder().method(method);
-    let has_authorization = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()));
-    if !url.username().is_empty() && !has_authorization {
-        let password = url.password().unwrap_or_default();
-        builder = builder.header(AUTHORIZATION, basic(url.username(), password));
-    }
-    // These only fail for addresses without a host, which have no login either.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
     for (name, value) in headers {
         builder = builder.header(*name, *value);
     }

@@ -96,3 +96,25 @@ async fn a_server_that_fails_is_told_from_one_that_is_too_slow_or_says_too_much(
     let error = http.send(get(&url), &short).await.unwrap_err();
     assert!(matches!(error, HttpError::Timeout(_)), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_login_in_the_address_becomes_a_header_unless_there_is_one() {
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let (url, serving) = server(&[OK, OK, OK]).await;
+    let http = Http::new("test");
+    let with = |login: &str| get(&url.replacen("://", &format!("://{login}@"), 1));
+    let mut own = with("u:p");
+    own.headers_mut().insert("authorization", "Bearer T".parse().unwrap());
+    for request in [with("u:p"), with("%C3%BC%40x"), own] {
+        assert_eq!(http.send(request, &Endpoint::default()).await.unwrap().status(), 200);
+    }
+    drop(http);
+    let sent = serving.await.unwrap().concat();
+    let host = url.split('/').nth(2).unwrap();
+    for (request, expected) in sent.iter().zip(["basic dtpw", "basic w7xaeDo=", "bearer t"]) {
+        assert!(request.starts_with("get /a?b=c http/1.1\r\n"), "{request}");
+        assert!(request.contains(&format!("authorization: {}\r\n", expected.to_lowercase())), "{request}");
+        assert!(request.contains(&format!("host: {host}\r\n")), "{request}");
+    }
+    assert_eq!(sent.len(), 3);
+}

@@ -76,7 +76,7 @@ fn send(ask: &Ask<'_>, body: &Value) -> Result<Request, Error> {
         ("Content-Type", "application/x-amz-json-1.0"),
         ("X-Amz-Target", "GraniteServiceVersion20100801.GetMetricData"),
     ];
-    let request = request_to(NAME, Method::POST, url, &headers, body.to_string())?;
+    let request = request_to(NAME, Method::POST, &url, &headers, body.to_string())?;
     aws::sign(request, keys, region, SERVICE, ask.now).map_err(|_| Error::Request(NAME))
 }
 

@@ -31,7 +31,7 @@ fn send(ask: &Ask<'_>, path: &str, fields: &[(&str, &str)]) -> Result<Request, E
         url.query_pairs_mut().extend_pairs(fields);
     }
     let headers = [("DD-API-KEY", api_key.as_str()), ("DD-APPLICATION-KEY", application_key.as_str())];
-    request_to(NAME, Method::GET, url, &headers, "")
+    request_to(NAME, Method::GET, &url, &headers, "")
 }
 
 /// API key and application key.

@@ -30,7 +30,7 @@ fn send(ask: &Ask<'_>, path: &str, fields: &[(&str, &str)]) -> Result<Request, E
     let token = token(ask)?;
     let mut url = ask.url(NAME, "", path)?;
     url.query_pairs_mut().extend_pairs(fields);
-    request_to(NAME, Method::GET, url, &[("Authorization", &format!("Api-Token {token}"))], "")
+    request_to(NAME, Method::GET, &url, &[("Authorization", &format!("Api-Token {token}"))], "")
 }
 
 fn token(ask: &Ask<'_>) -> Result<String, Error> {

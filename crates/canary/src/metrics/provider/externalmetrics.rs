@@ -43,7 +43,7 @@ fn request(ask: &Ask<'_>) -> Result<Request, Error> {
     }
     let token = ask.secret("token").map(|token| format!("Bearer {token}"));
     let headers: Vec<_> = token.iter().map(|token| ("Authorization", token.as_str())).collect();
-    request_to(NAME, Method::GET, url, &headers, "")
+    request_to(NAME, Method::GET, &url, &headers, "")
 }
 
 fn place(query: &str) -> Result<Place, Error> {

@@ -36,7 +36,7 @@ fn request(ask: &Ask<'_>) -> Result<Request, Error> {
             headers.push(("Authorization", authorization.as_str()));
         }
     }
-    request_to(NAME, Method::GET, url, &headers, "")
+    request_to(NAME, Method::GET, &url, &headers, "")
 }
 
 /// The last point of the last target that is not null.

@@ -34,7 +34,7 @@ fn request(ask: &Ask<'_>) -> Result<Request, Error> {
     let body = json!({"dialect": dialect, "query": ask.query, "type": "flux"}).to_string();
     let mut headers = vec![("Content-Type", "application/json")];
     headers.extend(authorization.iter().map(|authorization| ("Authorization", authorization.as_str())));
-    request_to(NAME, Method::POST, url, &headers, body)
+    request_to(NAME, Method::POST, &url, &headers, body)
 }
 
 /// The `_value` of the first row, which must be a float.

@@ -40,13 +40,13 @@ fn request(ask: &Ask<'_>) -> Result<Request, Error> {
     if !is_nerdgraph {
         let mut url = ask.url(NAME, INSIGHTS, &format!("/v1/accounts/{account}/query"))?;
         url.query_pairs_mut().append_pair("nrql", &nrql);
-        return request_to(NAME, Method::GET, url, &[("X-Query-Key", &key)], "");
+        return request_to(NAME, Method::GET, &url, &[("X-Query-Key", &key)], "");
     }
     let account: u64 =
         account.parse().map_err(|_| Error::Credentials { provider: NAME, what: "a number as newrelic_account_id" })?;
     let url = ask.url(NAME, NERDGRAPH, "")?;
     let body = json!({"query": DOCUMENT, "variables": {"account": account, "nrql": nrql}}).to_string();
-    request_to(NAME, Method::POST, url, &[("API-Key", &key), ("Content-Type", "application/json")], body)
+    request_to(NAME, Method::POST, &url, &[("API-Key", &key), ("Content-Type", "application/json")], body)
 }
 
 fn value(response: &Response) -> Result<f64, Error> {

@@ -38,7 +38,7 @@ fn request(ask: &Ask<'_>) -> Result<Request, Error> {
         headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
         headers.push(("authorization", authorization));
     }
-    request_to(NAME, http::Method::GET, url, &headers, "")
+    request_to(NAME, http::Method::GET, &url, &headers, "")
 }
 
 /// The query with a blank for each run of white space, at its ends too.

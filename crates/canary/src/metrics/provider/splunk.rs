@@ -21,7 +21,7 @@ fn request(ask: &Ask<'_>) -> Result<Request, Error> {
     let fields = [("start", start.to_string()), ("stop", stop.to_string()), ("immediate", "true".to_owned())];
     url.query_pairs_mut().extend_pairs(fields);
     let headers = [("X-SF-Token", token.as_str()), ("Content-Type", "text/plain"), ("Accept", "text/event-stream")];
-    request_to(NAME, Method::POST, url, &headers, ask.query.to_owned())
+    request_to(NAME, Method::POST, &url, &headers, ask.query.to_owned())
 }
 
 fn online(ask: &Ask<'_>) -> Result<Request, Error> {
@@ -29,7 +29,7 @@ fn online(ask: &Ask<'_>) -> Result<Request, Error> {
     ask.interval()?;
     let mut url = url(ask, ("stream", "api"), "/v2/metric")?;
     url.query_pairs_mut().append_pair("limit", "1");
-    request_to(NAME, Method::GET, url, &[("X-SF-Token", &token)], "")
+    request_to(NAME, Method::GET, &url, &[("X-SF-Token", &token)], "")
 }
 
 fn token(ask: &Ask<'_>) -> Result<String, Error> {

@@ -25,7 +25,7 @@ fn request(ask: &Ask<'_>) -> Result<Request, Error> {
     };
     let url = ask.url(NAME, ADDRESS, &format!("/v3/projects/{project}/timeSeries:query"))?;
     let headers = [("Authorization", &*format!("Bearer {token}")), ("Content-Type", "application/json")];
-    request_to(NAME, Method::POST, url, &headers, json!({"query": ask.query}).to_string())
+    request_to(NAME, Method::POST, &url, &headers, json!({"query": ask.query}).to_string())
 }
 
 /// The first value of the first series' newest point.

@@ -211,16 +211,6 @@ fn a_request_carries_path_headers_and_credentials() {
 }
 
 #[test]
-fn a_login_in_the_address_becomes_a_header() {
-    let server = at("prometheus", "http://u:p@p.example.com");
-    let sent = request(&ask(&server, None, "up")).unwrap();
-    assert_eq!(
-        (sent.uri().to_string().as_str(), &sent.headers()["authorization"]),
-        ("http://p.example.com/api/v1/query?query=up", &"Basic dTpw".parse().unwrap())
-    );
-}
-
-#[test]
 fn an_address_that_is_no_url_is_told_without_its_login() {
     for (address, told) in [("p.example.com:9090", "p.example.com:9090"), ("ftp://u:secret@h", "***@h"), ("", "")] {
         let error = request(&ask(&at("prometheus", address), None, "up")).unwrap_err();
