@@ -60,7 +60,7 @@ pub struct MetricTemplateSpec {
 }
 
 /// The server that answers a template's query.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MetricProvider {
     /// `prometheus`, `datadog`, …; an unknown one is treated as Prometheus.

@@ -26,8 +26,9 @@ impl Asker {
 
     /// Whether the service of a template works: it has a value if so.
     pub async fn service(&self, template: &MetricTemplate) -> Measurement {
-        let namespace = template.metadata.namespace.as_deref().unwrap_or("default");
-        self.0.providers.ask(Inquiry::new(&template.spec.provider, namespace, None, WINDOW)).await
+        let namespace = template.metadata.namespace.clone().unwrap_or_else(|| "default".into());
+        let provider = template.spec.provider.clone();
+        self.0.providers.ask(Inquiry { provider, namespace, query: None, interval: WINDOW.into() }).await
     }
 
     /// What the metric at that place of a Canary's analysis comes to. `objects` are those around the Canary.

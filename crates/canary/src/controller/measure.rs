@@ -45,14 +45,15 @@ impl Rollouts {
                     (template.spec.provider, namespace.to_owned())
                 }
             };
-            let inquiry = Inquiry::new(&provider, &namespace, None, metric.interval());
+            let inquiry = Inquiry { provider, namespace, query: None, interval: metric.interval().to_owned() };
             if asked.contains(&inquiry) {
                 continue;
             }
+            let kind = inquiry.provider.kind.clone();
             match self.providers.ask(inquiry.clone()).await {
                 Measurement::Value(_) => asked.push(inquiry),
                 Measurement::NoData(problem) | Measurement::Error(problem) => {
-                    return Err(format!("{} not available: running query failed: {problem}", provider.kind));
+                    return Err(format!("{kind} not available: running query failed: {problem}"));
                 }
                 Measurement::Invalid(problem) => return Err(problem),
             }
@@ -71,8 +72,8 @@ impl Rollouts {
             Ok(resolved) => resolved,
             Err(problem) => return Measurement::Invalid(problem),
         };
-        let interval = metric.interval.as_deref().unwrap_or_default();
-        match self.providers.ask(Inquiry::new(&provider, &namespace, Some(query), interval)).await {
+        let interval = metric.interval.clone().unwrap_or_default();
+        match self.providers.ask(Inquiry { provider, namespace, query: Some(query), interval }).await {
             Measurement::Value(value) if analysis::kind(metric) == Kind::Duration => {
                 Measurement::Value(observer.milliseconds(value))
             }

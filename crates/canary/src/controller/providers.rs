@@ -42,10 +42,10 @@ const GOOGLE_SCOPE: &str = "https://www.googleapis.com/auth/monitoring.read";
 const SHORTEST_SECRET: usize = 5;
 
 /// A question to a provider. Two that are equal have the same answer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Inquiry {
-    /// The provider, as JSON.
-    provider: String,
+    /// Who is asked.
+    pub provider: MetricProvider,
     /// Where its Secret is.
     pub namespace: String,
     /// The rendered query; none asks whether the provider works.
@@ -54,18 +54,9 @@ pub(super) struct Inquiry {
     pub interval: String,
 }
 
-impl Inquiry {
-    pub fn new(provider: &MetricProvider, namespace: &str, query: Option<String>, interval: &str) -> Self {
-        let provider = serde_json::to_string(provider).unwrap_or_default();
-        Self { provider, namespace: namespace.to_owned(), query, interval: interval.to_owned() }
-    }
-
-    fn provider(&self) -> MetricProvider {
-        serde_json::from_str(&self.provider).unwrap_or_default()
-    }
-}
-
 type Answer = Shared<BoxFuture<'static, Measurement>>;
+/// Answers on their way, for as long as anybody waits for them.
+type Asked = HashMap<Arc<Inquiry>, WeakShared<BoxFuture<'static, Measurement>>>;
 
 /// The providers. Clones share what is on its way.
 #[derive(Clone)]
@@ -74,7 +65,7 @@ pub(super) struct Providers {
     http: Http,
     identities: Identities,
     in_flight: Arc<Semaphore>,
-    asked: Arc<Mutex<HashMap<Inquiry, WeakShared<BoxFuture<'static, Measurement>>>>>,
+    asked: Arc<Mutex<Asked>>,
 }
 
 impl Providers {
@@ -90,10 +81,10 @@ impl Providers {
 
     /// The answer to an inquiry; the one on its way if somebody asks the same just now.
     pub async fn ask(&self, inquiry: Inquiry) -> Measurement {
-        self.shared(inquiry).await
+        self.shared(Arc::new(inquiry)).await
     }
 
-    fn shared(&self, inquiry: Inquiry) -> Answer {
+    fn shared(&self, inquiry: Arc<Inquiry>) -> Answer {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = asked.get(&inquiry).and_then(WeakShared::upgrade) {
             return answer;
@@ -107,7 +98,7 @@ impl Providers {
 
     async fn answer(&self, inquiry: &Inquiry) -> Measurement {
         let _permit = self.in_flight.acquire().await;
-        let provider = inquiry.provider();
+        let provider = &inquiry.provider;
         let secret = match &provider.secret_ref {
             None => None,
             Some(reference) => match credentials(&self.store, &inquiry.namespace, reference).await {
@@ -119,7 +110,7 @@ impl Providers {
             // There is nothing to ask but the cluster itself.
             (None, keptn::NAME) => Ok(1.0),
             (Some(query), keptn::NAME) => self.ask_keptn(query).await,
-            _ => self.ask_server(inquiry, &provider, secret.as_ref()).await,
+            _ => self.ask_server(inquiry, secret.as_ref()).await,
         };
         match outcome {
             Ok(value) => Measurement::Value(value),
@@ -129,12 +120,8 @@ impl Providers {
     }
 
     /// A value, or 1 from a provider that works.
-    async fn ask_server(
-        &self,
-        inquiry: &Inquiry,
-        provider: &MetricProvider,
-        secret: Option<&Credentials>,
-    ) -> Result<f64, Problem> {
+    async fn ask_server(&self, inquiry: &Inquiry, secret: Option<&Credentials>) -> Result<f64, Problem> {
+        let provider = &inquiry.provider;
         let query = inquiry.query.as_deref();
         let make = |login: Option<&Login>| {
             let (now, interval) = (clock::now(), inquiry.interval.as_str());

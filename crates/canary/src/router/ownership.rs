@@ -2,7 +2,7 @@
 //! written again; maps are merged by whoever applies them.
 
 use api::meta::ObjectReference;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The object as it will be once `ours` is applied to `live`: maps are merged, everything else is replaced.
 pub fn merged(live: Option<&Value>, ours: &Value) -> Value {
@@ -44,12 +44,10 @@ pub fn keeps(live: &Value, ours: &Value) -> bool {
 
 /// Whether two objects are equal but for empty members, which an API server leaves out.
 pub fn same(a: &Value, b: &Value) -> bool {
-    let member = |members: &Map<String, Value>, key: &String, other: &Value| {
-        members.get(key).map_or_else(|| is_empty(other), |value| same(value, other))
-    };
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => {
-            a.iter().all(|(key, value)| member(b, key, value)) && b.iter().all(|(key, value)| member(a, key, value))
+            a.iter().all(|(key, value)| b.get(key).map_or_else(|| is_empty(value), |other| same(value, other)))
+                && b.iter().all(|(key, value)| a.contains_key(key) || is_empty(value))
         }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (a, b) => a == b || is_empty(a) && is_empty(b),

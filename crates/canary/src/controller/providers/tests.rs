@@ -44,8 +44,13 @@ impl World {
     }
 
     async fn ask(&self, provider: &MetricProvider, query: &str) -> Measurement {
-        self.providers.ask(Inquiry::new(provider, NAMESPACE, Some(query.to_owned()), "1m")).await
+        self.providers.ask(inquiry(provider, Some(query))).await
     }
+}
+
+fn inquiry(provider: &MetricProvider, query: Option<&str>) -> Inquiry {
+    let (namespace, query) = (NAMESPACE.to_owned(), query.map(str::to_owned));
+    Inquiry { provider: provider.clone(), namespace, query, interval: "1m".into() }
 }
 
 fn prometheus(address: &str) -> MetricProvider {
@@ -109,8 +114,7 @@ async fn a_real_prometheus_answers_builtin_and_template_queries() {
     assert_eq!(world.ask(&provider, several).await, Measurement::Value(2.0));
     assert!(problem(world.ask(&provider, "sum(").await).contains("400 Bad Request"));
     assert!(problem(world.ask(&provider, "1").await).contains("scalar"));
-    let online = Inquiry::new(&provider, NAMESPACE, None, "1m");
-    assert_eq!(world.providers.ask(online).await, Measurement::Value(1.0));
+    assert_eq!(world.providers.ask(inquiry(&provider, None)).await, Measurement::Value(1.0));
 }
 
 #[tokio::test]
