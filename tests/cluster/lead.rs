@@ -14,14 +14,15 @@ use super::{
 use crate::demo::parts::Part;
 
 const LEASE: (&str, &str) = ("coordination.k8s.io/v1", "Lease");
-/// How long a lease lasts here.
-const LASTS: Duration = Duration::from_secs(4);
+/// How long a lease lasts here: the machine may stand still for some seconds, and nobody is to lose the lead by that.
+const LASTS: Duration = Duration::from_secs(12);
 
 fn election(world: &World) -> Vec<String> {
     let flags = format!(
-        "--enable-leader-election --leader-election-namespace={} --leader-election-lease-duration=4s \
-         --leader-election-renew-deadline=3s --leader-election-retry-period=500ms",
-        world.namespace
+        "--enable-leader-election --leader-election-namespace={} --leader-election-lease-duration={}s \
+         --leader-election-renew-deadline=10s --leader-election-retry-period=500ms",
+        world.namespace,
+        LASTS.as_secs()
     );
     flags.split_whitespace().map(str::to_owned).collect()
 }
@@ -119,7 +120,7 @@ async fn a_leader_that_may_hardly_ask_keeps_its_lease() {
             let lease = world.find(LEASE.0, LEASE.1, "flagger-leader-election").await?;
             let mut renewals = renewals.lock().expect("the renewals");
             renewals.insert(lease["spec"]["renewTime"].as_str()?.to_owned());
-            (renewals.len() > 10).then_some(())
+            (renewals.len() > 24).then_some(())
         })
         .await;
     let (holder, transitions) = holder(&world, "flagger-leader-election").await;
