@@ -5,14 +5,16 @@ use std::{collections::HashMap, sync::PoisonError};
 use api::meta::ObjectReference;
 use k8s_openapi::api::core::v1;
 use kube::{
-    Api,
+    Api, Resource as _,
     api::{ListParams, Patch, PatchParams, PostParams},
+    core::Request,
 };
-use serde_json::json;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{Cluster, PAGE, code, failed};
-use crate::{Error, Event, Result, Severity, event::InvolvedObject, object::effective_namespace, store::EventFilter};
+use crate::{Event, Result, Severity, event::InvolvedObject, object::effective_namespace, store::EventFilter};
 
 /// Counts remembered; more are forgotten and asked for again.
 const REMEMBERED: usize = 4096;
@@ -29,16 +31,16 @@ impl Cluster {
         let about = &event.involved_object.reference;
         let namespace = effective_namespace("", &about.namespace).to_owned();
         let key = (namespace.clone(), name(event));
-        let api: Api<v1::Event> = Api::namespaced(self.client.clone(), &namespace);
         let known = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
         let seen = match known {
             Some(count) => count,
-            None => match api.create(&PostParams::default(), &to_core(event, &key)?).await {
-                Ok(_) => {
+            None => match self.create(event, &key).await {
+                Ok(()) => {
                     self.remember(key, 1);
                     return Ok(());
                 }
                 Err(error) if code(&error) == Some(409) => {
+                    let api: Api<v1::Event> = Api::namespaced(self.client.clone(), &namespace);
                     let kept = api.get_opt(&key.1).await.map_err(|error| failed(about, error))?;
                     kept.and_then(|kept| kept.count).and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
                 }
@@ -55,16 +57,28 @@ impl Cluster {
             "lastTimestamp": api::Time(event.timestamp),
             "metadata": {"annotations": annotations(event)},
         });
-        match api.patch(&key.1, &PatchParams::default(), &Patch::Merge(&patch)).await {
-            Ok(_) => self.remember(key, seen + 1),
+        let request = requests(&namespace).patch(&key.1, &PatchParams::default(), &Patch::Merge(&patch));
+        match self.unread(request).await {
+            Ok(()) => self.remember(key, seen + 1),
             // The API server drops events after an hour; then it begins anew.
             Err(error) if code(&error) == Some(404) => {
-                api.create(&PostParams::default(), &to_core(event, &key)?).await.map_err(|e| failed(about, e))?;
+                self.create(event, &key).await.map_err(|error| failed(about, error))?;
                 self.remember(key, 1);
             }
             Err(error) => return Err(failed(about, error)),
         }
         Ok(())
+    }
+
+    async fn create(&self, event: &Event, key: &(String, String)) -> kube::Result<()> {
+        let body = serde_json::to_vec(&to_core(event, key)).map_err(kube::Error::SerdeError)?;
+        self.unread(requests(&key.0).create(&PostParams::default(), body)).await
+    }
+
+    /// Sends a request of which nobody needs the answer: it is the event once more.
+    async fn unread(&self, request: Result<http::Request<Vec<u8>>, kube::core::request::Error>) -> kube::Result<()> {
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        self.client.request::<IgnoredAny>(request).await.map(drop)
     }
 
     fn remember(&self, key: (String, String), count: u64) {
@@ -135,9 +149,16 @@ fn prefix(about: &ObjectReference) -> String {
     if group.is_empty() { String::new() } else { format!("{group}/") }
 }
 
-fn to_core(event: &Event, (namespace, name): &(String, String)) -> Result<v1::Event> {
+/// Requests about the events of a namespace.
+fn requests(namespace: &str) -> Request {
+    Request::new(v1::Event::url_path(&(), Some(namespace)))
+}
+
+fn to_core(event: &Event, (namespace, name): &(String, String)) -> Value {
     let time = api::Time(event.timestamp);
-    serde_json::from_value(json!({
+    json!({
+        "apiVersion": "v1",
+        "kind": "Event",
         "metadata": {"name": name, "namespace": namespace, "annotations": annotations(event)},
         "involvedObject": event.involved_object,
         "type": event.kind(),
@@ -149,8 +170,7 @@ fn to_core(event: &Event, (namespace, name): &(String, String)) -> Result<v1::Ev
         "firstTimestamp": time,
         "lastTimestamp": time,
         "count": 1,
-    }))
-    .map_err(|error| Error::Invalid { object: event.involved_object.reference.to_string(), problem: error.to_string() })
+    })
 }
 
 fn from_core(event: &v1::Event) -> Event {
@@ -201,7 +221,8 @@ mod tests {
                 "severity": "trace", "timestamp": "2026-01-02T03:04:05Z", "message": "m", "reason": "r",
                 "metadata": {"revision": "main@sha1:abc"}, "reportingController": "c", "reportingInstance": "i"}))
             .expect("an event");
-            let core = to_core(&event, &("apps".into(), "a.1".into())).expect("an event");
+            let core: v1::Event =
+                serde_json::from_value(to_core(&event, &("apps".into(), "a.1".into()))).expect("an event");
             let annotations = core.metadata.annotations.clone().unwrap_or_default();
             assert_eq!(annotations.get(key).map(String::as_str), Some("main@sha1:abc"), "{annotations:?}");
             assert_eq!(from_core(&core), event);
