@@ -139,7 +139,8 @@ impl Cluster {
         let Some(known) = self.known(id) else { return write.await };
         known.begins(id);
         let mut under_way = UnderWay { known: &known, id, is_over: false };
-        let written = write.await?;
+        let mut written = write.await?;
+        watch::forget_copy(&mut written);
         under_way.is_over = true;
         known.ends(id, Some(&written));
         Ok(written)

@@ -121,11 +121,14 @@ impl Known {
         let one = state.objects.entry(name).or_default();
         one.seen = Some(version);
         one.written = one.written.filter(|written| *written > version);
-        // A list that is older than what is kept: the cluster was restored from a backup.
-        if is_listing && one.kept.as_ref().is_some_and(|(kept, _)| *kept > version) {
+        let content = content.filter(|_| self.feed == Feed::Contents || one.kept.is_some());
+        // A list that is older than what is kept: the cluster was restored from a backup. The same version may be of
+        // another content then.
+        let is_older = |kept: u64| kept > version || kept == version && content.is_some();
+        if is_listing && one.kept.as_ref().is_some_and(|(kept, _)| is_older(*kept)) {
             one.kept = None;
         }
-        if let Some(content) = content.filter(|_| self.feed == Feed::Contents || one.kept.is_some()) {
+        if let Some(content) = content {
             one.keep(content);
         }
     }
@@ -229,10 +232,10 @@ impl Known {
 }
 
 impl One {
-    /// Keeps a content, unless a newer one is kept.
+    /// Keeps a content, unless it or a newer one is kept.
     fn keep(&mut self, content: &Value) {
         let Some(version) = number(object::version(content)) else { return };
-        if self.kept.as_ref().is_some_and(|(kept, _)| *kept > version) {
+        if self.kept.as_ref().is_some_and(|(kept, _)| *kept >= version) {
             return;
         }
         let bytes = serde_json::to_vec(content).unwrap_or_default();

@@ -120,12 +120,16 @@ impl Cluster {
     }
 }
 
-/// An object of a watch with its type, and without what nobody looks at.
-fn carried(kind: &ObjectReference, mut found: Whole) -> Whole {
-    // kubectl's copy of what it applied is as large as the object.
-    if let Some(Value::Object(annotations)) = found.object.pointer_mut("/metadata/annotations") {
+/// Takes kubectl's copy of what it applied out of an object: it is as large as the object.
+pub(super) fn forget_copy(object: &mut Value) {
+    if let Some(Value::Object(annotations)) = object.pointer_mut("/metadata/annotations") {
         annotations.remove(LAST_APPLIED);
     }
+}
+
+/// An object of a watch with its type, and without what nobody looks at.
+fn carried(kind: &ObjectReference, mut found: Whole) -> Whole {
+    forget_copy(&mut found.object);
     Whole { named: std::mem::take(&mut found.named), object: value(kind, found) }
 }
 

@@ -8,8 +8,15 @@ use kube::{
     api::{ApiResource, ObjectMeta},
     core::DynamicResourceScope,
 };
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::{Map, Value};
+
+const METADATA: &str = "metadata";
+/// Who owns which field.
+const OWNERS: &str = "managedFields";
 
 /// An object, and of its metadata what `kube` asks for.
 #[derive(Clone, Debug)]
@@ -23,15 +30,53 @@ pub(super) struct Whole {
 
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut object = Value::deserialize(deserializer)?;
-        let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+        let object = Value::Object(Members::Object.deserialize(deserializer)?);
+        let metadata = object.get(METADATA).and_then(Value::as_object);
         let named = metadata.map_or_else(ObjectMeta::default, |metadata| {
-            metadata.remove("managedFields");
             let text = |member: &str| metadata.get(member).and_then(Value::as_str).map(str::to_owned);
             let (namespace, name, resource_version) = (text("namespace"), text("name"), text("resourceVersion"));
             ObjectMeta { namespace, name, resource_version, ..ObjectMeta::default() }
         });
         Ok(Self { named, object })
+    }
+}
+
+/// Reads members; what is left out is passed over, not read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Members {
+    /// Those of an object.
+    Object,
+    /// Those of its metadata.
+    Metadata,
+}
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = access.next_key::<String>()? {
+            match (self, name.as_str()) {
+                (Self::Metadata, OWNERS) => drop(access.next_value::<IgnoredAny>()?),
+                (Self::Object, METADATA) => {
+                    members.insert(name, Value::Object(access.next_value_seed(Self::Metadata)?));
+                }
+                _ => drop(members.insert(name, access.next_value()?)),
+            }
+        }
+        Ok(members)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Members {
+    type Value = Map<String, Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 

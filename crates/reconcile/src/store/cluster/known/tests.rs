@@ -175,3 +175,22 @@ fn a_large_object_and_a_version_that_is_no_number_are_not_kept() {
     known.saw("apps", "a", Some("abc"), Some(&json!({"metadata": {"resourceVersion": "abc"}})));
     assert_eq!(known.answer(&id()), Answer::Unknown);
 }
+
+#[test]
+fn a_list_is_believed_about_a_version_that_is_known() {
+    let known = listed(Feed::Contents);
+    saw(&known, 5);
+    let mut other = content(5);
+    other["data"] = "other".into();
+    known.lists();
+    known.saw("apps", "a", Some("5"), Some(&other));
+    known.has_listed();
+    assert_eq!(known.answer(&id()), Answer::Is(other), "restored from a backup, and written since");
+    let known = listed(Feed::Versions);
+    known.saw("apps", "a", Some("5"), None);
+    known.read(&id(), Some(&content(5)));
+    known.lists();
+    known.saw("apps", "a", Some("5"), None);
+    known.has_listed();
+    assert_eq!(known.answer(&id()), Answer::Is(content(5)), "a list of versions says nothing about contents");
+}
