@@ -37,7 +37,7 @@ pub mod zulip;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
-use reconcile::{Event, Severity};
+use reconcile::{Event, Severity, http::basic};
 
 pub use self::settings::{Origin, Secrets, Settings};
 
@@ -372,11 +372,6 @@ fn login(settings: &Settings) -> Option<String> {
         ("", username, password) => Some(basic(username, password)),
         (token, ..) => Some(format!("Bearer {token}")),
     }
-}
-
-fn basic(username: &str, password: &str) -> String {
-    use base64::Engine as _;
-    format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(format!("{username}:{password}")))
 }
 
 /// `Authorization` as a list of one, or none.

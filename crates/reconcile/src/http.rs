@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 
@@ -35,6 +36,11 @@ pub fn escaped(text: &str) -> String {
         }
         escaped
     })
+}
+
+/// `Authorization` of a user with a password. Source: RFC 7617.
+pub fn basic(user: impl AsRef<[u8]>, password: impl AsRef<[u8]>) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode([user.as_ref(), b":", password.as_ref()].concat()))
 }
 
 /// Why a request got no answer.

@@ -49,10 +49,10 @@ impl Rollouts {
             if asked.contains(&inquiry) {
                 continue;
             }
-            let kind = inquiry.provider.kind.clone();
             match self.providers.ask(inquiry.clone()).await {
                 Measurement::Value(_) => asked.push(inquiry),
                 Measurement::NoData(problem) | Measurement::Error(problem) => {
+                    let kind = &inquiry.provider.kind;
                     return Err(format!("{kind} not available: running query failed: {problem}"));
                 }
                 Measurement::Invalid(problem) => return Err(problem),

@@ -18,10 +18,9 @@ mod stackdriver;
 use std::{collections::BTreeMap, time::Duration};
 
 use api::flagger::MetricProvider;
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use jiff::Timestamp;
-use reconcile::identity::aws::Keys;
+use reconcile::{http::basic, identity::aws::Keys};
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -186,11 +185,6 @@ fn request_to(
         builder = builder.header(*name, *value);
     }
     builder.uri(url.as_str()).body(body.into()).map_err(|_| Error::Request(provider))
-}
-
-/// `Authorization` of a user with a password.
-fn basic(username: &str, password: &str) -> String {
-    format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
 }
 
 /// The answer, if it is a 200.
