@@ -24,7 +24,7 @@ use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment},
     core::v1::{ConfigMap, Secret},
 };
-use reconcile::{Announce, Context, Controller, Done, Failure, Reconciler, Shutdown, Style};
+use reconcile::{Announce, Context, Controller, Done, Failure, Reconciler, Shutdown, Style, Timetable, clock};
 
 pub use self::{ask::Asker, tell::Notifier};
 use self::{numbers::Numbers, providers::Providers};
@@ -36,6 +36,13 @@ use crate::{
     validate::References,
     workload, world,
 };
+
+/// Ticks that are nearer to each other than this are at the same time.
+const MOMENT: Duration = Duration::from_millis(100);
+/// So many ticks at the same time are no crowd.
+const FEW: u32 = 10;
+/// How far a tick is moved at most.
+const MOST_MOMENTS: u32 = 600;
 
 /// What the command line may change. The defaults are Flagger's.
 #[derive(Clone, Debug)]
@@ -113,6 +120,8 @@ struct Rollouts {
     gateways: Mutex<HashMap<ObjectReference, (Option<Implementation>, Timestamp)>>,
     /// When each Canary's last full tick was. Forgotten with the process: the status' time stands in then.
     last_ticks: Mutex<HashMap<ObjectReference, Timestamp>>,
+    /// When each Canary's next tick is due.
+    timetable: Mutex<Timetable<ObjectReference>>,
     /// When the runs of each Canary were published last.
     published: Mutex<HashMap<ObjectReference, Timestamp>>,
 }
@@ -136,6 +145,7 @@ impl Rollouts {
             providers,
             gateways: Mutex::default(),
             last_ticks: Mutex::default(),
+            timetable: Mutex::new(Timetable::new(MOMENT, FEW)),
             published: Mutex::default(),
         }
     }
@@ -151,6 +161,18 @@ impl Rollouts {
 
     fn remember(&self, id: &ObjectReference, now: Timestamp) {
         self.last_ticks.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), now);
+    }
+
+    /// How long until the next tick of a Canary that is due after `wait`: where more are due at the same time than a while
+    /// needs, longer by up to half. Nothing comes early: a step's time is how long the canary bakes.
+    fn apart(&self, id: &ObjectReference, interval: Duration, wait: Duration) -> Duration {
+        let now = clock::now();
+        let due = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        let later = (1..=MOST_MOMENTS).map(|moments| MOMENT * moments).take_while(|longer| *longer <= wait / 2);
+        let later = later.map(|longer| due.checked_add(longer).unwrap_or(due));
+        let planned =
+            self.timetable.lock().unwrap_or_else(PoisonError::into_inner).plan(id.clone(), interval, due, later);
+        planned.duration_since(now).try_into().unwrap_or_default()
     }
 
     const fn references(&self) -> References {
@@ -178,6 +200,7 @@ impl Reconciler for Rollouts {
     fn removed(&self, canary: &Canary) {
         let id = reconcile::object::reference(canary);
         self.last_ticks.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.timetable.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.published.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.numbers.forget(canary);
     }

@@ -22,6 +22,7 @@ pub mod object;
 pub mod simulation;
 pub mod store;
 pub mod telemetry;
+mod timetable;
 
 pub use controller::{Announce, Concerned, Controller, Done, Failure, Metadata, Reconciler, Retry, Shutdown, Style};
 pub use database::{Database, Record};
@@ -33,6 +34,7 @@ pub use kube::runtime::{reflector::ObjectRef, watcher};
 pub use object::Object;
 pub use store::{Cluster, Directory, Rate, Scope, Store, Verb};
 pub use telemetry::{Awaited, Metrics};
+pub use timetable::Timetable;
 
 /// Everything a controller may touch.
 #[derive(Clone, Debug)]

@@ -1,80 +1,53 @@
-//! When repositories are scanned next. Those that were scanned together, as at a start, are moved apart: a scan that falls
-//! into a crowded second comes earlier, once, and from then on at its interval.
-//!
-//! Differs: Flux keeps together what was together.
+//! When repositories are scanned next: where many scans fall into one second, some come earlier, by up to half of their wait.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// A second is crowded from this multiple of the scans of a mean second on.
-const CROWD: f64 = 2.0;
 /// A scan whose time comes within this is done now, as in [`crate::schedule`].
 const ALMOST_DUE: Duration = Duration::from_secs(1);
 
-/// The next scan of every repository.
-#[derive(Debug, Default)]
-pub struct Timetable {
-    plans: HashMap<Id, Plan>,
-    /// How many scans are planned, by second.
-    seconds: HashMap<i64, u32>,
-    /// Scans in a mean second.
-    rate: f64,
-}
-
-/// Namespace and name of a repository.
-type Id = (String, String);
-
+/// The next scan of every repository, by its namespace and name.
 #[derive(Debug)]
-struct Plan {
-    at: Timestamp,
-    rate: f64,
+pub struct Timetable(reconcile::Timetable<(String, String)>);
+
+impl Default for Timetable {
+    fn default() -> Self {
+        Self(reconcile::Timetable::new(Duration::from_secs(1), 1))
+    }
 }
 
 impl Timetable {
     /// Plans the next scan of a repository with that interval: after `wait`, or earlier if many others are planned then.
     /// Answers how long to wait.
-    pub fn plan(&mut self, id: Id, interval: Duration, wait: Duration, now: Timestamp) -> Duration {
-        self.forget(&id);
-        let rate = 1.0 / interval.as_secs_f64().max(1.0);
-        self.rate += rate;
-        let room = (self.rate * CROWD).ceil();
-        let is_free =
-            |at: Timestamp| self.seconds.get(&at.as_second()).is_none_or(|planned| f64::from(*planned) < room);
+    pub fn plan(&mut self, id: (String, String), interval: Duration, wait: Duration, now: Timestamp) -> Duration {
         let latest = now.checked_add(wait).unwrap_or(Timestamp::MAX);
         // Half of the wait is left in any case: nobody is asked twice in a row.
-        let candidates = (0..=wait.as_secs() / 2).map(|earlier| latest - Duration::from_secs(earlier));
-        let at = candidates.into_iter().find(|at| is_free(*at)).unwrap_or(latest);
-        *self.seconds.entry(at.as_second()).or_default() += 1;
-        self.plans.insert(id, Plan { at, rate });
-        at.duration_since(now).try_into().unwrap_or_default()
+        let earlier = (1..=wait.as_secs() / 2).map(|seconds| latest - Duration::from_secs(seconds));
+        self.0.plan(id, interval, latest, earlier).duration_since(now).try_into().unwrap_or_default()
     }
 
     /// Whether the planned time of a repository has come.
-    pub fn is_due(&self, id: &Id, now: Timestamp) -> bool {
-        self.plans.get(id).is_some_and(|plan| plan.at.duration_since(now) < ALMOST_DUE.try_into().unwrap_or_default())
+    pub fn is_due(&self, id: &(String, String), now: Timestamp) -> bool {
+        let almost = ALMOST_DUE.try_into().unwrap_or_default();
+        self.0.planned(id).is_some_and(|at| at.duration_since(now) < almost)
     }
 
     /// Takes a repository out.
-    pub fn forget(&mut self, id: &Id) {
-        let Some(plan) = self.plans.remove(id) else { return };
-        self.rate = (self.rate - plan.rate).max(0.0);
-        if let Some(planned) = self.seconds.get_mut(&plan.at.as_second()) {
-            *planned -= 1;
-            if *planned == 0 {
-                self.seconds.remove(&plan.at.as_second());
-            }
-        }
+    pub fn forget(&mut self, id: &(String, String)) {
+        self.0.remove(id);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     const INTERVAL: Duration = Duration::from_secs(600);
 
-    fn id(number: usize) -> Id {
+    fn id(number: usize) -> (String, String) {
         ("apps".into(), number.to_string())
     }
 
@@ -93,7 +66,6 @@ mod tests {
         assert!(timetable.is_due(&id(0), start() + Duration::from_millis(599_500)));
         timetable.forget(&id(0));
         assert!(!timetable.is_due(&id(0), start() + INTERVAL));
-        assert!(timetable.seconds.len() == 1 && timetable.plans.len() == 1);
     }
 
     #[test]

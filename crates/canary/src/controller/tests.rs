@@ -388,3 +388,20 @@ async fn a_revision_worse_than_the_primary_fails_and_is_tried_again_on_request()
     let values: Vec<_> = runs[0].ticks.iter().flat_map(|tick| &tick.checks).map(|check| check.value).collect();
     assert_eq!(values, [Some(100.0); 2]);
 }
+
+#[tokio::test]
+async fn ticks_of_a_crowd_move_apart_and_none_comes_early() {
+    const INTERVAL: Duration = Duration::from_secs(10);
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = Directory::open(&folder.path().join("state.db"), Vec::new()).await.expect("a store");
+    let context = Context::new(Store::Directory(directory), Http::new("test"), "test");
+    let rollouts = Rollouts::new(context, Options::default());
+    let id = |number: u32| ObjectReference { name: format!("app{number}"), ..ObjectReference::default() };
+    let waits: Vec<Duration> = (0..400).map(|number| rollouts.apart(&id(number), INTERVAL, INTERVAL)).collect();
+    assert!(waits.iter().all(|wait| (INTERVAL..=INTERVAL * 3 / 2).contains(wait)), "{waits:?}");
+    assert!(waits[..10].iter().all(|wait| *wait == INTERVAL), "a few stay together: {:?}", &waits[..10]);
+    let moved = waits.iter().filter(|wait| **wait >= INTERVAL + MOMENT * 10).count();
+    assert!(moved > 200, "{moved} of 400 are a second later");
+    // A wait that is over soon leaves no room.
+    assert_eq!(rollouts.apart(&id(0), INTERVAL, Duration::ZERO), Duration::ZERO);
+}

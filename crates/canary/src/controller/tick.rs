@@ -78,7 +78,7 @@ impl Rollouts {
         self.numbers.note(&scene.canary, &answers, &decision, start.elapsed());
         // The interval counts from this tick, not from when it was done with.
         let since = clock::now().duration_since(scene.now).try_into().unwrap_or_default();
-        Ok(Done::new(decision.waiting_for).requeue(decision.next.saturating_sub(since)))
+        Ok(Done::new(decision.waiting_for).requeue(self.apart(&id, decision.next, decision.next.saturating_sub(since))))
     }
 
     /// Reads what the tick may need.
@@ -181,7 +181,11 @@ impl Rollouts {
             }
         }
         verbs.extend(trail.into_iter().map(Verb::Note));
-        self.store(scene, &mut verbs).await
+        // Nothing looks at the picture any more.
+        match self.context.events.perform(SOURCE, verbs).boxed().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed(scene, error.to_string()).await),
+        }
     }
 
     /// Performs the writes that were gathered, and takes what they led to into the picture.
