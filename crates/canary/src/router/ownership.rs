@@ -23,13 +23,17 @@ pub fn find<'a>(current: &'a [Value], wanted: &ObjectReference) -> Option<&'a Va
 /// Whether the object is the one that `wanted` names; the version of its API does not matter.
 pub fn is_named(object: &Value, wanted: &ObjectReference) -> bool {
     let metadata = &object["metadata"];
+    // What tells most objects apart comes first.
+    if metadata["name"] != *wanted.name || object["kind"] != *wanted.kind {
+        return false;
+    }
     let is_at_home = match metadata["namespace"].as_str().unwrap_or_default() {
         "" if !wanted.namespace.is_empty() => wanted.namespace == "default",
         namespace => namespace == wanted.namespace,
     };
     let version = object["apiVersion"].as_str().unwrap_or_default();
     let group = version.split_once('/').map_or("", |(group, _)| group);
-    object["kind"] == *wanted.kind && metadata["name"] == *wanted.name && is_at_home && group == wanted.group()
+    is_at_home && group == wanted.group()
 }
 
 /// Whether applying `ours` to `live` would change nothing: what it says is there already.

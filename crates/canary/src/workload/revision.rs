@@ -16,7 +16,12 @@ const PREFIX: &str = "sw1-";
 
 /// Digest of what a target runs.
 pub fn digest(target: &Value) -> String {
-    let hash = Sha256::digest(canonical(at(&daemonset::unparked(target), "/spec/template").unwrap_or(&Value::Null)));
+    digest_of(at(&daemonset::unparked(target), "/spec/template").unwrap_or(&Value::Null))
+}
+
+/// Digest of what stands in for a template.
+pub fn digest_of(template: &Value) -> String {
+    let hash = Sha256::digest(canonical(template));
     format!("{PREFIX}{}", hex::encode(&hash[..16]))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{World, Write};
 use crate::{
@@ -15,7 +15,7 @@ impl World<'_> {
     /// Nothing is rolled out: once promoted, the copy is there.
     pub(super) fn plain_target(&self) -> Result<Target, String> {
         let target = self.target_object()?;
-        let revision = revision::digest(&json!({"spec": {"template": target["spec"]}}));
+        let revision = revision::digest_of(&target["spec"]);
         let status = self.canary.status();
         let promoted = &status.last_promoted_spec;
         Ok(Target {
@@ -30,47 +30,63 @@ impl World<'_> {
     /// The canary service follows the target, the primary service is a copy taken once.
     pub(super) fn plain_services(&self) -> Result<Vec<Write>, String> {
         let (primary, canary) = (service::Role::Primary, service::Role::Canary);
-        let ours = self.plain_service(canary)?;
-        let is_copy = |live: &Value| {
-            live.get("spec").map(copied) == ours.get("spec").cloned()
-                && router::keeps(&live["metadata"], &ours["metadata"])
-        };
+        let spec = self.target_object()?.get("spec");
+        let metadata = self.plain_metadata(canary);
+        let is_copy = |live: &Value| is_copied(live.get("spec"), spec) && router::keeps(&live["metadata"], &metadata);
         let is_there = self.get("Service", &service::name(self.canary, canary)).is_some_and(is_copy);
         let mut writes = Vec::new();
         if !is_there {
-            writes.push(Write::Apply(ours));
+            writes.push(Write::Apply(plain_service(metadata, spec)));
         }
         if self.get("Service", &service::name(self.canary, primary)).is_none() {
-            writes.push(Write::Apply(self.plain_service(primary)?));
+            writes.push(Write::Apply(plain_service(self.plain_metadata(primary), spec)));
         }
         Ok(writes)
     }
 
     pub(super) fn plain_promotion(&self) -> Result<Vec<Write>, String> {
-        Ok(vec![Write::Apply(self.plain_service(service::Role::Primary)?)])
+        let spec = self.target_object()?.get("spec");
+        Ok(vec![Write::Apply(plain_service(self.plain_metadata(service::Role::Primary), spec))])
     }
 
-    fn plain_service(&self, role: service::Role) -> Result<Value, String> {
-        let spec = self.target_object()?.get("spec").map_or_else(|| json!({}), copied);
-        let mut service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {
+    fn plain_metadata(&self, role: service::Role) -> Value {
+        let mut metadata = json!({
             "name": service::name(self.canary, role),
             "namespace": self.canary.namespace(),
             "annotations": router::annotations(&BTreeMap::new()),
-        }});
+        });
         if let Some(owner) = router::owner(self.canary) {
-            service["metadata"]["ownerReferences"] = Value::Array(vec![owner]);
+            metadata["ownerReferences"] = Value::Array(vec![owner]);
         }
-        // Put in its place: what stands inside `json!` is copied.
-        service["spec"] = spec;
-        Ok(service)
+        metadata
     }
 }
 
-/// The spec of a Service without what each has for itself.
-fn copied(spec: &Value) -> Value {
-    let mut spec = spec.clone();
-    if let Some(spec) = spec.as_object_mut() {
-        spec.retain(|member, _| !matches!(member.as_str(), "clusterIP" | "clusterIPs" | "healthCheckNodePort"));
+/// A Service like the target.
+fn plain_service(metadata: Value, spec: Option<&Value>) -> Value {
+    let mut service = json!({"apiVersion": "v1", "kind": "Service"});
+    // Put in their place: what stands inside `json!` is copied.
+    service["metadata"] = metadata;
+    service["spec"] = spec.map_or_else(
+        || json!({}),
+        |spec| match spec {
+            Value::Object(members) => shared(members).map(|(name, value)| (name.clone(), value.clone())).collect(),
+            other => other.clone(),
+        },
+    );
+    service
+}
+
+/// Whether a Service has the spec that a copy of the target has.
+fn is_copied(live: Option<&Value>, target: Option<&Value>) -> bool {
+    match (live, target) {
+        (Some(Value::Object(live)), Some(Value::Object(target))) => shared(live).eq(shared(target)),
+        (Some(Value::Object(live)), None) => shared(live).next().is_none(),
+        (live, target) => live.is_some() && live == target,
     }
-    spec
+}
+
+/// The members of a Service's spec without those that each has for itself.
+fn shared(spec: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    spec.iter().filter(|(name, _)| !matches!(name.as_str(), "clusterIP" | "clusterIPs" | "healthCheckNodePort"))
 }
