@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Copied, daemonset, pods};
+use super::{Copied, daemonset, items, pods};
 use crate::path::at;
 
 /// Begins every digest of ours; the number changes with the format.
@@ -32,11 +32,20 @@ pub fn is_own(digest: &str) -> bool {
 
 /// Whether the primary runs what the target asks for, the renaming aside.
 pub fn same_as_primary(target: &Value, primary: &Value, copied: Copied<'_>) -> bool {
+    // Most often they run another image, and the rest need not be compared.
+    if !images(target).eq(images(primary)) {
+        return false;
+    }
     let mut live = at(primary, "/spec/template").cloned().unwrap_or_default();
     if let Some(annotations) = live.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.remove(pods::ID);
     }
     canonical(&pods::rewritten(&daemonset::unparked(target), copied)) == canonical(&live)
+}
+
+/// What a workload's containers run.
+fn images(workload: &Value) -> impl Iterator<Item = Option<&str>> {
+    items(workload, "/spec/template/spec/containers").iter().map(|container| container["image"].as_str())
 }
 
 /// The text of a value with sorted members and without empty ones, which servers and clients add and drop as they like.
