@@ -38,11 +38,14 @@ use crate::{
 };
 
 /// Ticks that are nearer to each other than this are at the same time.
-const MOMENT: Duration = Duration::from_millis(100);
+const MOMENT: Duration = Duration::from_millis(500);
 /// So many ticks at the same time are no crowd.
-const FEW: u32 = 10;
+const FEW: u32 = 100;
+/// Nor are this many times those of a mean moment. Ticks one after the other take less processor time than each on its own, so
+/// they are kept together as far as each still comes in time.
+const CROWD: f64 = 4.0;
 /// How far a tick is moved at most.
-const MOST_MOMENTS: u32 = 600;
+const MOST_MOMENTS: u32 = 120;
 
 /// What the command line may change. The defaults are Flagger's.
 #[derive(Clone, Debug)]
@@ -145,7 +148,7 @@ impl Rollouts {
             providers,
             gateways: Mutex::default(),
             last_ticks: Mutex::default(),
-            timetable: Mutex::new(Timetable::new(MOMENT, FEW)),
+            timetable: Mutex::new(Timetable::new(MOMENT, FEW, CROWD)),
             published: Mutex::default(),
         }
     }

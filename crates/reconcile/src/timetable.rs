@@ -7,10 +7,8 @@ use std::{collections::HashMap, hash::Hash, time::Duration};
 
 use jiff::Timestamp;
 
-/// A moment is crowded from this multiple of the runs of a mean moment on.
-const CROWD: f64 = 2.0;
-/// The same for objects that keep to their interval: most of them are apart already.
-const KEPT_CROWD: f64 = 4.0;
+/// What is a crowd to others is none to objects that keep to their interval, up to this multiple: most of them are apart already.
+const KEPT: f64 = 2.0;
 
 /// The next run of every object of a kind.
 #[derive(Debug)]
@@ -22,6 +20,8 @@ pub struct Timetable<Id> {
     moment: Duration,
     /// How many runs are never a crowd.
     few: u32,
+    /// From which multiple of the runs of a mean moment on a moment is crowded.
+    crowd: f64,
     /// Runs in a mean moment.
     rate: f64,
 }
@@ -34,9 +34,9 @@ struct Plan {
 
 impl<Id: Eq + Hash> Timetable<Id> {
     /// Nothing planned. `moment`: how near two runs have to be to be at the same time; `few`: how many of them are no crowd,
-    /// however seldom the objects run.
-    pub fn new(moment: Duration, few: u32) -> Self {
-        Self { plans: HashMap::new(), moments: HashMap::new(), moment, few, rate: 0.0 }
+    /// however seldom the objects run; `crowd`: from which multiple of a mean moment's runs on they are one.
+    pub fn new(moment: Duration, few: u32, crowd: f64) -> Self {
+        Self { plans: HashMap::new(), moments: HashMap::new(), moment, few, crowd, rate: 0.0 }
     }
 
     /// Plans the next run of an object that runs once an interval: at the best time, or at the first of the other times at
@@ -50,7 +50,7 @@ impl<Id: Eq + Hash> Timetable<Id> {
     ) -> Timestamp {
         let keeps = self.forget(&id).is_some_and(|plan| plan.interval == interval);
         self.rate += self.share(interval);
-        let most = (self.rate * if keeps { KEPT_CROWD } else { CROWD }).ceil().max(f64::from(self.few));
+        let most = (self.rate * self.crowd * if keeps { KEPT } else { 1.0 }).ceil().max(f64::from(self.few));
         let is_free =
             |at: &Timestamp| self.moments.get(&self.moment(*at)).is_none_or(|planned| f64::from(*planned) < most);
         let at = [best].into_iter().chain(others).find(is_free).unwrap_or(best);
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_few_keep_their_interval() {
-        let (mut timetable, due) = (Timetable::new(MOMENT, 10), start() + INTERVAL);
+        let (mut timetable, due) = (Timetable::new(MOMENT, 10, 2.0), start() + INTERVAL);
         for number in 0..10 {
             assert_eq!(timetable.plan(number, INTERVAL, due, later(due)), due);
         }
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_crowd_is_moved_apart_once() {
-        let mut timetable = Timetable::new(MOMENT, 10);
+        let mut timetable = Timetable::new(MOMENT, 10, 2.0);
         let mut due = vec![start(); 1000];
         for round in 0..4 {
             let mut order: Vec<usize> = (0..due.len()).collect();
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn where_there_is_no_room_the_best_time_stays() {
-        let mut timetable = Timetable::new(MOMENT, 1);
+        let mut timetable = Timetable::new(MOMENT, 1, 2.0);
         let due = start();
         timetable.plan(0, INTERVAL, due, []);
         assert_eq!(timetable.plan(1, INTERVAL, due, [due]), due);

@@ -7,13 +7,16 @@ use jiff::Timestamp;
 /// A scan whose time comes within this is done now, as in [`crate::schedule`].
 const ALMOST_DUE: Duration = Duration::from_secs(1);
 
+/// A second is crowded from this multiple of the scans of a mean second on.
+const CROWD: f64 = 2.0;
+
 /// The next scan of every repository, by its namespace and name.
 #[derive(Debug)]
 pub struct Timetable(reconcile::Timetable<(String, String)>);
 
 impl Default for Timetable {
     fn default() -> Self {
-        Self(reconcile::Timetable::new(Duration::from_secs(1), 1))
+        Self(reconcile::Timetable::new(Duration::from_secs(1), 1, CROWD))
     }
 }
 
