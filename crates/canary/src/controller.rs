@@ -40,7 +40,7 @@ use crate::{
 /// Ticks that are nearer to each other than this are at the same time.
 const MOMENT: Duration = Duration::from_millis(500);
 /// So many ticks at the same time are no crowd.
-const FEW: u32 = 100;
+const FEW: u32 = 200;
 /// Nor are this many times those of a mean moment. Ticks one after the other take less processor time than each on its own, so
 /// they are kept together as far as each still comes in time.
 const CROWD: f64 = 4.0;
