@@ -24,7 +24,7 @@ use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment},
     core::v1::{ConfigMap, Secret},
 };
-use reconcile::{Announce, Context, Controller, Done, Failure, Reconciler, Shutdown, Style, Timetable, clock};
+use reconcile::{Announce, Context, Controller, Crowd, Done, Failure, Reconciler, Shutdown, Style, Timetable, clock};
 
 pub use self::{ask::Asker, tell::Notifier};
 use self::{numbers::Numbers, providers::Providers};
@@ -37,13 +37,9 @@ use crate::{
     workload, world,
 };
 
-/// Ticks that are nearer to each other than this are at the same time.
-const MOMENT: Duration = Duration::from_millis(500);
-/// So many ticks at the same time are no crowd.
-const FEW: u32 = 200;
-/// Nor are this many times those of a mean moment. Ticks one after the other take less processor time than each on its own, so
-/// they are kept together as far as each still comes in time.
-const CROWD: f64 = 4.0;
+/// Ticks one after the other take less processor time than each on its own, so they are kept together as far as each still
+/// comes in time.
+const CROWD: Crowd = Crowd { moment: Duration::from_millis(500), few: 200, multiple: 4.0, kept: 8.0 };
 /// How far a tick is moved at most.
 const MOST_MOMENTS: u32 = 120;
 
@@ -148,7 +144,7 @@ impl Rollouts {
             providers,
             gateways: Mutex::default(),
             last_ticks: Mutex::default(),
-            timetable: Mutex::new(Timetable::new(MOMENT, FEW, CROWD)),
+            timetable: Mutex::new(Timetable::new(CROWD)),
             published: Mutex::default(),
         }
     }
@@ -171,7 +167,7 @@ impl Rollouts {
     fn apart(&self, id: &ObjectReference, interval: Duration, wait: Duration) -> Duration {
         let now = clock::now();
         let due = now.checked_add(wait).unwrap_or(Timestamp::MAX);
-        let later = (1..=MOST_MOMENTS).map(|moments| MOMENT * moments).take_while(|longer| *longer <= wait / 2);
+        let later = (1..=MOST_MOMENTS).map(|moments| CROWD.moment * moments).take_while(|longer| *longer <= wait / 2);
         let later = later.map(|longer| due.checked_add(longer).unwrap_or(due));
         let planned =
             self.timetable.lock().unwrap_or_else(PoisonError::into_inner).plan(id.clone(), interval, due, later);

@@ -34,7 +34,7 @@ pub use kube::runtime::{reflector::ObjectRef, watcher};
 pub use object::Object;
 pub use store::{Cluster, Directory, Rate, Scope, Store, Verb};
 pub use telemetry::{Awaited, Metrics};
-pub use timetable::Timetable;
+pub use timetable::{Crowd, Timetable};
 
 /// Everything a controller may touch.
 #[derive(Clone, Debug)]

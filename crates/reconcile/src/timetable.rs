@@ -7,8 +7,18 @@ use std::{collections::HashMap, hash::Hash, time::Duration};
 
 use jiff::Timestamp;
 
-/// What is a crowd to others is none to objects that keep to their interval, up to this multiple: most of them are apart already.
-const KEPT: f64 = 2.0;
+/// From when on runs that fall together are too many.
+#[derive(Clone, Copy, Debug)]
+pub struct Crowd {
+    /// How near two runs have to be to be at the same time.
+    pub moment: Duration,
+    /// So many of them are no crowd, however seldom the objects run.
+    pub few: u32,
+    /// From this multiple of a mean moment's runs on they are one.
+    pub multiple: f64,
+    /// The same for an object that keeps to its interval: most of those are apart already.
+    pub kept: f64,
+}
 
 /// The next run of every object of a kind.
 #[derive(Debug)]
@@ -16,12 +26,7 @@ pub struct Timetable<Id> {
     plans: HashMap<Id, Plan>,
     /// How many runs are planned, by moment.
     moments: HashMap<i64, u32>,
-    /// How long a moment is.
-    moment: Duration,
-    /// How many runs are never a crowd.
-    few: u32,
-    /// From which multiple of the runs of a mean moment on a moment is crowded.
-    crowd: f64,
+    crowd: Crowd,
     /// Runs in a mean moment.
     rate: f64,
 }
@@ -33,10 +38,9 @@ struct Plan {
 }
 
 impl<Id: Eq + Hash> Timetable<Id> {
-    /// Nothing planned. `moment`: how near two runs have to be to be at the same time; `few`: how many of them are no crowd,
-    /// however seldom the objects run; `crowd`: from which multiple of a mean moment's runs on they are one.
-    pub fn new(moment: Duration, few: u32, crowd: f64) -> Self {
-        Self { plans: HashMap::new(), moments: HashMap::new(), moment, few, crowd, rate: 0.0 }
+    /// Nothing planned.
+    pub fn new(crowd: Crowd) -> Self {
+        Self { plans: HashMap::new(), moments: HashMap::new(), crowd, rate: 0.0 }
     }
 
     /// Plans the next run of an object that runs once an interval: at the best time, or at the first of the other times at
@@ -48,9 +52,11 @@ impl<Id: Eq + Hash> Timetable<Id> {
         best: Timestamp,
         others: impl IntoIterator<Item = Timestamp>,
     ) -> Timestamp {
-        let keeps = self.forget(&id).is_some_and(|plan| plan.interval == interval);
+        let keeps = self.plans.get(&id).is_some_and(|plan| plan.interval == interval);
+        self.remove(&id);
         self.rate += self.share(interval);
-        let most = (self.rate * self.crowd * if keeps { KEPT } else { 1.0 }).ceil().max(f64::from(self.few));
+        let multiple = if keeps { self.crowd.kept } else { self.crowd.multiple };
+        let most = (self.rate * multiple).ceil().max(f64::from(self.crowd.few));
         let is_free =
             |at: &Timestamp| self.moments.get(&self.moment(*at)).is_none_or(|planned| f64::from(*planned) < most);
         let at = [best].into_iter().chain(others).find(is_free).unwrap_or(best);
@@ -66,11 +72,7 @@ impl<Id: Eq + Hash> Timetable<Id> {
 
     /// Takes an object out.
     pub fn remove(&mut self, id: &Id) {
-        self.forget(id);
-    }
-
-    fn forget(&mut self, id: &Id) -> Option<Plan> {
-        let plan = self.plans.remove(id)?;
+        let Some(plan) = self.plans.remove(id) else { return };
         self.rate = (self.rate - self.share(plan.interval)).max(0.0);
         let moment = self.moment(plan.at);
         if let Some(planned) = self.moments.get_mut(&moment) {
@@ -79,16 +81,15 @@ impl<Id: Eq + Hash> Timetable<Id> {
                 self.moments.remove(&moment);
             }
         }
-        Some(plan)
     }
 
     /// What an object adds to a mean moment; one that never rests runs once a second.
     fn share(&self, interval: Duration) -> f64 {
-        self.moment.as_secs_f64() / interval.as_secs_f64().max(1.0)
+        self.crowd.moment.as_secs_f64() / interval.as_secs_f64().max(1.0)
     }
 
     fn moment(&self, at: Timestamp) -> i64 {
-        let length = i64::try_from(self.moment.as_millis()).unwrap_or(i64::MAX).max(1);
+        let length = i64::try_from(self.crowd.moment.as_millis()).unwrap_or(i64::MAX).max(1);
         at.as_millisecond().div_euclid(length)
     }
 }
@@ -100,6 +101,10 @@ mod tests {
     const INTERVAL: Duration = Duration::from_secs(10);
     const MOMENT: Duration = Duration::from_millis(100);
 
+    fn crowd(few: u32) -> Crowd {
+        Crowd { moment: MOMENT, few, multiple: 2.0, kept: 4.0 }
+    }
+
     fn start() -> Timestamp {
         "2026-01-02T03:04:05Z".parse().expect("a time")
     }
@@ -110,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_few_keep_their_interval() {
-        let (mut timetable, due) = (Timetable::new(MOMENT, 10, 2.0), start() + INTERVAL);
+        let (mut timetable, due) = (Timetable::new(crowd(10)), start() + INTERVAL);
         for number in 0..10 {
             assert_eq!(timetable.plan(number, INTERVAL, due, later(due)), due);
         }
@@ -126,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_crowd_is_moved_apart_once() {
-        let mut timetable = Timetable::new(MOMENT, 10, 2.0);
+        let mut timetable = Timetable::new(crowd(10));
         let mut due = vec![start(); 1000];
         for round in 0..4 {
             let mut order: Vec<usize> = (0..due.len()).collect();
@@ -147,7 +152,7 @@ mod tests {
 
     #[test]
     fn where_there_is_no_room_the_best_time_stays() {
-        let mut timetable = Timetable::new(MOMENT, 1, 2.0);
+        let mut timetable = Timetable::new(crowd(1));
         let due = start();
         timetable.plan(0, INTERVAL, due, []);
         assert_eq!(timetable.plan(1, INTERVAL, due, [due]), due);

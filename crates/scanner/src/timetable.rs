@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use reconcile::Crowd;
 
 /// A scan whose time comes within this is done now, as in [`crate::schedule`].
 const ALMOST_DUE: Duration = Duration::from_secs(1);
 
-/// A second is crowded from this multiple of the scans of a mean second on.
-const CROWD: f64 = 2.0;
+/// A second is crowded from twice the scans of a mean second on.
+const CROWD: Crowd = Crowd { moment: Duration::from_secs(1), few: 1, multiple: 2.0, kept: 2.0 };
 
 /// The next scan of every repository, by its namespace and name.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Timetable(reconcile::Timetable<(String, String)>);
 
 impl Default for Timetable {
     fn default() -> Self {
-        Self(reconcile::Timetable::new(Duration::from_secs(1), 1, CROWD))
+        Self(reconcile::Timetable::new(CROWD))
     }
 }
 
@@ -69,6 +70,7 @@ mod tests {
         assert!(timetable.is_due(&id(0), start() + Duration::from_millis(599_500)));
         timetable.forget(&id(0));
         assert!(!timetable.is_due(&id(0), start() + INTERVAL));
+        assert!(timetable.0.planned(&id(0)).is_none() && timetable.0.planned(&id(1)).is_some());
     }
 
     #[test]

@@ -402,7 +402,7 @@ async fn ticks_of_a_crowd_move_apart_and_none_comes_early() {
     let in_time = waits.iter().take_while(|wait| **wait == INTERVAL).count();
     assert!(in_time >= 200, "two hundred stay together, not {in_time}");
     // A mean half second has 50 of them, the fullest 200.
-    let moved = waits.iter().filter(|wait| **wait >= INTERVAL + MOMENT * 4).count();
+    let moved = waits.iter().filter(|wait| **wait >= INTERVAL + CROWD.moment * 4).count();
     assert!(moved >= 100, "{moved} of 1,000 are two seconds later");
     // A wait that is over soon leaves no room.
     assert_eq!(rollouts.apart(&id(0), INTERVAL, Duration::ZERO), Duration::ZERO);

@@ -182,10 +182,7 @@ impl Rollouts {
         }
         verbs.extend(trail.into_iter().map(Verb::Note));
         // Nothing looks at the picture any more.
-        match self.context.events.perform(SOURCE, verbs).boxed().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(self.failed(scene, error.to_string()).await),
-        }
+        self.stored(scene, verbs).await.map(drop)
     }
 
     /// Performs the writes that were gathered, and takes what they led to into the picture.
@@ -193,11 +190,17 @@ impl Rollouts {
         if verbs.is_empty() {
             return Ok(());
         }
-        match self.context.events.perform(SOURCE, std::mem::take(verbs)).boxed().await {
-            Ok(stored) => stored.into_iter().for_each(|object| scene.put(object)),
-            Err(error) => return Err(self.failed(scene, error.to_string()).await),
-        }
+        let stored = self.stored(scene, std::mem::take(verbs)).await?;
+        stored.into_iter().for_each(|object| scene.put(object));
         Ok(())
+    }
+
+    /// The objects as the writes left them.
+    async fn stored(&self, scene: &Scene, verbs: Vec<Verb>) -> Result<Vec<Arc<Value>>, Failure> {
+        match self.context.events.perform(SOURCE, verbs).boxed().await {
+            Ok(stored) => Ok(stored),
+            Err(error) => Err(self.failed(scene, error.to_string()).await),
+        }
     }
 
     /// Tells of a write that could not be made up or was not taken; what the tick ends with.

@@ -67,13 +67,11 @@ fn plain_service(metadata: Value, spec: Option<&Value>) -> Value {
     let mut service = json!({"apiVersion": "v1", "kind": "Service"});
     // Put in their place: what stands inside `json!` is copied.
     service["metadata"] = metadata;
-    service["spec"] = spec.map_or_else(
-        || json!({}),
-        |spec| match spec {
-            Value::Object(members) => shared(members).map(|(name, value)| (name.clone(), value.clone())).collect(),
-            other => other.clone(),
-        },
-    );
+    service["spec"] = match spec {
+        Some(Value::Object(members)) => shared(members).map(|(name, value)| (name.clone(), value.clone())).collect(),
+        Some(other) => other.clone(),
+        None => json!({}),
+    };
     service
 }
 
