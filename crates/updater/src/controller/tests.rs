@@ -7,7 +7,11 @@ use std::{
 };
 
 use api::meta::ObjectReference;
-use reconcile::{Directory, Event, Http, Store, store::EventFilter};
+use reconcile::{
+    Directory, Event, Http, Store,
+    simulation::{self, Guard, Verdict},
+    store::EventFilter,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -24,6 +28,8 @@ struct World {
     folder: TempDir,
     store: Store,
     shutdown: Shutdown,
+    /// The clock follows the runtime's paused time.
+    _plan: Guard,
 }
 
 impl World {
@@ -34,6 +40,7 @@ impl World {
 
     /// The same, perhaps with references into other namespaces blocked.
     async fn with(files: &[(&str, &str)], no_cross_namespace_refs: bool) -> Self {
+        let plan = simulation::plan(clock::now(), |_| Verdict::Pass);
         let folder = tempfile::tempdir().unwrap();
         git(folder.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "fleet.git"]);
         let store = Store::Directory(Directory::open(&folder.path().join("state.db"), Vec::new()).await.unwrap());
@@ -42,7 +49,7 @@ impl World {
         let mirrors = Mirrors::new(folder.path().join("cache"));
         let options = Options { mirrors, no_cross_namespace_refs, object_level_workload_identity: false };
         tokio::spawn(controllers(context, options, shutdown.clone()));
-        let world = Self { folder, store, shutdown };
+        let world = Self { folder, store, shutdown, _plan: plan };
         let work = world.clone_of("seed");
         commit(&work, files);
         git(&work, &["push", "--quiet", "origin", "main"]);
