@@ -8,13 +8,25 @@ mod schema;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use self::{disk::Disk, queue::Queue};
 use crate::{Error, Fault, Result, Site, effect};
+
+/// How long another process that writes is waited for.
+const BUSY: Duration = Duration::from_secs(5);
+/// So many bytes of records are written on the caller's thread.
+const SMALL: usize = 16 * 1024;
+/// Small writes between two checkpoints. SQLite makes one by itself once its log has 1,000 pages, but within the commit that
+/// finds it so, which waits for the disk.
+const CHECKPOINT: u64 = 64;
 
 /// One SQLite file. Clones share the connection.
 #[derive(Clone)]
@@ -22,6 +34,8 @@ pub struct Database {
     connection: Arc<Mutex<Connection>>,
     queue: Arc<Queue>,
     disk: Arc<Disk>,
+    /// Small writes so far.
+    small: Arc<AtomicU64>,
     path: PathBuf,
 }
 
@@ -92,7 +106,7 @@ impl Database {
             return Err(Error::Schema { path: path.display().to_string(), problem });
         }
         let (connection, disk) = (Arc::new(Mutex::new(connection)), Arc::new(Disk::of(path)));
-        Ok(Self { connection, queue: Arc::default(), disk, path: path.to_owned() })
+        Ok(Self { connection, queue: Arc::default(), disk, small: Arc::default(), path: path.to_owned() })
     }
 
     /// The database file.
@@ -111,7 +125,7 @@ impl Database {
     pub async fn put_all(&self, records: Vec<Record>) -> Result<()> {
         self.store(records, async |records| {
             let disk = Arc::clone(&self.disk);
-            let ticket = self.call(move |connection| insert(connection, &records).map(|()| disk.written())).await?;
+            let ticket = self.write(move |transaction| insert(transaction, &records).map(|()| disk.written())).await?;
             match self.disk.holds(ticket).await {
                 Some(outcome) => {
                     outcome.map_err(|source| Error::File { path: self.path.display().to_string(), source })
@@ -129,7 +143,12 @@ impl Database {
 
     /// Stores all of the records or none; they may be lost if the power goes, not if the process ends.
     pub async fn note_all(&self, records: Vec<Record>) -> Result<()> {
-        self.store(records, async |records| self.call(move |connection| insert(connection, &records)).await).await
+        let bytes: usize = records.iter().map(|record| record.value.len()).sum();
+        self.store(records, async |records| match bytes <= SMALL {
+            true => self.write_small(move |transaction| insert(transaction, &records)).await,
+            false => self.write(move |transaction| insert(transaction, &records)).await,
+        })
+        .await
     }
 
     async fn store(&self, records: Vec<Record>, how: impl AsyncFnOnce(Vec<Record>) -> Result<()>) -> Result<()> {
@@ -221,12 +240,57 @@ impl Database {
         &self,
         f: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        if self.queue.is_idle()
-            && let Ok(mut connection) = self.connection.try_lock()
-        {
+        if let Some(mut connection) = self.unhindered() {
             return f(&mut connection).map_err(|source| failure(&self.path, source));
         }
         self.call(f).await
+    }
+
+    /// Runs a transaction that writes, in its turn.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.call(move |connection| f(begin(connection)?)).await
+    }
+
+    /// Runs a transaction that writes a few rows: at once on this thread where nobody is in the way, here or in another
+    /// process, else in its turn. To wake another thread, and this one afterwards, can take longer than the writing. The disk
+    /// is not waited for.
+    pub(crate) async fn write_small<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let failed = |source| failure(&self.path, source);
+        if let Some(connection) = self.unhindered()
+            && let Some(transaction) = begin_unless_busy(&connection).map_err(failed)?
+        {
+            let outcome = f(transaction).map_err(failed);
+            if self.small.fetch_add(1, Ordering::Relaxed) % CHECKPOINT == CHECKPOINT - 1 {
+                self.checkpoint();
+            }
+            return outcome;
+        }
+        self.write(f).await
+    }
+
+    /// Works the log into the file, off the async threads; what is read and written meanwhile waits in the queue.
+    fn checkpoint(&self) {
+        let this = self.clone();
+        self.queue.start(move || {
+            let done = this.call_now(|connection| connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)"));
+            if let Err(error) = done {
+                tracing::warn!(%error, "the state file's log was not worked in; the next one tries again");
+            }
+        });
+    }
+
+    /// The connection, if nobody uses it and nobody waits for it.
+    fn unhindered(&self) -> Option<MutexGuard<'_, Connection>> {
+        if !self.queue.is_idle() {
+            return None;
+        }
+        self.connection.try_lock().ok()
     }
 
     /// Runs statements on this thread.
@@ -239,7 +303,7 @@ impl Database {
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A killed process loses nothing at NORMAL; for records that must survive a power cut the disk is waited for.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -259,9 +323,25 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase))
 }
 
-/// One transaction that stores all of the records.
-fn insert(connection: &mut Connection, records: &[Record]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
+/// Begins to write; waits for another process that does.
+fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
+    Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
+}
+
+/// Begins to write, unless another process does.
+fn begin_unless_busy(connection: &Connection) -> rusqlite::Result<Option<Transaction<'_>>> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let begun = begin(connection);
+    connection.busy_timeout(BUSY)?;
+    match begun {
+        Ok(transaction) => Ok(Some(transaction)),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends a transaction by storing all of the records.
+fn insert(transaction: Transaction<'_>, records: &[Record]) -> rusqlite::Result<()> {
     records.iter().try_for_each(|record| record.store(&transaction))?;
     transaction.commit()
 }
@@ -321,6 +401,45 @@ mod tests {
         database.put("tags", "k", b"v").await.unwrap();
         assert!(folder.path().join("state.db.damaged").exists());
         assert!(Database::attach(&path).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_small_write_does_not_hold_its_thread_up_while_another_process_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let database = Database::open(&path).unwrap();
+        let other = connect(&path).unwrap();
+        let writing = begin(&other).unwrap();
+        // One thread runs both: the write gives it back.
+        let mut write = Box::pin(database.note("tags", "a/1", b"ours"));
+        assert!(futures::poll!(&mut write).is_pending());
+        let theirs = "INSERT INTO records (bucket, key, value) VALUES ('tags', 'a/2', x'00')";
+        writing.execute_batch(theirs).unwrap();
+        writing.commit().unwrap();
+        write.await.unwrap();
+        assert_eq!(database.scan("tags", "a/").await.unwrap().len(), 2);
+        // Where nobody is in the way it is done at once: not even a thread that has just found nothing left to do.
+        while !database.queue.is_idle() {
+            tokio::task::yield_now().await;
+        }
+        assert!(futures::poll!(Box::pin(database.note("tags", "a/3", b""))).is_ready());
+    }
+
+    #[tokio::test]
+    async fn small_writes_leave_a_small_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let database = Database::open(&path).unwrap();
+        // What SQLite does by itself is not looked at here.
+        database.call_now(|connection| connection.pragma_update(None, "wal_autocheckpoint", 0)).unwrap();
+        for number in 0..CHECKPOINT * 8 {
+            database.note("tags", "a", &[0; 3000]).await.unwrap();
+            if number % CHECKPOINT == 0 {
+                database.call(|_| Ok(())).await.unwrap();
+            }
+        }
+        let log = std::fs::metadata(folder.path().join("state.db-wal")).unwrap().len();
+        assert!(log < CHECKPOINT * 3 * 4096, "{log} bytes");
     }
 
     #[test]

@@ -42,11 +42,20 @@ impl Queue {
             // Nobody waits any more: the work is done all the same.
             let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
         });
+        self.add(job);
+        receiver.await.ok()
+    }
+
+    /// Has work done that nobody waits for. A panic in it is its own.
+    pub fn start(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
+        self.add(Box::new(move || drop(catch_unwind(AssertUnwindSafe(work)))));
+    }
+
+    fn add(self: &Arc<Self>, job: Job) {
         if self.push(job) {
             let server = Server { queue: Arc::clone(self), is_done: false };
             tokio::task::spawn_blocking(move || server.serve());
         }
-        receiver.await.ok()
     }
 
     /// Whether nothing is done and nothing waits.
@@ -126,9 +135,10 @@ mod tests {
     #[tokio::test]
     async fn a_caller_that_goes_away_or_is_not_polled_keeps_nobody_waiting() {
         let queue = Arc::new(Queue::default());
-        let asleep = queue.run(|| 1);
-        let mut asleep = Box::pin(asleep);
+        let (go, waits) = std::sync::mpsc::channel();
+        let mut asleep = Box::pin(queue.run(move || waits.recv().map_or(0, |()| 1)));
         assert!(futures::poll!(&mut asleep).is_pending());
+        go.send(()).unwrap();
         drop(Box::pin(queue.run(|| 2)));
         assert_eq!(queue.run(|| 3).await.unwrap().ok(), Some(3));
         assert_eq!(asleep.await.unwrap().ok(), Some(1));

@@ -22,7 +22,7 @@ use std::{
 use api::meta::ObjectReference;
 use futures::stream::BoxStream;
 use kube::runtime::watcher;
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 use serde_json::Value;
 
 use bus::{Bus, Change};
@@ -36,6 +36,8 @@ use crate::{
 
 /// How often the lock is tried, 20 ms apart: a process that ends, or one that it just started, may hold it a moment longer.
 const LOCK_TRIES: u32 = 50;
+/// So many verbs are done on the caller's thread.
+const SMALL: usize = 16;
 
 #[derive(Debug)]
 struct Inner {
@@ -118,8 +120,9 @@ impl Directory {
 
     /// Performs writes in one transaction: all, or none. The objects as they are stored.
     pub(crate) async fn perform(&self, manager: &str, verbs: Vec<Verb>) -> Result<Vec<Arc<Value>>> {
+        let is_small = verbs.len() <= SMALL && verbs.iter().all(concerns_one);
         let manager = manager.to_owned();
-        self.write_unless_refused(move |writes| {
+        let write = Arc::clone(&self.0).transaction(move |writes| {
             let mut stored = Vec::new();
             for verb in verbs {
                 match perform::perform(writes, &manager, verb)? {
@@ -128,8 +131,11 @@ impl Directory {
                 }
             }
             Ok(Ok(stored))
+        });
+        self.written(match is_small {
+            true => self.0.database.write_small(write).await,
+            false => self.0.database.write(write).await,
         })
-        .await
     }
 
     /// Performs a write that leads to an object: as it is stored.
@@ -160,19 +166,29 @@ impl Directory {
         &self,
         f: impl FnOnce(&mut objects::Writes<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.write_unless_refused(move |writes| f(writes).map(Ok)).await
+        let write = Arc::clone(&self.0).transaction(move |writes| f(writes).map(Ok));
+        self.written(self.0.database.write(write).await)
     }
 
-    /// The same; where the outcome is a refusal nothing is written.
-    async fn write_unless_refused<T: Send + 'static>(
-        &self,
-        f: impl FnOnce(&mut objects::Writes<'_>) -> rusqlite::Result<Result<T>> + Send + 'static,
-    ) -> Result<T> {
-        let inner = self.0.clone();
-        let written = self.0.database.call(move |connection| {
-            let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    /// Lets the process that runs the controllers know, where that is another one.
+    fn written<T>(&self, outcome: Result<Result<T>>) -> Result<T> {
+        let written = outcome??;
+        if self.0.lock.is_none() {
+            knock(self.0.database.path());
+        }
+        Ok(written)
+    }
+}
+
+impl Inner {
+    /// What is done within the transaction and at its end; where the outcome is a refusal nothing is written.
+    fn transaction<T>(
+        self: Arc<Self>,
+        f: impl FnOnce(&mut objects::Writes<'_>) -> rusqlite::Result<Result<T>>,
+    ) -> impl FnOnce(Transaction<'_>) -> rusqlite::Result<Result<T>> {
+        move |transaction| {
             // What another process wrote since the last look: it comes before ours, and would be passed over behind it.
-            let seen = inner.seen.load(Ordering::SeqCst);
+            let seen = self.seen.load(Ordering::SeqCst);
             let latest = objects::latest_version(&transaction)?;
             let unseen = match latest > seen {
                 true => objects::changes_after(&transaction, seen)?,
@@ -186,25 +202,26 @@ impl Directory {
             }
             transaction.commit()?;
             // Still under the connection's lock, so that no later change overtakes.
-            inner.publish(unseen);
-            inner.publish(changes);
+            self.publish(unseen);
+            self.publish(changes);
             Ok(outcome)
-        });
-        let written = written.await??;
-        if self.0.lock.is_none() {
-            knock(self.0.database.path());
         }
-        Ok(written)
     }
-}
 
-impl Inner {
     /// Sends changes over the bus, in the order of their versions.
     fn publish(&self, changes: Vec<Change>) {
         for change in changes {
             self.seen.fetch_max(change.version, Ordering::SeqCst);
             self.bus.send(change);
         }
+    }
+}
+
+/// Whether the verb touches what it names alone. What ends an object may take others with it, which have to be looked for.
+const fn concerns_one(verb: &Verb) -> bool {
+    match verb {
+        Verb::Apply(_) | Verb::Status(..) | Verb::Record(_) | Verb::Note(_) => true,
+        Verb::Patch(..) | Verb::Delete(_) => false,
     }
 }
 
