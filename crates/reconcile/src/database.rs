@@ -255,8 +255,8 @@ impl Database {
     }
 
     /// Runs a transaction that writes a few rows: at once on this thread where nobody is in the way, here or in another
-    /// process, else in its turn. To wake another thread, and this one afterwards, can take longer than the writing. The disk
-    /// is not waited for.
+    /// process, else in its turn. So no other thread has to be woken, and this one afterwards. The disk is waited for only where
+    /// large writes have just filled the log.
     pub(crate) async fn write_small<T: Send + 'static>(
         &self,
         f: impl FnOnce(Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
