@@ -2,12 +2,14 @@
 
 mod place;
 mod quoted;
+mod stored;
 mod typed;
 
 use serde_json::Value;
 
 pub use place::{Fields, Place, Places};
 pub use quoted::{Blanks, Refusal, deepened};
+pub use stored::{Stored, stored};
 pub use typed::{text, typed};
 
 /// One object of a manifest file.

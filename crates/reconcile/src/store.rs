@@ -263,13 +263,21 @@ impl Store {
             return effect(site, &key, directory.perform(manager, verbs)).await;
         }
         let mut stored = Vec::new();
-        for verb in verbs {
+        let mut verbs = verbs.into_iter().peekable();
+        while let Some(verb) = verbs.next() {
             match verb {
                 Verb::Apply(object) => stored.push(Arc::new(self.apply(manager, &object).await?)),
                 Verb::Patch(id, merge) => stored.push(Arc::new(self.patch(&id, manager, &merge).await?)),
                 Verb::Status(id, merge) => stored.push(Arc::new(self.write_status(&id, manager, &merge).await?)),
                 Verb::Delete(id) => drop(self.delete(&id).await?),
-                Verb::Note(record) => self.database().note_all(vec![record]).await?,
+                Verb::Note(record) => {
+                    // Those that follow each other are one transaction: they go into the same file.
+                    let following = std::iter::from_fn(|| match verbs.next_if(|verb| matches!(verb, Verb::Note(_))) {
+                        Some(Verb::Note(record)) => Some(record),
+                        _ => None,
+                    });
+                    self.database().note_all(std::iter::once(record).chain(following).collect()).await?;
+                }
                 Verb::Record(event) => {
                     if let Err(error) = self.record(&event).await {
                         tracing::warn!(%error, reason = event.reason, "event could not be kept");

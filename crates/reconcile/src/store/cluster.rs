@@ -15,11 +15,12 @@ use std::{
 use api::meta::ObjectReference;
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccount};
 use kube::{
-    Api, Client,
-    api::{ApiResource, DeleteParams, ListParams, Patch, PatchParams, PostParams},
-    core::GroupVersionKind,
+    Api, Client, Resource as _,
+    api::{ApiResource, DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams},
+    core::{DynamicObject, GroupVersionKind, Request as Requests},
     discovery::{self, Scope as Reach},
 };
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 pub use gate::Rate;
@@ -45,6 +46,9 @@ pub struct Scope {
     /// Only objects with these labels are worked on: the shard. What they refer to may lie outside of it.
     pub selector: Option<String>,
 }
+
+/// A request, or why there can be none.
+type Built = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
 
 /// Where each kind is served, by API version and kind.
 type Kinds = HashMap<(String, String), (ApiResource, Reach)>;
@@ -141,20 +145,32 @@ impl Cluster {
         Ok(found)
     }
 
-    async fn api(&self, id: &ObjectReference) -> Result<Api<Whole>> {
+    /// Requests about objects of this one's kind, where it is.
+    async fn requests(&self, id: &ObjectReference) -> Result<Requests> {
         let (resource, reach) = self.kind(id).await?;
-        Ok(match reach {
-            Reach::Cluster => Api::all_with(self.client.clone(), &resource),
-            Reach::Namespaced => {
-                let namespace = effective_namespace("", &id.namespace);
-                Api::namespaced_with(self.client.clone(), namespace, &resource)
-            }
-        })
+        let namespace = (reach == Reach::Namespaced).then(|| effective_namespace("", &id.namespace));
+        Ok(Requests::new(DynamicObject::url_path(&resource, namespace)))
+    }
+
+    /// The object that the API server answers with. `kube` would read it with code built for size.
+    async fn answer(&self, id: &ObjectReference, request: Built) -> kube::Result<Value> {
+        let text = self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await?;
+        api::manifest::stored(&text).map(|object| of_kind(id, object)).map_err(kube::Error::SerdeError)
+    }
+
+    /// Sends a request of which nobody needs the answer.
+    async fn unread(&self, request: Built) -> kube::Result<()> {
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        self.client.request::<IgnoredAny>(request).await.map(drop)
     }
 
     pub(crate) async fn find(&self, id: &ObjectReference) -> Result<Option<Value>> {
-        let found = self.api(id).await?.get_opt(&id.name).await.map_err(|error| failed(id, error))?;
-        Ok(found.map(|object| value(id, object)))
+        let request = self.requests(id).await?.get(&id.name, &GetParams::default());
+        match self.answer(id, request).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if code(&error) == Some(404) => Ok(None),
+            Err(error) => Err(failed(id, error)),
+        }
     }
 
     pub(crate) async fn list(&self, kind: &ObjectReference, namespace: Option<&str>) -> Result<Vec<Value>> {
@@ -176,7 +192,7 @@ impl Cluster {
                 }
                 Err(error) => return Err(failed(kind, error)),
             };
-            listed.extend(page.items.into_iter().map(|object| value(kind, object)));
+            listed.extend(page.items.into_iter().map(|whole| of_kind(kind, whole.object)));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => parameters.continue_token = Some(token),
                 None => return Ok(listed),
@@ -187,21 +203,17 @@ impl Cluster {
     pub(crate) async fn apply(&self, manager: &str, id: &ObjectReference, object: &Value, mode: Mode) -> Result<Value> {
         let body = merge::applicable(object.clone());
         let parameters = PatchParams { dry_run: mode == Mode::DryRun, ..PatchParams::apply(manager).force() };
-        let api = self.api(id).await?;
-        let body = Patch::Apply(&body);
-        let apply = insisted(id, || api.patch(&id.name, &parameters, &body));
+        let (requests, body) = (self.requests(id).await?, Patch::Apply(&body));
+        let apply = insisted(id, || self.answer(id, requests.patch(&id.name, &parameters, &body)));
         if mode == Mode::Write { self.noted(id, apply).await } else { apply.await }
     }
 
     pub(crate) async fn patch(&self, id: &ObjectReference, manager: &str, merge: &Value) -> Result<Value> {
-        let api = self.api(id).await?;
-        let (parameters, body) = (by(manager), Patch::Merge(merge));
-        let patch = || api.patch(&id.name, &parameters, &body);
+        let (requests, parameters, body) = (self.requests(id).await?, by(manager), Patch::Merge(merge));
+        let patch = || self.answer(id, requests.patch(&id.name, &parameters, &body));
         self.noted(id, async {
             match merge.pointer("/metadata/resourceVersion") {
-                Some(Value::String(_)) => {
-                    patch().await.map(|object| value(id, object)).map_err(|error| failed(id, error))
-                }
+                Some(Value::String(_)) => patch().await.map_err(|error| failed(id, error)),
                 _ => insisted(id, patch).await,
             }
         })
@@ -213,15 +225,17 @@ impl Cluster {
             return Ok(unchanged);
         }
         let (parameters, body) = (by(manager), Patch::Merge(json!({ "status": merge })));
-        let api = self.api(id).await?;
-        self.noted(id, insisted(id, || api.patch_status(&id.name, &parameters, &body))).await
+        let requests = self.requests(id).await?;
+        let patch = || self.answer(id, requests.patch_subresource("status", &id.name, &parameters, &body));
+        self.noted(id, insisted(id, patch)).await
     }
 
     pub(crate) async fn delete(&self, id: &ObjectReference) -> Result<bool> {
-        let deleted = self.api(id).await?.delete(&id.name, &DeleteParams::background()).await;
+        let request = self.requests(id).await?.delete(&id.name, &DeleteParams::background());
+        let deleted = self.unread(request).await;
         self.doubts(id);
         match deleted {
-            Ok(_) => Ok(true),
+            Ok(()) => Ok(true),
             Err(error) if code(&error) == Some(404) => Ok(false),
             Err(error) => Err(failed(id, error)),
         }
@@ -251,12 +265,12 @@ const TRIES: u32 = 4;
 /// A write that names no version, repeated when others were quicker.
 async fn insisted<F>(id: &ObjectReference, write: impl Fn() -> F) -> Result<Value>
 where
-    F: Future<Output = kube::Result<Whole>>,
+    F: Future<Output = kube::Result<Value>>,
 {
     let mut tries = 1;
     loop {
         match write().await {
-            Ok(object) => return Ok(value(id, object)),
+            Ok(object) => return Ok(object),
             Err(error) if code(&error) == Some(409) && tries < TRIES => tries += 1,
             Err(error) => return Err(failed(id, error)),
         }
@@ -267,9 +281,8 @@ fn by(manager: &str) -> PatchParams {
     PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() }
 }
 
-/// The object as JSON. Lists leave the type out of their items, so it is put back.
-fn value(id: &ObjectReference, whole: Whole) -> Value {
-    let mut object = whole.object;
+/// The object with its type, which lists leave out of their items.
+fn of_kind(id: &ObjectReference, mut object: Value) -> Value {
     if let Some(fields) = object.as_object_mut() {
         fields.entry("apiVersion").or_insert_with(|| id.api_version.clone().into());
         fields.entry("kind").or_insert_with(|| id.kind.clone().into());

@@ -9,7 +9,6 @@ use kube::{
     api::{ListParams, Patch, PatchParams, PostParams},
     core::Request,
 };
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -73,12 +72,6 @@ impl Cluster {
     async fn create(&self, event: &Event, key: &(String, String)) -> kube::Result<()> {
         let body = serde_json::to_vec(&to_core(event, key)).map_err(kube::Error::SerdeError)?;
         self.unread(requests(&key.0).create(&PostParams::default(), body)).await
-    }
-
-    /// Sends a request of which nobody needs the answer: it is the event once more.
-    async fn unread(&self, request: Result<http::Request<Vec<u8>>, kube::core::request::Error>) -> kube::Result<()> {
-        let request = request.map_err(kube::Error::BuildRequest)?;
-        self.client.request::<IgnoredAny>(request).await.map(drop)
     }
 
     fn remember(&self, key: (String, String), count: u64) {

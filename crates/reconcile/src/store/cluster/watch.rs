@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::{
     Cluster, code,
     known::{Feed, Known, Reach},
-    value,
+    of_kind,
     whole::Whole,
 };
 use crate::{Error, Object, Result, clock, controller, object};
@@ -130,7 +130,7 @@ pub(super) fn forget_copy(object: &mut Value) {
 /// An object of a watch with its type, and without what nobody looks at.
 fn carried(kind: &ObjectReference, mut found: Whole) -> Whole {
     forget_copy(&mut found.object);
-    Whole { named: std::mem::take(&mut found.named), object: value(kind, found) }
+    Whole { object: of_kind(kind, found.object), ..found }
 }
 
 /// Takes what a watch tells into the books of its kind.
