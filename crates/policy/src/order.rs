@@ -87,6 +87,20 @@ fn highest<'a>(range: &Range, items: impl Iterator<Item = Item<'a>>) -> Option<&
     best.map(|(tag, _)| tag)
 }
 
+/// The highest version in the range among tags in whatever order, which need not be sorted for it; the greatest of equals.
+pub(crate) fn highest_tag<'a>(range: &Range, tags: &[&'a str]) -> Option<&'a str> {
+    let mut best: Option<(Version<'a>, &'a str)> = None;
+    for &tag in tags {
+        let Ok(version) = Version::tag(tag) else { continue };
+        let is_better = best.is_none_or(|(best, other)| version.precedence(&best).then_with(|| tag.cmp(other)).is_gt());
+        // The comparison is cheap and usually settles it; the range need not be asked then.
+        if is_better && range.matches(&version) {
+            best = Some((version, tag));
+        }
+    }
+    best.map(|(_, tag)| tag)
+}
+
 /// The newest calendar version; the first of equals.
 fn newest<'a>(format: &Format, items: impl Iterator<Item = Item<'a>>) -> Option<&'a str> {
     let versions = items.filter_map(|(tag, text)| Some((tag, format.read(&text)?)));
@@ -131,5 +145,27 @@ impl Direction {
             }
         }
         Ok(best.map(|(tag, _)| tag))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn tags_need_not_be_sorted_to_find_the_highest(
+            tags in prop::collection::vec("v?[01]\\.[01]\\.[01](-[0a](\\.[01])?)?(\\+[ab])?|x", 0..12),
+            range in prop::sample::select(vec!["*", ">=0-0", "1.x", "0.1.x-0 || 1.0.0"]),
+        ) {
+            let range = Range::parse(range).expect("a range");
+            let mut sorted = tags.clone();
+            sorted.sort_unstable();
+            let sorted = sorted.iter().rev().map(|tag| (tag.as_str(), Cow::Borrowed(tag.as_str())));
+            let tags: Vec<_> = tags.iter().map(String::as_str).collect();
+            prop_assert_eq!(highest_tag(&range, &tags), highest(&range, sorted));
+        }
     }
 }

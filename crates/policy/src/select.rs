@@ -11,7 +11,7 @@ use api::image::ImagePolicySpec;
 use crate::{
     Bar, Error, Filter, Number, Order, Version,
     calver::Format,
-    order::{Direction, Item},
+    order::{self, Direction, Item},
     rules::CALVER,
     version::InvalidVersion,
 };
@@ -105,6 +105,9 @@ impl Policy {
 
     /// The chosen tag alone, in one pass.
     pub fn latest<'a>(&self, tags: &[&'a str]) -> Result<&'a str, Error> {
+        if let (Order::SemVer(range), None, false) = (&self.order, &self.filter, tags.is_empty()) {
+            return order::highest_tag(range, tags).ok_or(Error::NoneFits);
+        }
         let tags = sorted(tags);
         let tags = tags.iter().copied();
         match &self.filter {
