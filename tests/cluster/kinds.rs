@@ -142,6 +142,34 @@ async fn image_kinds_are_accepted_and_refused_as_fluxs() {
     .await;
 }
 
+/// What is written with nothing behind it is as if it were not there, before an API server and before slipway's own verbs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_is_null_is_dropped() {
+    let world = World::new("kinds-null").await;
+    let given = object(
+        "flagger.app/v1beta1",
+        "Canary",
+        json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}, "skipAnalysis": null,
+            "service": {"port": 80, "hosts": null, "portDiscovery": null, "match": null},
+            "analysis": {"interval": "1m", "threshold": 5, "iterations": 3, "stepWeight": null, "metrics": null,
+                "webhooks": null}}),
+    );
+    let kept = applied(&world, &given).await.expect("nulls are dropped");
+    let analysis = json!({"interval": "1m", "threshold": 5, "iterations": 3});
+    assert_eq!((&kept["spec"]["analysis"], &kept["spec"]["service"]), (&analysis, &json!({"port": 80})));
+    assert_eq!(api::crd::problems(&given), []);
+    let ours: api::flagger::Canary = api::manifest::typed(&given).expect("a Canary");
+    let theirs: api::flagger::Canary = api::manifest::typed(&kept).expect("a Canary");
+    assert_eq!(ours.spec, theirs.spec);
+
+    let mut item = given;
+    item["spec"]["analysis"]["metrics"] = json!([null]);
+    let refusal = applied(&world, &item).await.expect_err("an entry that is null stays");
+    assert!(refusal.contains("spec.analysis.metrics[0]"), "{refusal}");
+    let told: Vec<_> = api::crd::problems(&item).iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["spec.analysis.metrics[0]: a value of type object is expected"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn flaggers_kinds_are_accepted_and_refused_as_its_own() {
     let world = World::new("kinds-flagger").await;

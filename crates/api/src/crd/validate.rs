@@ -32,14 +32,25 @@ pub fn problems(object: &Value) -> Vec<Problem> {
     let Some(definition) = definition(id.group(), &id.kind) else { return Vec::new() };
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let mut problems = Vec::new();
+    let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
+    let served: Vec<&str> = versions.filter_map(|version| version["name"].as_str()).collect();
+    if !served.contains(&id.version()) {
+        let message = format!("{} is not served; use {}/{}", id.api_version, id.group(), served.join(" or "));
+        refuse(&mut problems, "apiVersion", message);
+    }
     for part in ["spec", "status"] {
-        match (object.get(part), &schema["properties"][part]) {
+        match (given(object.get(part)), &schema["properties"][part]) {
             (Some(value), schema @ Value::Object(_)) => check(value, schema, part, &mut problems),
             (None, Value::Object(_)) if part == "spec" => refuse(&mut problems, part, "is missing".into()),
             _ => {}
         }
     }
     problems
+}
+
+/// A value that counts: a null is dropped, so that it is as if it were not there.
+fn given(value: Option<&Value>) -> Option<&Value> {
+    value.filter(|value| !value.is_null())
 }
 
 fn refuse(problems: &mut Vec<Problem>, field: &str, message: String) {
@@ -49,8 +60,6 @@ fn refuse(problems: &mut Vec<Problem>, field: &str, message: String) {
 fn check(value: &Value, schema: &Value, field: &str, problems: &mut Vec<Problem>) {
     let wanted = schema["type"].as_str().unwrap_or_default();
     match (value, wanted) {
-        // A null is dropped where there is no default.
-        (Value::Null, _) => {}
         (Value::Object(fields), "object") => object(fields, schema, field, problems),
         (Value::Array(items), "array") => {
             if schema["maxItems"].as_u64().is_some_and(|most| items.len() as u64 > most) {
@@ -83,7 +92,7 @@ fn check(value: &Value, schema: &Value, field: &str, problems: &mut Vec<Problem>
 }
 
 fn object(fields: &Map<String, Value>, schema: &Value, field: &str, problems: &mut Vec<Problem>) {
-    let has = |name: &Value| name.as_str().is_some_and(|name| fields.get(name).is_some_and(|value| !value.is_null()));
+    let has = |name: &Value| name.as_str().is_some_and(|name| given(fields.get(name)).is_some());
     for name in schema["required"].as_array().into_iter().flatten().filter(|name| !has(name)) {
         // A default stands in for it.
         let name = name.as_str().unwrap_or_default();
@@ -92,7 +101,7 @@ fn object(fields: &Map<String, Value>, schema: &Value, field: &str, problems: &m
         }
     }
     sets(fields, schema, field, problems);
-    for (name, value) in fields {
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
         let path = format!("{field}.{name}");
         match (schema["properties"].get(name), schema.get("additionalProperties")) {
             (Some(schema), _) | (None, Some(schema)) => check(value, schema, &path, problems),
@@ -113,14 +122,12 @@ fn sets(fields: &Map<String, Value>, schema: &Value, field: &str, problems: &mut
         let names = set["required"].as_array().into_iter().flatten();
         names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
     };
-    let given = |set: &&Value| match set.get("not") {
-        Some(none) => {
-            let any = none["anyOf"].as_array().into_iter().flatten();
-            !any.into_iter().any(|one| names(one).iter().all(|name| fields.contains_key(name)))
-        }
-        None => names(set).iter().all(|name| fields.contains_key(name)),
+    let has = |set: &Value| names(set).iter().all(|name| given(fields.get(name)).is_some());
+    let holds = |set: &&Value| match set.get("not") {
+        Some(none) => !none["anyOf"].as_array().into_iter().flatten().any(has),
+        None => has(set),
     };
-    if sets.iter().filter(given).count() != 1 {
+    if sets.iter().filter(holds).count() != 1 {
         let choices: Vec<String> = sets
             .iter()
             .map(names)
@@ -197,6 +204,15 @@ mod tests {
         ] {
             assert_eq!(told(&canary(analysis.clone())), [expected], "{analysis}");
         }
+    }
+
+    #[test]
+    fn a_version_that_is_not_served_is_told() {
+        let mut old = canary(json!({"interval": "1m", "threshold": 5, "stepWeight": 10}));
+        old["apiVersion"] = "flagger.app/v1alpha3".into();
+        assert_eq!(told(&old), ["apiVersion: flagger.app/v1alpha3 is not served; use flagger.app/v1beta1"]);
+        old["apiVersion"] = "foo.app/v1beta1".into();
+        assert_eq!(told(&old), [""; 0], "another kind of the same name");
     }
 
     #[test]

@@ -162,14 +162,16 @@ impl<'de> Deserializer<'de> for Reader<'de> {
             Value::Bool(value) => visitor.visit_bool(*value),
             Value::String(text) => visitor.visit_borrowed_str(text),
             Value::Array(_) => self.deserialize_seq(visitor),
-            Value::Object(_) => self.deserialize_map(visitor),
+            Value::Object(fields) => visitor.visit_map(Fields { fields: fields.iter(), value: None, keeps_null: true }),
             Value::Number(_) => self.number(visitor),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
-            Value::Object(fields) => visitor.visit_map(Fields { fields: fields.iter(), value: None }),
+            Value::Object(fields) => {
+                visitor.visit_map(Fields { fields: fields.iter(), value: None, keeps_null: false })
+            }
             _ => Err(self.misfit(&visitor)),
         }
     }
@@ -267,13 +269,19 @@ impl<'v> SeqAccess<'v> for Items<'v> {
 struct Fields<'v> {
     fields: <&'v Map<String, Value> as IntoIterator>::IntoIter,
     value: Option<(&'v str, &'v Value)>,
+    /// Whether a field that is null counts as given. In kinds it does not, as before an API server, which drops it: `hosts:`
+    /// with nothing behind it is no hosts. Source: Kubernetes, "Defaulting and Nullable" of custom resources.
+    keeps_null: bool,
 }
 
 impl<'v> MapAccess<'v> for Fields<'v> {
     type Error = Error;
 
     fn next_key_seed<S: DeserializeSeed<'v>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
-        let Some((name, value)) = self.fields.next() else { return Ok(None) };
+        let keeps_null = self.keeps_null;
+        let Some((name, value)) = self.fields.find(|(_, value)| keeps_null || !value.is_null()) else {
+            return Ok(None);
+        };
         self.value = Some((name, value));
         // A key that is no key of the type, such as a word where a number is expected.
         let key: StrDeserializer<'_, Error> = StrDeserializer::new(name);
@@ -286,7 +294,7 @@ impl<'v> MapAccess<'v> for Fields<'v> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.fields.len())
+        self.keeps_null.then(|| self.fields.len())
     }
 }
 
@@ -372,7 +380,8 @@ mod tests {
         for (object, message) in [
             (json!({}), "missing field `name`"),
             (json!({"name": 1}), "name: invalid type: integer `1`, expected a string"),
-            (json!({"name": null}), "name: invalid type: null, expected a string"),
+            (json!({"name": null}), "missing field `name`"),
+            (json!({"name": "n", "list": [null]}), "list[0]: invalid type: null, expected an object"),
         ] {
             assert_eq!(typed::<Outer>(&object).unwrap_err(), message);
         }
@@ -397,6 +406,16 @@ mod tests {
             shapes.unwrap_err(),
             "[0].circle: invalid type: string \"x\", expected a whole number from 0 to 255"
         );
+    }
+
+    #[test]
+    fn a_field_that_is_null_is_not_there_but_within_free_values() {
+        let given = json!({"name": "n", "list": null, "free": {"a": null, "b": [null]}});
+        let read: Outer = typed(&given).unwrap();
+        assert_eq!(read.list, []);
+        assert_eq!(read.rest["free"], given["free"]);
+        let texts: BTreeMap<String, String> = typed(&json!({"a": null, "b": "x"})).unwrap();
+        assert_eq!(texts, BTreeMap::from([("b".to_owned(), "x".to_owned())]));
     }
 
     #[test]
