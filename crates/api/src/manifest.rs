@@ -124,6 +124,8 @@ fn plainly(message: &str) -> String {
         (Some(_), _) => "the document holds too much, what its aliases repeat included; split it with ---".into(),
         (None, Some((problem, advice))) if advice.contains(" in Options") => problem.into(),
         _ if message == "recursion limit exceeded" => "it is nested too deeply".into(),
+        _ if message.starts_with("multiple YAML documents") => "one document is expected, not several".into(),
+        _ if message.starts_with("recursive references") => "an alias stands within what it repeats".into(),
         _ => message.into(),
     }
 }

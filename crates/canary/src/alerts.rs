@@ -106,28 +106,29 @@ fn fields(canary: &Canary) -> Vec<(String, String)> {
     let analysis = canary.analysis();
     let target = &canary.spec.target_ref;
     let routing = match analysis.strategy() {
-        Strategy::AbTesting => "A/B Testing".to_owned(),
-        Strategy::BlueGreen => "Blue/Green".to_owned(),
+        Strategy::AbTesting => Some("A/B Testing".to_owned()),
+        Strategy::BlueGreen => Some("Blue/Green".to_owned()),
         Strategy::Canary => {
             let max = analysis.max_weight.unwrap_or_default();
             match (analysis.step_weight, analysis.step_weights.as_slice()) {
-                (Some(step @ 1..), _) => format!("Weight step: {step} max: {max}"),
+                (Some(step @ 1..), _) => Some(format!("Weight step: {step} max: {max}")),
                 (_, [_, ..]) => {
                     let steps: Vec<_> = analysis.step_weights.iter().map(i64::to_string).collect();
-                    format!("Weight steps: {} max: {max}", steps.join(","))
+                    Some(format!("Weight steps: {} max: {max}", steps.join(",")))
                 }
-                (step, []) => format!("Weight step: {} max: {max}", step.unwrap_or_default()),
+                (_, []) => None,
             }
         }
     };
     [
-        ("Target", format!("{}/{}.{}", target.kind, target.name, canary.namespace())),
-        ("Failed checks threshold", analysis.threshold().to_string()),
-        ("Progress deadline", format!("{}s", canary.progress_deadline().as_secs())),
+        ("Target", Some(format!("{}/{}.{}", target.kind, target.name, canary.namespace()))),
+        ("Failed checks threshold", Some(analysis.threshold().to_string())),
+        ("Progress deadline", Some(format!("{}s", canary.progress_deadline().as_secs()))),
         ("Traffic routing", routing),
     ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    .collect()
 }
 
 /// The body of a chat message; nothing for other kinds than the five of F.5.

@@ -25,14 +25,13 @@ pub enum Kind {
     Unusable,
 }
 
-/// Where that metric's query comes from. A template counts before an inline query, and that before a builtin name.
+/// Where the query of a metric with one source comes from; see [`Metric::by_source`].
 pub fn kind(metric: &Metric) -> Kind {
-    let has_query = metric.query.as_deref().is_some_and(|query| !query.is_empty());
     match metric.name.as_str() {
         _ if metric.template_ref.is_some() => Kind::Template,
-        _ if has_query => Kind::Inline,
-        metrics::SUCCESS_RATE => Kind::SuccessRate,
-        metrics::DURATION => Kind::Duration,
+        _ if metric.inline_query().is_some() => Kind::Inline,
+        Metric::SUCCESS_RATE => Kind::SuccessRate,
+        Metric::DURATION => Kind::Duration,
         _ => Kind::Unusable,
     }
 }
@@ -65,9 +64,11 @@ pub fn judge(canary: &Canary, mesh_provider: &str, metric: &Metric, measured: &M
     };
     let Some((sign, bound)) = breach(metric, value) else { return Ok(()) };
     let comparison = match kind {
-        Kind::SuccessRate => format!("success rate {value:.2}% {sign} {}%", number(bound)),
+        Kind::SuccessRate => format!("success rate {}% {sign} {}%", hundredths(value), number(bound)),
         Kind::Duration => format!("request duration {} {sign} {}", milliseconds(value), milliseconds(bound)),
-        Kind::Inline | Kind::Template | Kind::Unusable => format!("{name} {value:.2} {sign} {}", number(bound)),
+        Kind::Inline | Kind::Template | Kind::Unusable => {
+            format!("{name} {} {sign} {}", hundredths(value), number(bound))
+        }
     };
     Err(format!("Halt {}.{} advancement {comparison}", canary.name(), canary.namespace()))
 }
@@ -115,6 +116,11 @@ fn no_data(canary: &Canary, mesh_provider: &str, metric: &Metric, problem: &str)
             format!("Halt advancement no values found for custom metric: {name}: {problem}")
         }
     }
+}
+
+/// A number as Go's `%.2f` prints it.
+fn hundredths(value: f64) -> String {
+    if value.is_infinite() { number(value) } else { format!("{value:.2}") }
 }
 
 /// A number as Go's `%v` prints it: shortest form, exponents from 1e21 up and below 1e-4.
@@ -184,6 +190,10 @@ mod tests {
         let own = metric("errors", Some(1.0), Some(5.5));
         check(&own, Measurement::Value(12.344), Some("Halt podinfo.default advancement errors 12.34 > 5.5"));
         check(&own, Measurement::Value(0.0), Some("Halt podinfo.default advancement errors 0.00 < 1"));
+        check(&own, Measurement::Value(f64::INFINITY), Some("Halt podinfo.default advancement errors +Inf > 5.5"));
+        check(&own, Measurement::Value(f64::NEG_INFINITY), Some("Halt podinfo.default advancement errors -Inf < 1"));
+        let text = "Halt podinfo.default advancement success rate -Inf% < 99%";
+        check(&rate, Measurement::Value(f64::NEG_INFINITY), Some(text));
     }
 
     #[test]

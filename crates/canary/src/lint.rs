@@ -70,8 +70,8 @@ fn routing(canary: &Canary, options: &router::Options, around: &Surroundings<'_>
 }
 
 fn metrics(canary: &Canary, around: &Surroundings<'_>) -> Vec<Finding> {
-    let analysis = canary.analysis();
-    let judged = analysis.metrics.iter().enumerate().filter_map(|(index, metric)| {
+    let metrics = canary.metrics();
+    let judged = metrics.iter().filter_map(|(index, metric)| {
         let field = format!("spec.analysis.metrics[{index}]");
         let kind = analysis::kind(metric);
         if kind == analysis::Kind::Unusable {
@@ -107,6 +107,16 @@ fn idle(canary: &Canary, options: &router::Options) -> Vec<Finding> {
             !analysis.step_weights.is_empty() && analysis.max_weight.is_some(),
             "maxWeight",
             "does nothing beside stepWeights: the last of them is the most".to_owned(),
+        ),
+        (
+            strategy == Strategy::Canary && analysis.max_weight() > 100,
+            "maxWeight",
+            "is never reached: at 100% the canary waits to be promoted for ever".to_owned(),
+        ),
+        (
+            strategy == Strategy::AbTesting && !is_kubernetes && !router::matches_requests(provider),
+            "match",
+            format!("is not looked at by the {provider} provider: the test sends all traffic to the canary"),
         ),
         (
             is_kubernetes && !analysis.matches.is_empty(),
@@ -196,6 +206,15 @@ mod tests {
         check(json!({}), &[other(elsewhere)], &[("error spec.service.name", "canary other has the same service")]);
         check(json!({}), &[other(json!({"targetRef": {"name": "web"}}))], &[]);
         check(json!({}), &[patched(&other(json!({})), &json!({"metadata": {"namespace": "b"}}))], &[]);
+    }
+
+    #[test]
+    fn what_never_ends_or_is_never_asked_is_told() {
+        let analysis = |more: Value| json!({"provider": "traefik", "analysis": more});
+        check(analysis(json!({"maxWeight": 100})), &[], &[]);
+        check(analysis(json!({"maxWeight": 150})), &[], &[("warning spec.analysis.maxWeight", "is never reached")]);
+        let test = json!({"stepWeight": null, "iterations": 3, "match": [{"headers": {"a": {"exact": "b"}}}]});
+        check(analysis(test), &[], &[("warning spec.analysis.match", "not looked at by the traefik provider")]);
     }
 
     #[test]

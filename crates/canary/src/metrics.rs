@@ -21,11 +21,6 @@ pub use error::Error;
 pub use gateway::{GatewayMetrics, Implementation, class_of, gateway_of};
 pub use templates::Model;
 
-/// Share of requests that did not fail, in percent.
-pub const SUCCESS_RATE: &str = "request-success-rate";
-/// Time of a request, in milliseconds.
-pub const DURATION: &str = "request-duration";
-
 /// One query of an analysis.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Query {
@@ -48,14 +43,14 @@ pub enum Source<'a> {
     Template(&'a str, &'a str),
 }
 
-/// Where a metric's query comes from. A template counts before an inline query, and that before a builtin name.
+/// Where the query of a metric with one source comes from; see [`Metric::by_source`].
 pub fn source<'a>(canary: &'a Canary, metric: &'a Metric) -> Result<Source<'a>, Error> {
     if let Some(reference) = &metric.template_ref {
         return Ok(Source::Template(reference.namespace_or(canary.namespace()), &reference.name));
     }
-    match metric.query.as_deref().filter(|query| !query.is_empty()) {
+    match metric.inline_query() {
         Some(query) => Ok(Source::Inline(query)),
-        None if [SUCCESS_RATE, DURATION].contains(&metric.name.as_str()) => Ok(Source::Builtin),
+        None if metric.is_builtin() => Ok(Source::Builtin),
         None => Err(Error::NoQuery),
     }
 }
@@ -89,7 +84,9 @@ pub fn query(
 ) -> Result<String, Error> {
     let model = |interval| Model::of(canary, metric, scene.revision, interval);
     match source(canary, metric)? {
-        Source::Builtin if metric.name == SUCCESS_RATE => Ok(scene.observer.success_rate(&model(metric.interval()))),
+        Source::Builtin if metric.name == Metric::SUCCESS_RATE => {
+            Ok(scene.observer.success_rate(&model(metric.interval())))
+        }
         Source::Builtin => Ok(scene.observer.duration(&model(metric.interval()))),
         Source::Inline(query) => model(metric.interval()).render(query),
         Source::Template(namespace, name) => {
@@ -120,10 +117,9 @@ pub fn queries(
     provider: &str,
     templates: &[MetricTemplate],
 ) -> Result<Vec<Query>, Unaskable> {
-    let analysis = canary.analysis();
     let (mut first, mut then) = (Vec::new(), Vec::new());
-    for (index, metric) in analysis.metrics.iter().enumerate() {
-        let unaskable = |problem| Unaskable { index, problem };
+    for (index, metric) in &canary.metrics() {
+        let unaskable = |problem| Unaskable { index: *index, problem };
         let source = source(canary, metric).map_err(unaskable)?;
         let template = match source {
             Source::Template(namespace, name) => template(templates, namespace, name),

@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 pub use cookie::Cookies;
 pub(crate) use knative::PRIMARY as KNATIVE_PRIMARY;
 pub use ownership::{is_named, keeps, merged};
-pub use provider::mirrors;
+pub use provider::{matches_requests, mirrors};
 
 use crate::path::at;
 use ownership::{find, same};

@@ -138,7 +138,7 @@ impl Rehearsal {
 
     /// Lets an interval pass, and answers the machine until it has decided.
     fn decide(&mut self) -> (Answers, Box<Decision>) {
-        let options = machine::Options::default();
+        let options = self.state.machine_options();
         self.now += self.state.canary.analysis().interval(options.min_interval);
         self.state.settle(self.now);
         let mut answers = Answers::default();

@@ -30,20 +30,19 @@ pub fn run(args: &Simulate) -> anyhow::Result<Exit> {
 }
 
 fn play(args: &Simulate) -> anyhow::Result<Vec<Tick>> {
-    let mut manifests = super::manifests(&args.files)?;
+    let manifests = super::manifests(&args.files)?;
     let references = match args.no_cross_namespace_refs {
         true => References::OwnNamespace,
         false => References::Anywhere,
     };
     validate(&manifests.canary, references).map_err(|problem| manifests.refused("spec", problem))?;
-    if manifests.canary.spec.provider.as_deref().is_none_or(str::is_empty) {
-        manifests.canary.spec.provider = Some(args.router.mesh_provider.clone());
-    }
     let options = Options { router: super::options(&args.router), workload: args.workloads.clone().options() };
     let others = manifests.beside();
     if let Some(file) = &args.scenario {
         let (text, script) = parsed(file)?;
-        let scenario = Scenario::parse(&script).map_err(|error| {
+        let read = Scenario::parse(&script);
+        let read = read.and_then(|scenario| scenario.check(&manifests.canary).map(|()| scenario));
+        let scenario = read.map_err(|error| {
             let place = error.place();
             // A bare list is the steps.
             let place = place.strip_prefix("steps").filter(|_| script.is_array()).unwrap_or(place);

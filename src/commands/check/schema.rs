@@ -10,7 +10,8 @@ pub fn check(subject: &Subject<'_>, found: &[Complaint]) -> Vec<Complaint> {
     let plain = |field: &str| field.replace('[', ".").replace(']', "");
     let is_new =
         |problem: &crd::Problem| !found.iter().any(|complaint| plain(&complaint.field) == plain(&problem.field));
-    let problems = crd::problems(subject.object).into_iter().filter(|problem| problem.field.starts_with("spec"));
+    let is_asked = |problem: &crd::Problem| problem.field.starts_with("spec") || problem.field == "apiVersion";
+    let problems = crd::problems(subject.object).into_iter().filter(is_asked);
     problems
         .filter(is_new)
         .map(|problem| match problem.is_refused {

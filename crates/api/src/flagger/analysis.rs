@@ -159,6 +159,43 @@ pub struct Metric {
     pub template_variables: BTreeMap<String, String>,
 }
 
+impl Metric {
+    /// Share of requests that did not fail, in percent.
+    pub const SUCCESS_RATE: &str = "request-success-rate";
+    /// Time of a request, in milliseconds.
+    pub const DURATION: &str = "request-duration";
+
+    /// Whether it is measured by a query that comes with the routing provider.
+    pub fn is_builtin(&self) -> bool {
+        [Self::SUCCESS_RATE, Self::DURATION].contains(&self.name.as_str())
+    }
+
+    /// The query in the Canary, if one is given.
+    pub fn inline_query(&self) -> Option<&str> {
+        self.query.as_deref().filter(|query| !query.is_empty())
+    }
+
+    /// From how many sources it is measured: its name, a query and a template are one each.
+    pub fn sources(&self) -> usize {
+        let (has_query, has_template) = (self.inline_query().is_some(), self.template_ref.is_some());
+        // Most have one, and their names need not be compared.
+        usize::from(has_query)
+            + usize::from(has_template)
+            + usize::from((has_query || has_template) && self.is_builtin())
+    }
+
+    /// One metric for each source; all of them have to be good. Source: Flagger 1.44 `pkg/controller/scheduler_metrics.go`.
+    pub fn by_source(&self) -> Vec<Self> {
+        if self.sources() <= 1 {
+            return vec![self.clone()];
+        }
+        let builtin = self.is_builtin().then(|| Self { query: None, template_ref: None, ..self.clone() });
+        let inline = self.inline_query().map(|_| Self { template_ref: None, ..self.clone() });
+        let template = self.template_ref.as_ref().map(|_| Self { query: None, ..self.clone() });
+        [builtin, inline, template].into_iter().flatten().collect()
+    }
+}
+
 /// A MetricTemplate, perhaps of another namespace.
 pub type TemplateReference = NamespacedReference;
 

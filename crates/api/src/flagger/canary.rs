@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
-use super::{Analysis, CanaryStatus, Service, Strategy, number};
+use super::{Analysis, CanaryStatus, Metric, Service, Strategy, number};
 
 /// How one workload is rolled out. Source: reference progressive-delivery.md, section A.2.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -161,9 +161,22 @@ impl Canary {
         format!("{}-primary", self.spec.target_ref.name)
     }
 
-    /// The analysis; one with nothing set when the object has none.
+    /// The analysis, in which each metric has one source at most; one with nothing set when the object has none.
     pub fn analysis(&self) -> Cow<'_, Analysis> {
-        self.spec.analysis.as_ref().map_or_else(|| Cow::Owned(Analysis::default()), Cow::Borrowed)
+        match &self.spec.analysis {
+            None => Cow::Owned(Analysis::default()),
+            Some(analysis) if analysis.metrics.iter().all(|metric| metric.sources() <= 1) => Cow::Borrowed(analysis),
+            Some(analysis) => {
+                let metrics = self.metrics().into_iter().map(|(_, metric)| metric).collect();
+                Cow::Owned(Analysis { metrics, ..analysis.clone() })
+            }
+        }
+    }
+
+    /// The metrics of [`Canary::analysis`], each with its place in `spec.analysis.metrics`.
+    pub fn metrics(&self) -> Vec<(usize, Metric)> {
+        let given = self.spec.analysis.iter().flat_map(|analysis| analysis.metrics.iter().enumerate());
+        given.flat_map(|(place, metric)| metric.by_source().into_iter().map(move |one| (place, one))).collect()
     }
 
     /// Whether the new revision is promoted without judging: asked for, or no analysis is given.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 /// What people write where a whole number is meant.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a whole number is expected")]
 enum Written {
     Whole(i64),
     Decimal(f64),

@@ -103,7 +103,7 @@ impl Rollouts {
         };
         let scene = Scene { observer, revision: metrics::revision(canary, objects) };
         let query = metrics::query(canary, metric, scene, template.as_ref());
-        let query = query.map_err(|problem| invalid(source, &problem))?;
+        let query = query.map_err(|problem| problem.of(source))?;
         Ok(Resolved { query, provider, namespace: namespace.to_owned(), observer })
     }
 
@@ -157,15 +157,5 @@ impl Rollouts {
             Ok(None) => Err(format!("Metric template {id} error: metrictemplate.flagger.app {name:?} not found")),
             Err(error) => Err(format!("Metric template {id} error: {error}")),
         }
-    }
-}
-
-/// The event's text when a query cannot be made up.
-fn invalid(source: Source<'_>, problem: &metrics::Error) -> String {
-    match source {
-        Source::Template(namespace, name) => {
-            format!("Metric template {name}.{namespace} query render error: {problem}")
-        }
-        _ => problem.to_string(),
     }
 }

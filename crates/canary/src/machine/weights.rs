@@ -14,6 +14,8 @@ pub(crate) fn next(analysis: &Analysis, current: u32) -> Option<u32> {
 }
 
 /// How much the next step adds. A weight that is not among `stepWeights` goes to the total.
+///
+/// Differs: of `stepWeights` that do not grow the next greater one counts. The original waits at the lower one for ever.
 fn step(analysis: &Analysis, current: i64) -> i64 {
     let weights = &analysis.step_weights;
     match analysis.step_weight {
@@ -21,11 +23,12 @@ fn step(analysis: &Analysis, current: i64) -> i64 {
         _ if weights.is_empty() => return 0,
         _ => {}
     }
-    if current == 0 {
-        return weights[0];
-    }
-    let following = weights.iter().position(|&weight| weight == current).and_then(|index| weights.get(index + 1));
-    following.copied().unwrap_or(100) - current
+    let following = match weights.iter().position(|&weight| weight == current) {
+        _ if current == 0 => weights.as_slice(),
+        Some(index) => &weights[index + 1..],
+        None => &[],
+    };
+    following.iter().find(|&&weight| weight > current).copied().unwrap_or(100) - current
 }
 
 #[cfg(test)]
@@ -55,6 +58,8 @@ mod tests {
         let listed = |weights: &[i64]| ladder(&Analysis { step_weights: weights.to_vec(), ..Default::default() });
         assert_eq!(listed(&[1, 2, 10, 80]), [1, 2, 10, 80]);
         assert_eq!(listed(&[60, 140]), [60, 100]);
+        assert_eq!(listed(&[10, 10, 50]), [10, 50]);
+        assert_eq!(listed(&[0, 50, 20, 80]), [50, 80]);
         assert_eq!(listed(&[]), [0; 0]);
         for step in [0, -5] {
             let both = Analysis { step_weight: Some(step), step_weights: vec![10, 20], ..Default::default() };

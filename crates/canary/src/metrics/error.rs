@@ -2,7 +2,7 @@
 
 use api::duration::InvalidDuration;
 
-use super::provider::Identity;
+use super::{Source, provider::Identity};
 
 /// Why there is no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,4 +78,16 @@ pub enum Error {
     /// A metric that is not built in has no query.
     #[error("Metric query failed for no usable metrics template and query were configured")]
     NoQuery,
+}
+
+impl Error {
+    /// The event's text when a query from that source cannot be made up. Source: reference progressive-delivery.md, A.10.
+    pub fn of(&self, source: Source<'_>) -> String {
+        match source {
+            Source::Template(namespace, name) => {
+                format!("Metric template {name}.{namespace} query render error: {self}")
+            }
+            _ => self.to_string(),
+        }
+    }
 }

@@ -43,6 +43,12 @@ pub fn mirrors(name: &str) -> bool {
     ["gatewayapi", "istio"].contains(&base) || !ROUTERS.iter().any(|(known, _)| *known == base)
 }
 
+/// Whether the provider of that name can send those who match to the canary and everybody else to the primary. Skipper, which
+/// cannot, says so itself.
+pub fn matches_requests(name: &str) -> bool {
+    !["apisix", "knative", "kuma", "linkerd", "smi", "traefik"].contains(&base(name))
+}
+
 /// The router of the provider in effect.
 pub fn router(given: &Given<'_>) -> Result<&'static Router, Error> {
     let name = given.provider();

@@ -1,6 +1,12 @@
 //! The scenario language: a world, and steps run in order. Contract: DESIGN.md, "One-shot verbs".
 
+use api::flagger::Canary;
 use serde_json::{Map, Value};
+
+use crate::{
+    patch::patched,
+    validate::{References, validate},
+};
 
 /// Most ticks that are played: each is kept until all are told.
 pub const MOST_TICKS: u64 = 100_000;
@@ -100,7 +106,7 @@ impl Scenario {
         };
         let mut scenario = Self::default();
         if let Some(world) = world {
-            scenario.read_world(world).map_err(|(key, problem)| wrong(&format!("world.{key}"), &problem))?;
+            scenario.read_world(world).map_err(|(key, problem)| wrong(&format!("world{key}"), &problem))?;
         }
         let mut ticks = 0;
         for (index, step) in steps.iter().enumerate() {
@@ -117,10 +123,25 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// Refuses what an API server would refuse: patches after which the object is no valid Canary any more.
+    pub fn check(&self, canary: &Canary) -> Result<(), ScenarioError> {
+        let mut object = serde_json::to_value(canary).unwrap_or_default();
+        for (index, step) in self.steps.iter().enumerate() {
+            let Step::Patch(patch) = step else { continue };
+            object = patched(&object, patch);
+            let read = api::manifest::typed(&object).and_then(|canary| validate(&canary, References::Anywhere));
+            read.map_err(|problem| ScenarioError {
+                place: format!("steps[{index}]"),
+                problem: format!("patch: {problem}"),
+            })?;
+        }
+        Ok(())
+    }
+
     fn read_world(&mut self, world: &Value) -> Result<(), (String, String)> {
         let members = world.as_object().ok_or((String::new(), "an object is expected".to_owned()))?;
         for (key, value) in members {
-            let problem = |text: &str| (key.clone(), text.to_owned());
+            let problem = |text: &str| (format!(".{key}"), text.to_owned());
             match key.as_str() {
                 "image" => self.image = Some(value.as_str().ok_or_else(|| problem("a text is expected"))?.into()),
                 "readiness" => {
@@ -160,7 +181,7 @@ fn step_of(step: &Value) -> Result<Step, String> {
         "image" => Step::Image(text()?),
         "primary" => Step::Primary(health(&text()?)?),
         "target" => Step::Target(health(&text()?)?),
-        "metrics" => Step::Metrics(object()?),
+        "metrics" => Step::Metrics(answers(object()?)?),
         "hooks" => Step::Hooks(object()?.iter().map(|(name, status)| answer(name, status)).collect::<Result<_, _>>()?),
         "patch" => Step::Patch(Value::Object(object()?)),
         "config" => Step::Config(object()?.iter().map(|(name, data)| config(name, data)).collect::<Result<_, _>>()?),
@@ -172,6 +193,15 @@ fn step_of(step: &Value) -> Result<Step, String> {
             return Err(format!("unknown step {other:?}; use one of {known}"));
         }
     })
+}
+
+/// What a metrics server returns: a number, a text or nothing; beside it, under names with a dot, samples and shares.
+fn answers(given: Map<String, Value>) -> Result<Map<String, Value>, String> {
+    let is_value = |value: &Value| matches!(value, Value::Null | Value::Number(_) | Value::String(_));
+    match given.iter().find(|(name, value)| !is_value(value) && !(name.contains('.') && value.is_object())) {
+        Some((name, _)) => Err(format!("metrics.{name}: a number, a text or null is expected")),
+        None => Ok(given),
+    }
 }
 
 fn health(text: &str) -> Result<Health, String> {
@@ -223,10 +253,27 @@ mod tests {
             ),
             (json!([{"tick": 1, "image": "x"}]), "scenario: steps[0]: one step is expected"),
             (json!("tick"), "scenario: document: a list of steps"),
+            (json!({"world": []}), "scenario: world: an object is expected"),
+            (json!([{"metrics": {"a": [1]}}]), "scenario: steps[0]: metrics.a: a number, a text or null is expected"),
             (json!([{"tick": 60_000}, "tick", {"tick": 60_000}]), "scenario: steps[2]: more than 100000 ticks in all"),
         ] {
             let error = Scenario::parse(&value).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn a_patch_that_no_api_server_takes_is_refused() {
+        let canary = crate::cases::canary(&json!({"spec": {"analysis": {"interval": "1m", "stepWeight": 10}}}));
+        let told =
+            |patches: Value| Scenario::parse(&patches).unwrap().check(&canary).err().map(|error| error.to_string());
+        assert_eq!(told(json!([{"patch": {"spec": {"suspend": true}}}, "tick"])), None);
+        let ten = json!(["tick", {"patch": {"spec": {"analysis": {"stepWeight": "ten"}}}}]);
+        let text = "scenario: steps[1]: patch: spec.analysis.stepWeight: a whole number is expected";
+        assert_eq!(told(ten).as_deref(), Some(text));
+        let same = json!([{"patch": {"spec": {"analysis": {"sessionAffinity": {"cookieName": "a"}}}}},
+            {"patch": {"spec": {"analysis": {"sessionAffinity": {"primaryCookieName": "a"}}}}}]);
+        let problem = told(same).unwrap();
+        assert!(problem.starts_with("scenario: steps[1]: patch: ") && problem.contains("cookie"), "{problem}");
     }
 }

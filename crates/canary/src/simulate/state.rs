@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::{
-    flagger::{Canary, CanaryStatus, Metric},
+    flagger::{Canary, CanaryStatus, Metric, MetricTemplate},
     meta::ObjectReference,
 };
 use jiff::Timestamp;
@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     judge::proportion::Share,
-    machine::{Effect, Measurement, Part, Samples, Shares},
-    metrics::Observer,
+    machine::{self, Effect, Measurement, Part, Samples, Shares},
+    metrics::{self, Observer, Scene, Source},
     patch,
     path::at,
     router::{self, Weights},
@@ -183,6 +183,10 @@ impl State {
 
     // What the machine asks and does.
 
+    pub fn machine_options(&self) -> machine::Options {
+        machine::Options { mesh_provider: self.options.router.mesh_provider.clone(), ..machine::Options::default() }
+    }
+
     pub fn ask<T>(&self, now: Timestamp, question: impl FnOnce(&World<'_>) -> T) -> T {
         question(&World {
             canary: &self.canary,
@@ -276,13 +280,22 @@ impl State {
         let template = metric.template_ref.as_ref()?;
         let (name, namespace) = (&template.name, template.namespace_or(self.canary.namespace()));
         let mut given = self.objects.iter().filter(|object| object["kind"] == "MetricTemplate").peekable();
-        let exists = given.peek().is_none()
-            || self.metrics.contains_key(name)
-            || self.metrics.contains_key(&metric.name)
-            || given.any(|object| object["metadata"]["name"] == **name && object["metadata"]["namespace"] == namespace);
-        let missing =
-            || format!("Metric template {name}.{namespace} error: metrictemplate.flagger.app {name:?} not found");
-        (!exists).then(missing)
+        let is_scripted = self.metrics.contains_key(name) || self.metrics.contains_key(&metric.name);
+        let is_left_out = given.peek().is_none();
+        let found =
+            given.find(|object| object["metadata"]["name"] == **name && object["metadata"]["namespace"] == namespace);
+        let exists = is_left_out || is_scripted || found.is_some();
+        if !exists {
+            return Some(format!(
+                "Metric template {name}.{namespace} error: metrictemplate.flagger.app {name:?} not found"
+            ));
+        }
+        let template: MetricTemplate = found.and_then(|found| api::manifest::typed(found).ok())?;
+        let observer = Observer::of_canary(&self.canary, &self.options.router.mesh_provider);
+        let scene = Scene { observer, revision: metrics::revision(&self.canary, &self.objects) };
+        metrics::query(&self.canary, metric, scene, Some(&template))
+            .err()
+            .map(|problem| problem.of(Source::Template(namespace, name)))
     }
 
     /// Whether the builtin duration query answers in seconds. Source: reference progressive-delivery.md, C.3.

@@ -9,7 +9,7 @@ mod decisions;
 mod requests;
 
 use super::*;
-use crate::cases;
+use crate::{cases, metrics};
 
 /// A Canary for podinfo with that analysis, by Istio unless the spec says otherwise, in a scripted world.
 fn play(spec: Value, script: Value) -> Vec<Tick> {
@@ -274,4 +274,61 @@ fn rollouts_go_as_flagger_lets_them_go() {
         }
     }
     assert!(wrong.is_empty(), "{} scenarios differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_metric_is_judged_by_each_of_its_sources() {
+    let metric = json!({"name": "request-success-rate", "query": "up", "templateRef": {"name": "own"}, "interval": "1m",
+        "thresholdRange": {"min": 99}});
+    let canary = canary(json!({"analysis": {"stepWeight": 50, "metrics": [metric]}}));
+    let options = world::Options::default();
+    let scene = metrics::Scene { observer: metrics::Observer::Istio, revision: None };
+    let template: api::flagger::MetricTemplate = api::manifest::typed(&template("own", "vector(1)")).unwrap();
+    let queries = metrics::queries(&canary, scene, "istio", &[template]).unwrap();
+    let providers: Vec<_> = queries.iter().map(|query| query.provider.as_str()).collect();
+    assert_eq!(providers, ["istio", "prometheus", "prometheus"]);
+    assert!(queries[0].query.contains("istio_requests_total"), "{}", queries[0].query);
+    assert_eq!([&queries[1].query, &queries[2].query], ["up", "vector(1)"]);
+    let script =
+        from_initialized(json!([image(2), {"tick": 2}, {"metrics": {"request-success-rate": 5}}, {"tick": 1}]));
+    let ticks = run(canary, Vec::new(), &Scenario::parse(&script).unwrap(), options);
+    assert!(has_event(ticks.last().unwrap(), "success rate 5.00% < 99%"), "{:?}", ticks.last().unwrap().events);
+}
+
+fn template(name: &str, query: &str) -> Value {
+    json!({"apiVersion": "flagger.app/v1beta1", "kind": "MetricTemplate",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"provider": {"type": "prometheus", "address": "http://prometheus"}, "query": query}})
+}
+
+#[test]
+fn a_template_that_cannot_be_rendered_fails_its_check() {
+    let metric = json!({"name": "own", "templateRef": {"name": "own"}, "interval": "1m", "thresholdRange": {"max": 5}});
+    let given = json!({"analysis": {"stepWeight": 50, "metrics": [metric]}});
+    let script = Scenario::parse(&from_initialized(json!([image(2), {"tick": 3}]))).unwrap();
+    for (query, is_halted) in [("{{ target }}", false), ("{{ .Name }}", true)] {
+        let ticks = run(canary(given.clone()), vec![template("own", query)], &script, Default::default());
+        let is_told =
+            ticks.iter().any(|tick| has_event(tick, "Metric template own.default query render error: template"));
+        assert_eq!(is_told, is_halted, "{query}: {:?}", ticks.last().unwrap().events);
+        assert_eq!(ticks.last().unwrap().failed_checks > 0, is_halted, "{query}");
+    }
+}
+
+#[test]
+fn events_name_whom_the_flag_makes_them_ask() {
+    let script =
+        from_initialized(json!([image(2), {"tick": 2}, {"metrics": {"request-success-rate": null}}, {"tick": 1}]));
+    let script = Scenario::parse(&script).unwrap();
+    for (flag, provider, named) in
+        [("linkerd", "istio", "linkerd"), ("smi:crossover", "", "crossover"), ("istio", "", "istio")]
+    {
+        let mut given = halves();
+        given["provider"] = json!(provider);
+        let mut options = world::Options::default();
+        options.router.mesh_provider = flag.into();
+        let ticks = run(canary(given), Vec::new(), &script, options);
+        let text = format!("no values found for {named} metric request-success-rate");
+        assert!(has_event(ticks.last().unwrap(), &text), "{flag}: {:?}", ticks.last().unwrap().events);
+    }
 }
