@@ -5,9 +5,11 @@
 //! Source: reference image-automation.md section 8.
 
 mod add;
+mod lines;
 mod list;
 mod marker;
 mod places;
+mod reference;
 mod scan;
 mod write;
 
@@ -30,7 +32,7 @@ pub use list::{Listed, list};
 pub use places::Places;
 
 use marker::Marker;
-use scan::{Comment, Scalar, Scan};
+use scan::{Scalar, Scan};
 
 /// What every file with a marker holds somewhere, as a quick test. Source: section 8.1.
 const TOKEN: &[u8] = b"\"$imagepolicy\"";
@@ -62,9 +64,16 @@ impl Policies {
         self.labels.contains_key(policy) && !self.images.contains_key(policy)
     }
 
-    /// The value that a marker stands for, if its policy is known.
+    /// Why the image of a policy cannot be written, if there is one: it would break the file or name nothing.
+    fn invalid(&self, policy: &str) -> Option<String> {
+        let image = self.images.get(policy).filter(|image| !reference::is_valid(image))?;
+        let image = image.to_string();
+        Some(format!("marker is ignored: policy {policy:?} has the invalid image ref {image:?}"))
+    }
+
+    /// The value that a marker stands for, if its policy is known and has an image that can be written.
     fn value(&self, marker: &Marker) -> Option<String> {
-        let image = self.images.get(&marker.policy)?;
+        let image = self.images.get(&marker.policy).filter(|image| reference::is_valid(image))?;
         let digest = image.digest.as_str();
         Some(match marker.part {
             marker::Part::Tag => image.tag.clone(),
@@ -181,13 +190,13 @@ pub fn edit(file: &str, content: &[u8], policies: &Policies) -> Edited {
             return Edited { warnings: vec![warning], places, ..Edited::default() };
         }
     };
-    let (places, spots) = Places::find(text, &scan);
+    let (places, scalars) = Places::find(text, &scan);
     let (due, warnings) = places.due(file, policies);
     let follow = |(index, new): places::Due| {
-        let (marker, (scalar, comment)) = (places.marker(index), spots[index]);
+        let (marker, scalar) = (places.marker(index), scalars[index]);
         let labels = policies.labels.get(&marker.policy).cloned().unwrap_or_default();
         let (file, setter) = (file.to_owned(), marker.setter.clone());
-        let splice = splice_of(text, comment, scalar, &new);
+        let splice = write::splice(text, scalar, &new);
         (splice, Change { file, setter, new, labels, ..change(&scan, scalar) })
     };
     let (splices, changes): (Vec<Splice>, Vec<Change>) = due.into_iter().map(follow).unzip();
@@ -233,19 +242,6 @@ fn change(scan: &Scan, scalar: &Scalar) -> Change {
     }
 }
 
-/// The bytes to replace, and by what. The empty lines with which a block begins are part of its value.
-fn splice_of(text: &str, comment: &Comment, scalar: &Scalar, new: &str) -> Splice {
-    let written = write::scalar(text, scalar, new);
-    let header_end = text[comment.span.end..].find('\n').map(|at| comment.span.end + at + 1);
-    match header_end {
-        Some(from) if scalar.is_block() && from <= scalar.span.start => {
-            let indent = text[from..scalar.span.start].rsplit('\n').next().unwrap_or_default();
-            (from..scalar.span.end, format!("{indent}{written}"))
-        }
-        _ => (scalar.span.clone(), written),
-    }
-}
-
 /// The text with each range replaced, in order.
 fn splice(text: &str, splices: Vec<Splice>) -> Vec<u8> {
     let (mut result, mut done) = (String::with_capacity(text.len()), 0);
@@ -256,12 +252,6 @@ fn splice(text: &str, splices: Vec<Splice>) -> Vec<u8> {
     }
     result.push_str(&text[done..]);
     result.into_bytes()
-}
-
-/// The line of an offset, from 1, and the offset, counted on from an earlier answer if that lies before.
-fn line_of(text: &str, offset: usize, (line, known): (usize, usize)) -> (usize, usize) {
-    let (line, known) = if known <= offset { (line, known) } else { (1, 0) };
-    (line + text.as_bytes()[known..offset].iter().filter(|byte| **byte == b'\n').count(), offset)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Puts a marker beside the values that name an image, and changes no other byte. Pure.
 
-use super::{Warning, line_of, read};
+use super::{Warning, lines, read};
 
 /// A file with markers added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,10 +20,10 @@ pub fn add(file: &str, content: &[u8], image: &str, setter: &str) -> Result<Adde
     let mut added = Added::default();
     let (mut result, mut done, mut counted) = (String::new(), 0, (1, 0));
     for scalar in scan.scalars.iter().filter(|scalar| !scalar.is_key() && names(&scalar.value, image)) {
-        counted = line_of(text, scalar.span.start, counted);
+        counted = lines::number(text, scalar.span.start, counted);
         let warn = |message: &str| Warning { file: file.to_owned(), line: counted.0, message: message.to_owned() };
         let behind = &text[scalar.span.end..];
-        let rest = behind.split('\n').next().unwrap_or_default();
+        let rest = behind.split(lines::ENDS).next().unwrap_or_default();
         let blank = rest.trim();
         if blank.starts_with('#') {
             if !blank.contains("$imagepolicy") {
@@ -70,5 +70,8 @@ mod tests {
         let told: Vec<_> = added.warnings.iter().map(|warning| warning.line).collect();
         assert_eq!(told, [8, 9]);
         assert_eq!(add("f.yaml", b"a: b\n", "a.io/i", "ns:p").unwrap(), Added::default());
+        let carriage_returns = add("f.yaml", b"b: 1\ra: a.io/i:1\rc: 1\r", "a.io/i", "ns:p").unwrap();
+        let expected = format!("b: 1\ra: a.io/i:1{m}\rc: 1\r").into_bytes();
+        assert_eq!((carriage_returns.content, carriage_returns.lines), (Some(expected), vec![2]));
     }
 }

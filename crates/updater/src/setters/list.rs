@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Policies, Warning, has_marker, line_of, marker, marker::Reading, read};
+use super::{Policies, Warning, has_marker, lines, marker, marker::Reading, read};
 
 /// A marker, as `slipway markers` tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,7 +17,7 @@ pub struct Listed {
     pub value: Option<String>,
     /// The value that its policy stands for; none if no such policy is known.
     pub wanted: Option<String>,
-    /// Why the marker is ignored whatever the policies are.
+    /// Why the marker is ignored even where its policy is known.
     pub problem: Option<String>,
 }
 
@@ -41,7 +41,7 @@ pub fn list(file: &str, content: &[u8], policies: &Policies) -> Result<Vec<Liste
         if reading == Reading::None {
             continue;
         }
-        counted = line_of(text, comment.span.start, counted);
+        counted = lines::number(text, comment.span.start, counted);
         let empty = Listed {
             file: file.to_owned(),
             line: counted.0,
@@ -55,7 +55,8 @@ pub fn list(file: &str, content: &[u8], policies: &Policies) -> Result<Vec<Liste
                 let scalar = scan.marked(text, comment);
                 let value = scalar.as_ref().ok().map(|scalar| scalar.value.trim_end_matches('\n').to_owned());
                 let wanted = policies.value(&marker);
-                Listed { setter: marker.setter, value, wanted, problem: scalar.err(), ..empty }
+                let problem = scalar.err().or_else(|| policies.invalid(&marker.policy));
+                Listed { setter: marker.setter, value, wanted, problem, ..empty }
             }
             Reading::Malformed(problem) => Listed { problem: Some(format!("marker is ignored: {problem}")), ..empty },
             Reading::None => continue,

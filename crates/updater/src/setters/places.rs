@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::{
-    Policies, Warning, line_of,
+    Policies, Warning, lines,
     marker::{self, Marker, Reading},
     scan::{Comment, Scalar, Scan},
 };
@@ -28,9 +28,6 @@ struct Place {
     value: String,
 }
 
-/// Where a place is in the file at hand.
-pub(super) type Spot<'a> = (&'a Scalar, &'a Comment);
-
 /// A place by its index, and the value that it gets.
 pub(super) type Due = (usize, String);
 
@@ -40,9 +37,9 @@ impl Places {
         Self { places: Vec::new(), problems: vec![(line, message)] }
     }
 
-    /// The places of a file, and in the same order where they are.
-    pub(super) fn find<'a>(text: &str, scan: &'a Scan) -> (Self, Vec<Spot<'a>>) {
-        let (mut found, mut spots) = (Self::default(), Vec::new());
+    /// The places of a file, and in the same order their scalars.
+    pub(super) fn find<'a>(text: &str, scan: &'a Scan) -> (Self, Vec<&'a Scalar>) {
+        let (mut found, mut scalars) = (Self::default(), Vec::new());
         // Of two markers for one value the one beside it counts, as in Flux.
         let (beside, above): (Vec<&Comment>, Vec<&Comment>) = scan.comments.iter().partition(|comment| comment.beside);
         // Line and offset counted so far: comments come nearly in order, so each line is counted about once.
@@ -53,18 +50,18 @@ impl Places {
                 Reading::Malformed(problem) => Err(format!("marker is ignored: {problem}")),
                 Reading::Marker(marker) => scan.marked(text, comment).map(|scalar| (scalar, marker)),
             };
-            counted = line_of(text, comment.span.start, counted);
+            counted = lines::number(text, comment.span.start, counted);
             let line = counted.0;
             match marked {
                 Err(problem) => found.problems.push((line, problem)),
                 Ok((scalar, marker)) => {
                     let value = value(scalar).to_owned();
                     found.places.push(Place { marker, line, start: scalar.span.start, value });
-                    spots.push((scalar, comment));
+                    scalars.push(scalar);
                 }
             }
         }
-        (found, spots)
+        (found, scalars)
     }
 
     /// The places whose value is behind, in the order of the file, and what is wrong.
@@ -75,8 +72,8 @@ impl Places {
             match (policies.value(marker), followed.entry(*start)) {
                 (None, _) if policies.is_undecided(&marker.policy) => {}
                 (None, _) => {
-                    let problem = format!("marker is ignored: no policy {:?} with an image is known", marker.policy);
-                    problems.push((*line, problem));
+                    let unknown = || format!("marker is ignored: no policy {:?} with an image is known", marker.policy);
+                    problems.push((*line, policies.invalid(&marker.policy).unwrap_or_else(unknown)));
                 }
                 (Some(new), Entry::Vacant(entry)) => {
                     entry.insert((*value != new).then_some((index, new)));

@@ -5,10 +5,13 @@ use std::ops::Range;
 use api::manifest;
 use granit_parser::{Event, Parser, Placement, ScalarStyle};
 
+use super::lines;
+
 /// A scalar of a file.
 #[derive(Clone, Debug)]
 pub(super) struct Scalar {
-    /// Its bytes, without tag and anchor; of a block scalar, the lines after the header.
+    /// Its bytes, without tag and anchor; of a block scalar, the lines after the header, from the first that is not empty.
+    /// A block without such a line has no bytes: it stands where the line begins that follows it.
     pub(super) span: Range<usize>,
     /// What it means.
     pub(super) value: String,
@@ -16,6 +19,8 @@ pub(super) struct Scalar {
     /// Index of its document.
     pub(super) document: usize,
     role: Role,
+    /// Whether it says that there is no value.
+    is_null: bool,
 }
 
 impl Scalar {
@@ -27,6 +32,17 @@ impl Scalar {
     /// Whether it is written with `|` or `>`.
     pub(super) fn is_block(&self) -> bool {
         matches!(self.style, ScalarStyle::Literal | ScalarStyle::Folded)
+    }
+
+    /// Whether it is a block without a line, or with empty ones only.
+    pub(super) fn is_empty_block(&self) -> bool {
+        self.is_block() && self.span.is_empty()
+    }
+
+    /// The scalar, unless it is a block without a line whose header says how deep lines are: from where, it does not say.
+    fn with_room(&self, indicators: &str) -> Result<&Self, &'static str> {
+        let is_fixed = self.is_empty_block() && indicators.contains(|c: char| c.is_ascii_digit());
+        if is_fixed { Err("there is no line in the block to write to") } else { Ok(self) }
     }
 }
 
@@ -88,6 +104,8 @@ struct Open {
     key: String,
 }
 
+/// Plain texts that mean that there is no value.
+const NULLS: [&str; 5] = ["", "~", "null", "Null", "NULL"];
 /// How deep the fields lie that say which object a document holds.
 const IDENTITY_DEPTH: usize = 2;
 
@@ -134,18 +152,42 @@ fn scan_strictly(text: &str) -> Result<Scan, manifest::Refusal> {
                 scan.aliases.push(span);
             }
             Event::Comment(content, placement) => {
-                let before = &text[line_start(text, span.start)..span.start];
+                let before = &text[lines::start(text, span.start)..span.start];
                 let beside = placement == Placement::Right && !before.chars().all(|c| matches!(c, '-' | ' ' | '\t'));
                 scan.comments.push(Comment { span, text: content.into_owned(), beside });
             }
-            Event::Scalar(value, style, ..) => {
+            Event::Scalar(value, style, _, tag) => {
                 let role = enter(&mut open, &value);
-                scan.scalar(&open, Scalar { span, value: value.into_owned(), style, document: 0, role });
+                let is_null = style == ScalarStyle::Plain && tag.is_none() && NULLS.contains(&value.as_ref());
+                let scalar = Scalar { span, value: value.into_owned(), style, document: 0, role, is_null };
+                scan.scalar(&open, if scalar.is_block() { block(text, scalar) } else { scalar });
             }
             _ => {}
         }
     }
     Ok(scan)
+}
+
+/// A block scalar as the file has it, where the parser tells it otherwise.
+fn block(text: &str, mut scalar: Scalar) -> Scalar {
+    let Range { start, end } = scalar.span;
+    let is_last = end == text.len();
+    if scalar.value.chars().all(|c| c == '\n') {
+        // At the end of the file the parser counts the header in.
+        let at = if is_last { end } else { lines::start(text, end) };
+        scalar.span = at..at;
+        return scalar;
+    }
+    let written = &text[scalar.span.clone()];
+    let behind = &written[written.trim_end_matches([' ', '\t', '\n', '\r']).len()..];
+    if !is_last {
+        // The indentation of the line that follows is not the block's.
+        scalar.span.end = lines::start(text, end).max(start);
+    } else if !behind.contains(lines::ENDS) && scalar.value.ends_with('\n') {
+        // The parser ends the last line of a file, whether or not the file does.
+        scalar.value.pop();
+    }
+    scalar
 }
 
 /// The role of the next node; the innermost collection moves on.
@@ -189,7 +231,7 @@ impl Scan {
                 _ => None,
             };
             if let Some(field) = field
-                && !scalar.span.is_empty()
+                && !scalar.is_null
             {
                 field.clone_from(&scalar.value);
             }
@@ -201,14 +243,13 @@ impl Scan {
     /// Source: reference image-automation.md section 8.2, "Position".
     pub(super) fn marked(&self, text: &str, comment: &Comment) -> Result<&Scalar, String> {
         let misplaced = |why: &str| format!("marker is ignored: {why}");
-        let line = line_start(text, comment.span.start);
+        let line = lines::start(text, comment.span.start);
         let before = text[line..comment.span.start].trim();
         if !comment.beside {
             return self.item_below(text, comment, before).map_err(misplaced);
         }
         if let Some(block) = self.block_of(text, comment, before) {
-            let is_blank = text[block.span.clone()].trim().is_empty();
-            return if is_blank { Err(misplaced("there is no line in the block to write to")) } else { Ok(block) };
+            return block.map_err(misplaced);
         }
         let mut on_line = self.line_before(line, comment);
         let Some(last) = on_line.next() else {
@@ -243,39 +284,44 @@ impl Scan {
         self.scalars.partition_point(|scalar| scalar.span.start < offset)
     }
 
-    /// The block scalar whose header the comment follows.
-    fn block_of(&self, text: &str, comment: &Comment, before: &str) -> Option<&Scalar> {
-        let header = before.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
-        if !header.ends_with(['|', '>']) {
-            return None;
-        }
+    /// The block scalar whose header the comment follows, or why it cannot be set.
+    fn block_of(&self, text: &str, comment: &Comment, before: &str) -> Option<Result<&Scalar, &'static str>> {
+        let (_, indicators) = header(before)?;
         let scalar = self.scalars.get(self.after(comment.span.end))?;
         let follows = text[comment.span.end..scalar.span.start].trim().is_empty();
-        (scalar.is_block() && scalar.role != Role::Key && follows).then_some(scalar)
+        (scalar.is_block() && scalar.role != Role::Key && follows).then(|| scalar.with_room(indicators))
     }
 
     /// The scalar list entry that the comment stands above, or between its dash and itself.
     fn item_below(&self, text: &str, comment: &Comment, before: &str) -> Result<&Scalar, &'static str> {
         const ONLY: &str = "on a line of its own it works only directly above a scalar entry of a list";
-        let scalar = self.scalars[self.after(comment.span.end)..].iter().find(|scalar| !scalar.span.is_empty());
-        let scalar = scalar.filter(|scalar| scalar.role == Role::Item && !scalar.is_block()).ok_or(ONLY)?;
-        let between = &text[comment.span.end..scalar.span.start];
+        let is_there = |scalar: &&Scalar| !scalar.span.is_empty() || scalar.is_block();
+        let scalar = self.scalars[self.after(comment.span.end)..].iter().find(is_there);
+        let scalar = scalar.filter(|scalar| scalar.role == Role::Item).ok_or(ONLY)?;
+        let mut between = &text[comment.span.end..scalar.span.start];
+        let mut indicators = "";
+        if scalar.is_block() {
+            // The header stands before its first line. With a comment behind it Flux does not look above the entry.
+            (between, indicators) = header(between.trim_end()).ok_or(ONLY)?;
+        }
         let dash = if before.is_empty() { "-" } else { "" };
         // The entry's anchor and tag may stand before it.
         let words = between.split_whitespace().filter(|word| !word.starts_with(['&', '!']));
-        if between.matches('\n').count() != 1 || words.collect::<String>() != dash {
+        let begin = comment.span.end;
+        if lines::ended(text, begin..begin + between.len()) != 1 || words.collect::<String>() != dash {
             return Err(ONLY);
         }
-        let line = line_start(text, comment.span.start);
-        let above = text[line_start(text, line.saturating_sub(1))..line].trim_start();
+        let line = lines::start(text, comment.span.start);
+        let above = lines::above(text, line).trim_start();
         if before.is_empty() && above.starts_with('#') {
             return Err("above an entry it must stand alone, with no other comment on the line before");
         }
-        Ok(scalar)
+        scalar.with_room(indicators)
     }
 }
 
-/// Where the line of an offset begins.
-fn line_start(text: &str, offset: usize) -> usize {
-    text[..offset].rfind('\n').map_or(0, |at| at + 1)
+/// What stands before a block's header that a text ends in, and the indicators of the header.
+fn header(text: &str) -> Option<(&str, &str)> {
+    let indicators = text.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-')).len();
+    Some((text[..indicators].strip_suffix(['|', '>'])?, &text[indicators..]))
 }

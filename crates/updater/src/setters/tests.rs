@@ -32,6 +32,11 @@ fn is_refused(text: &str, why: &str) {
 
 const M: &str = r#"# {"$imagepolicy": "ns:p"}"#;
 
+/// The text with the marker for each `@` and the policy's image for each `NEW`.
+fn marked(text: &str) -> String {
+    text.replace('@', M).replace("NEW", "a.io/i:2.0.0")
+}
+
 #[test]
 fn every_style_keeps_its_form() {
     for (old, new) in [
@@ -75,7 +80,86 @@ fn odd_block_scalars_stay_readable() {
         &format!("l:\n  - a: |- {M}\n      x\n      \n\n    b: 1\n"),
         &format!("l:\n  - a: |- {M}\n      a.io/i:2.0.0\n\n\n    b: 1\n"),
     );
-    is_refused(&format!("a: |- {M}\nb: 1\n"), "no line in the block");
+}
+
+#[test]
+fn a_block_without_a_line_gets_one() {
+    for (before, after) in [
+        ("a: |- @\nb: 1\n", "a: |- @\n  NEW\nb: 1\n"),
+        ("a: |- @\r\nb: 1\r\n", "a: |- @\r\n  NEW\r\nb: 1\r\n"),
+        ("a: |- @\rb: 1\r", "a: |- @\r  NEW\rb: 1\r"),
+        ("l:\n  - a: > @\n    b: 1\n", "l:\n  - a: > @\n      NEW\n    b: 1\n"),
+        ("l:\n- - |- @\n  - x\n", "l:\n- - |- @\n      NEW\n  - x\n"),
+        ("a: | @\n    \n\n# b\nb: 1\n", "a: | @\n  NEW\n\n\n# b\nb: 1\n"),
+        ("a: |+ @\n\n", "a: |+ @\n  NEW\n\n"),
+        ("b: 1\na: |- @\n", "b: 1\na: |- @\n  NEW\n"),
+        ("b: 1\na: |- @", "b: 1\na: |- @\n  NEW"),
+        ("b: 1\r\na: |- @  ", "b: 1\r\na: |- @  \r\n  NEW"),
+        ("a: |- @\n     ", "a: |- @\n  NEW\n"),
+        ("l:\n@\n- |-\n- x\n", "l:\n@\n- |-\n    NEW\n- x\n"),
+        ("--- |- @\n...\n", "--- |- @\n      NEW\n...\n"),
+    ] {
+        becomes(&marked(before), &marked(after));
+    }
+    // The header says how deep its lines are, counted from a depth that it does not tell.
+    for text in ["a: |2- @\nb: 1\n", "a: |-2 @\n", "a: |2 @", "l:\n  @\n  - |2-\n  - x\n"] {
+        is_refused(&marked(text), "no line in the block");
+    }
+}
+
+#[test]
+fn a_lone_carriage_return_ends_a_line() {
+    for (before, after) in [
+        ("a: > @\r  x\rb: keep\r", "a: > @\r  NEW\rb: keep\r"),
+        ("a: |- @\r\r  x\r  y\r\rb: keep\r", "a: |- @\r  NEW\r\rb: keep\r"),
+        ("l:\r  - a: | @\r      x\r    b: keep", "l:\r  - a: | @\r      NEW\r    b: keep"),
+        ("a: x @\rb: keep\r", "a: NEW @\rb: keep\r"),
+        ("l: [y,\r  x, @\r  z]\r", "l: [y,\r  NEW, @\r  z]\r"),
+        ("l:\r  @\r  - x\r", "l:\r  @\r  - NEW\r"),
+    ] {
+        becomes(&marked(before), &marked(after));
+    }
+    is_refused(
+        &marked("a: 1\rimage: @\r  x:1\r"),
+        "a.yaml:2: marker is ignored: it must stand on the line of the value",
+    );
+    for line_end in ["\n", "\r\n", "\r"] {
+        is_refused(
+            &marked("l:\n  # note\n  @\n  - x:1\n").replace('\n', line_end),
+            "a.yaml:3: marker is ignored: above",
+        );
+    }
+}
+
+#[test]
+fn a_block_ends_before_the_line_that_follows() {
+    for (before, after) in [
+        ("k:\n  a: |\n    text\n  b: {r: x, @\n     t: y}\n", "k:\n  a: |\n    text\n  b: {r: NEW, @\n     t: y}\n"),
+        ("l:\n  - |\n    t\n  - [x, @\n    y]\n", "l:\n  - |\n    t\n  - [NEW, @\n    y]\n"),
+        ("k:\n  a: |- @\n    x\n   # c\n  b: 1\n", "k:\n  a: |- @\n    NEW\n   # c\n  b: 1\n"),
+    ] {
+        becomes(&marked(before), &marked(after));
+    }
+    let text = "k:\n  a: |\n    text\n  b: [x, y, @\n     z]\n";
+    is_refused(&marked(text), "several values");
+}
+
+#[test]
+fn the_old_value_of_a_block_is_what_the_file_says() {
+    for (text, old) in [
+        ("a: | @\n  x", "x"),
+        ("a: |+ @\n  x", "x"),
+        ("a: > @\n  x\n  y  ", "x y  "),
+        ("a: |- @\n  x", "x"),
+        ("a: | @\n  x\n", "x\n"),
+        ("a: | @\r\n  x\r\n  ", "x\n"),
+        ("a: |+ @\n  x\n\n", "x\n\n"),
+        ("a: | @\n  x\nb: 1", "x\n"),
+        ("a: | @\n\nb: 1", ""),
+    ] {
+        let changes = edit("a.yaml", marked(text).as_bytes(), &policies()).changes;
+        assert_eq!(changes.iter().map(|change| change.old.as_str()).collect::<Vec<_>>(), [old], "{text:?}");
+    }
 }
 
 #[test]
@@ -94,6 +178,21 @@ fn list_entries_are_marked_beside_or_above() {
     let tag = "# {\"$imagepolicy\": \"ns:p:tag\"}";
     becomes(&format!("- {M}\n  x {tag}\n"), &format!("- {M}\n  2.0.0 {tag}\n"));
     is_refused(&format!("l:\n  # note\n  {M}\n  - x:1\n"), "alone");
+}
+
+#[test]
+fn a_list_entry_below_its_marker_may_be_a_block() {
+    for (before, after) in [
+        ("l:\n  @\n  - |-\n    x\n", "l:\n  @\n  - |-\n    NEW\n"),
+        ("l:\n@\n- >2+\n\n    x\n  y\n\n- z\n", "l:\n@\n- >2+\n  NEW\n\n- z\n"),
+        ("l:\r\n@\r\n- &a !!str |\r\n  x\r\n", "l:\r\n@\r\n- &a !!str |\r\n  NEW\r\n"),
+        ("l:\n- @\n  |-\n  x\n", "l:\n- @\n  |-\n  NEW\n"),
+    ] {
+        becomes(&marked(before), &marked(after));
+    }
+    for text in ["l:\n  @\n  - |- # note\n    x\n", "l:\n  @\n  - a: |\n      x\n", "l:\n  @\n  -\n  - |\n    x\n"] {
+        is_refused(&marked(text), "directly above a scalar entry");
+    }
 }
 
 #[test]
@@ -148,6 +247,53 @@ fn changes_name_the_object_of_their_document() {
     assert_eq!(identity, (a.into(), b.into(), c.into(), d.into(), e.into(), f.into()));
 }
 
+#[test]
+fn an_object_without_a_value_for_a_field_has_an_empty_one() {
+    for (value, expected) in [
+        ("null", ""),
+        ("Null", ""),
+        ("NULL", ""),
+        ("~", ""),
+        ("", ""),
+        ("&a null", ""),
+        ("\"null\"", "null"),
+        ("'~'", "~"),
+        ("!!str null", "null"),
+        ("nULL", "nULL"),
+        ("7", "7"),
+    ] {
+        let text = format!(
+            "apiVersion: {value}\nkind: {value}\nmetadata: {{name: {value} , namespace: {value} }}\nimage: x:1 {M}\n"
+        );
+        let change = edit("a.yaml", text.as_bytes(), &policies()).changes.remove(0);
+        let identity = [change.api_version, change.kind, change.name, change.namespace];
+        assert_eq!(identity, [expected; 4], "{value}");
+    }
+}
+
+#[test]
+fn an_invalid_image_is_never_written() {
+    for (name, tag) in [("UP PER", "1"), ("a.io/i", "x\ny: \"z"), ("a.io/i", ""), ("a.io/i", "1@2")] {
+        let image = ImageRef { name: name.into(), tag: tag.into(), digest: String::new() };
+        let told = format!("marker is ignored: policy \"ns:p\" has the invalid image ref {:?}", image.to_string());
+        let policies = Policies::new([("ns:p".to_owned(), image)]);
+        for part in ["", ":tag", ":name", ":digest"] {
+            let text = format!("a: |- # {{\"$imagepolicy\": \"ns:p{part}\"}}\n  x\n");
+            let result = edit("a.yaml", text.as_bytes(), &policies);
+            let messages: Vec<_> = result.warnings.into_iter().map(|warning| warning.message).collect();
+            assert_eq!((result.content, messages), (None, vec![told.clone()]), "{part}");
+            let listed = list("a.yaml", text.as_bytes(), &policies).unwrap().remove(0);
+            assert_eq!((listed.is_covered(), listed.problem), (false, Some(told.clone())), "{part}");
+        }
+    }
+}
+
+/// What the scalars of a file say, but for the line ends behind the last word.
+fn values(text: &str) -> Vec<String> {
+    let scalars = scan::scan(text).unwrap().scalars.into_iter();
+    scalars.map(|scalar| scalar.value.trim_end_matches('\n').to_owned()).collect()
+}
+
 /// Text that looks like YAML more often than not, with markers in it.
 fn yamlish() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
@@ -155,6 +301,11 @@ fn yamlish() -> impl Strategy<Value = String> {
         Just("- ".to_owned()),
         Just("\n".to_owned()),
         Just("\r\n".to_owned()),
+        Just("\r".to_owned()),
+        Just(format!(" {M}\r")),
+        Just("\n  - |-\n    ".to_owned()),
+        Just(format!("\nb: |- {M}\n")),
+        Just("\n  b: |\n    x\n  c: ".to_owned()),
         Just("  ".to_owned()),
         Just("---\n".to_owned()),
         Just("'q'".to_owned()),
@@ -196,6 +347,10 @@ proptest! {
             let inside: usize = result.changes.iter().map(|change| change.old.matches(M).count()).sum();
             prop_assert_eq!(text.matches(M).count(), after.matches(M).count() + inside);
             prop_assert!(!result.changes.is_empty());
+            let (old, new) = (values(&text), values(&after));
+            prop_assert_eq!(old.len(), new.len(), "{:?} to {:?}", text, after);
+            let differ = new.iter().zip(&old).filter(|(new, old)| new != old).map(|(new, _)| new);
+            prop_assert!(differ.eq(result.changes.iter().map(|change| &change.new)), "{:?} to {:?}", text, after);
         } else {
             prop_assert!(result.changes.is_empty());
         }

@@ -1,12 +1,12 @@
 //! A new value in the style of the old one.
 //! Source: reference image-automation.md section 8.3.
 
-use std::sync::LazyLock;
+use std::{ops::Range, sync::LazyLock};
 
 use granit_parser::ScalarStyle;
 use regex::Regex;
 
-use super::scan::Scalar;
+use super::{Splice, lines, scan::Scalar};
 
 /// Plain texts that YAML 1.1 reads as something else than a string: booleans, null, merge key, value key.
 const WORDS: [&str; 17] =
@@ -23,23 +23,54 @@ static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&format!("^({})$", patterns.join("|"))).expect("because the pattern is fixed and a test compiles it")
 });
 
-/// The bytes that take the scalar's place.
-pub(super) fn scalar(text: &str, scalar: &Scalar, new: &str) -> String {
-    match scalar.style {
+/// How much deeper than its key the first line of a block is written.
+const DEEPER: usize = 2;
+
+/// The bytes that a scalar's new value replaces, and by what.
+pub(super) fn splice(text: &str, scalar: &Scalar, new: &str) -> Splice {
+    if scalar.is_block() {
+        return block(text, scalar, new);
+    }
+    let written = match scalar.style {
         ScalarStyle::SingleQuoted if !new.contains(char::is_control) => format!("'{}'", new.replace('\'', "''")),
         ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => quoted(new),
-        ScalarStyle::Literal | ScalarStyle::Folded => {
-            let old = &text[scalar.span.clone()];
-            let behind = &old[old.trim_end_matches(['\n', '\r', ' ', '\t']).len()..];
-            // Blanks behind the last word belong to the old value; line ends stay, and so does the indentation of
-            // what follows.
-            let (lines, indent) = behind.split_at(behind.rfind('\n').map_or(0, |at| at + 1));
-            let indent = if scalar.span.end < text.len() && !lines.is_empty() { indent } else { "" };
-            format!("{new}{}{indent}", lines.replace([' ', '\t'], ""))
-        }
         _ if needs_quotes(new) => quoted(new),
         _ => new.to_owned(),
+    };
+    (scalar.span.clone(), written)
+}
+
+/// A block from the line behind its header on: the empty lines with which it begins are part of its value.
+fn block(text: &str, scalar: &Scalar, new: &str) -> Splice {
+    let header = text[..scalar.span.start].trim_end();
+    let header_end = lines::end(text, header.len());
+    if scalar.is_empty_block() {
+        return first_line(text, header, header_end, scalar.span.end, new);
     }
+    let from = header_end.map_or(scalar.span.start, |end| end.end.min(scalar.span.start));
+    let indent = text[from..scalar.span.start].rsplit(lines::ENDS).next().unwrap_or_default();
+    let old = &text[scalar.span.clone()];
+    let behind = &old[old.trim_end_matches(['\n', '\r', ' ', '\t']).len()..];
+    (from..scalar.span.end, format!("{indent}{new}{}", ends(behind)))
+}
+
+/// The first line of a block that has none. It is deeper than whatever the header's line may hold.
+fn first_line(text: &str, header: &str, header_end: Option<Range<usize>>, end: usize, new: &str) -> Splice {
+    let line = &header[lines::start(header, header.len())..];
+    let lead = line.len() - line.trim_start_matches(['\u{feff}', ' ', '-', '?', ':']).len();
+    let indent = " ".repeat(lead + DEEPER);
+    match header_end {
+        Some(Range { start, end: from }) => {
+            (from..end, format!("{indent}{new}{}{}", &text[start..from], ends(&text[from..end])))
+        }
+        // The file ends with the header's line: it gets a line end as the others have it.
+        None => (end..end, format!("{}{indent}{new}", lines::end(text, 0).map_or("\n", |first| &text[first]))),
+    }
+}
+
+/// The line ends of what follows a block's value. The blanks before them belong to the old value.
+fn ends(behind: &str) -> String {
+    behind.replace([' ', '\t'], "")
 }
 
 /// Double-quoted, as JSON writes it, which YAML reads alike.
