@@ -37,6 +37,16 @@ fn patterns_of_go_mean_what_they_mean_in_go() {
         ("(?<1>a)", "a", Some("a")),
         ("[[:digit:]]+", "a12", Some("12")),
         (r"\p{^L}", "a1", Some("1")),
+        (r"\P{^L}", "1a", Some("a")),
+        (r"\pl+", "1aé", Some("aé")),
+        (r"\p{lowercase letter}", "Aa", Some("a")),
+        (r"\p{ASCII}+", "éa1", Some("a1")),
+        (r"(?i)\P{Lu}+", "aA1", Some("1")),
+        (r"[\p{greek}-]+", "aβ-", Some("β-")),
+        (r"[^\p{^Nd}]+", "a12", Some("12")),
+        (r"\p{Cs}", "a", None),
+        (r"\P{Surrogate}", "a", Some("a")),
+        (r"[\p{^Cs}]+", "aé", Some("aé")),
         ("a$", "a\n", None),
         ("a*?b", "aab", Some("aab")),
     ] {
@@ -70,6 +80,42 @@ fn what_go_refuses_is_refused_in_its_words() {
         let message = Pattern::new(pattern).map_err(|error| error.to_string()).expect_err(pattern);
         assert_eq!(message, format!("error parsing regexp: {error}"), "{pattern}");
     }
+}
+
+/// Source: `regexp.Compile` of Go 1.26.8.
+#[test]
+fn unicode_classes_have_gos_names_and_no_others() {
+    let accepted = "L l lu LU N-d _Greek gReek LC Cn C Any any ASCII Assigned Cs Surrogate surrogate Combining_Mark M Mark \
+                    Titlecase_Letter digit punct cntrl Nko Han Toto Kawi Vithkuqi Nandinagari Common Inherited Co Zp";
+    for name in accepted.split_whitespace().chain(["lowercase letter", "L u"]) {
+        for pattern in [format!(r"\p{{{name}}}"), format!(r"(?i)[^\P{{^{name}}}]")] {
+            assert!(Pattern::new(&pattern).is_ok(), "{pattern}");
+        }
+    }
+    let refused = "alpha Alphabetic Uppercase Lowercase Upper White_Space Emoji Math Dash Hex_Digit Ideographic XID_Start \
+                   IDS Grek Zyyy Qaai isGreek isL Garay Todhri Old_Italic SignWriting gc=L sc:Greek ^^Greek Letters Lé";
+    for name in refused.split_whitespace().chain(["", "^", " "]) {
+        for (pattern, at) in [(r"a\p{}b", r"\p{}"), (r"[a\P{^}]", r"\P{^}")] {
+            let [pattern, at] = [pattern, at].map(|text| text.replace('}', &format!("{name}}}")));
+            let message = Pattern::new(&pattern).map_err(|error| error.to_string()).expect_err(&pattern);
+            assert_eq!(message, format!("error parsing regexp: invalid character class range: `{at}`"), "{pattern}");
+        }
+    }
+    for (pattern, at) in
+        [(r"a\p{Gre", r"\p{Gre"), (r"\pé", r"\pé"), (r"[\p]", r"\p]"), (r"\p", r"\p"), (r"\p^", r"\p^")]
+    {
+        let message = Pattern::new(pattern).map_err(|error| error.to_string()).expect_err(pattern);
+        assert_eq!(message, format!("error parsing regexp: invalid character class range: `{at}`"), "{pattern}");
+    }
+}
+
+#[test]
+fn large_classes_may_be_repeated_hundreds_of_times() {
+    for pattern in [r"\pL{500}", r"(?i)\pL{300}", r"(?:\pL{1,255})(?:\pN{1,255})", r"[\pL\pN._-]{1,128}"] {
+        assert!(Pattern::new(pattern).is_ok(), "{pattern}");
+    }
+    let error = Pattern::new(r"\pL{1000}").expect_err("more than fits into memory");
+    assert_eq!(error.to_string(), r"error parsing regexp: expression too large: `\pL{1000}`");
 }
 
 #[test]

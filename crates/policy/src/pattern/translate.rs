@@ -3,6 +3,7 @@
 //! Source: Go `regexp/syntax` with the Perl flags; differences measured in reference crates.md section 2.8.
 
 mod class;
+mod unicode;
 
 use class::perl_class;
 
@@ -268,27 +269,21 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// Takes `\pN`, `\p{Name}` or `\p{^Name}` over.
+    /// Rewrites `\pN`, `\p{Name}` or `\p{^Name}`.
     fn unicode_class(&mut self) -> Result<(), InvalidPattern> {
         let start = self.at;
         let rest = self.rest();
-        let length = match rest.strip_prefix(r"\p").or_else(|| rest.strip_prefix(r"\P")) {
-            Some(name) if name.starts_with('{') => rest.find('}').map(|end| end + 1),
-            Some(name) => name.chars().next().map(|char| 2 + char.len_utf8()),
-            None => None,
+        let after = rest.strip_prefix(r"\p").or_else(|| rest.strip_prefix(r"\P")).unwrap_or_default();
+        let found = match after.strip_prefix('{') {
+            Some(inner) => inner.split_once('}').map(|(name, _)| (name, name.len() + 4)),
+            None => after.chars().next().map(|char| (&after[..char.len_utf8()], 2 + char.len_utf8())),
         };
-        let Some(length) = length else {
+        let Some((name, length)) = found else {
             return Err(self.error("invalid character class range", start, self.pattern.len()));
         };
-        let written = &self.pattern[start..start + length];
-        let class = match written.strip_prefix(r"\p{^").or_else(|| written.strip_prefix(r"\P{^")) {
-            Some(name) => format!("\\{}{{{name}", if written.starts_with(r"\p") { 'P' } else { 'p' }),
-            None => written.to_owned(),
-        };
-        // Properties and `name=value` are beyond Go, whose classes are general categories and scripts.
-        if class.contains(['=', ':']) || regex_syntax::parse(&class).is_err() {
+        let Some(class) = unicode::class(name, rest.starts_with(r"\P")) else {
             return Err(self.error("invalid character class range", start, start + length));
-        }
+        };
         self.out.push_str(&class);
         self.at += length;
         Ok(())
