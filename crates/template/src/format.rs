@@ -126,7 +126,8 @@ impl Operands<'_> {
         if spec.minus {
             spec.zero = false;
         }
-        if chars.next_if_eq(&'.').is_some() {
+        // A point that ends the format is taken for the verb.
+        if chars.clone().nth(1).is_some() && chars.next_if_eq(&'.').is_some() {
             self.good &= !indexed;
             indexed = self.index(chars);
             if chars.next_if_eq(&'*').is_some() {
@@ -284,6 +285,7 @@ fn string(out: &mut String, verb: char, spec: Spec, text: &str) {
         'q' if spec.sharp && !text.contains('`') && !text.chars().any(|c| c.is_control() && c != '\t') => {
             pad(out, spec, &format!("`{}`", cut(text)));
         }
+        'q' if spec.plus => pad(out, spec, &print::quote_ascii(&cut(text))),
         'q' => pad(out, spec, &print::quote(&cut(text))),
         'x' | 'X' => {
             let bytes = text.as_bytes();

@@ -3,6 +3,7 @@
 //! A [`Template`] is parsed once with the [`Functions`] it may call, and rendered with a [`Value`] as its dot. Error texts are
 //! Go's, with template name, line and column. Work, output and nesting are bounded, since templates come from users.
 
+mod case;
 mod compare;
 mod error;
 mod escape;

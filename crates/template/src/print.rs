@@ -98,27 +98,48 @@ pub(crate) fn signed(power: i32) -> String {
 
 /// `strconv.Quote`.
 pub(crate) fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            other => escape(&mut out, other),
-        }
-    }
-    out.push('"');
-    out
+    quoted(text.chars(), '"', escape)
+}
+
+/// `strconv.QuoteToASCII`.
+pub(crate) fn quote_ascii(text: &str) -> String {
+    quoted(text.chars(), '"', escape_to_ascii)
 }
 
 /// `strconv.QuoteRune`.
 pub(crate) fn quote_char(c: char) -> String {
-    let mut out = String::from("'");
-    match c {
-        '\'' => out.push_str("\\'"),
-        other => escape(&mut out, other),
+    quoted([c], '\'', escape)
+}
+
+/// `strconv.QuoteRuneToASCII`.
+pub(crate) fn quote_char_ascii(c: char) -> String {
+    quoted([c], '\'', escape_to_ascii)
+}
+
+fn quoted(chars: impl IntoIterator<Item = char>, quote: char, escape: fn(&mut String, char)) -> String {
+    let mut out = String::from(quote);
+    for c in chars {
+        if c == quote {
+            out.push('\\');
+            out.push(c);
+        } else {
+            escape(&mut out, c);
+        }
     }
-    out.push('\'');
+    out.push(quote);
     out
+}
+
+fn escape_to_ascii(out: &mut String, c: char) {
+    if c.is_ascii() { escape(out, c) } else { code(out, c) }
+}
+
+/// A character by its number.
+fn code(out: &mut String, c: char) {
+    let _ = match u32::from(c) {
+        code @ ..0x1_0000 => write!(out, "\\u{code:04x}"),
+        code => write!(out, "\\U{code:08x}"),
+    };
 }
 
 fn escape(out: &mut String, c: char) {
@@ -134,7 +155,7 @@ fn escape(out: &mut String, c: char) {
         ' ' => write!(out, " "),
         c if u32::from(c) < 0x20 || c == '\u{7f}' => write!(out, "\\x{:02x}", u32::from(c)),
         c if c.is_control() || (c.is_whitespace() && c != ' ') || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}') => {
-            write!(out, "\\u{:04x}", u32::from(c))
+            return code(out, c);
         }
         c => write!(out, "{c}"),
     };

@@ -379,3 +379,67 @@ fn edges_are_those_of_go_and_sprig() {
         assert!(error.contains(cause), "{text}: {error}");
     }
 }
+
+/// Each as Go 1.26.8 and Sprig 3.3 answer.
+#[test]
+fn small_print_is_that_of_go_and_sprig() {
+    check(&[
+        ("{{ \"a\" | }}{{ upper \"b\" | }}{{ (\"c\" |) }}{{ if 1 | }}d{{ end }}{{ $x := 2 | }}{{ $x }}", "aBcd2"),
+        ("{{ upper \"ŉ ﬁ ΐ ςß\" }} {{ lower \"İ ΑΣ\" }} {{ title \"ßa ǆb\" }}", "ŉ ﬁ ΐ Σß i ασ ßa ǅb"),
+        (
+            "{{ swapcase \"ßİǅ\" }} {{ untitle \"İx Ǆ\" }} {{ camelcase \"ß_ǆ\" }} {{ snakecase \"AİX\" }}",
+            "ßiǆ ix ǆ ßǄ aix",
+        ),
+        ("{{ printf \"%+q %+q\" \"a☃😀\\n\" (list \"é\\\"\") }}", r#""a\u2603\U0001f600\n" ["\u00e9\""]"#),
+        ("{{ printf \"%+q %+q %+q %#+q\" 233 128512 39 \"é\" }}", r"'\u00e9' '\U0001f600' '\'' `é`"),
+        (
+            "{{ printf \"%.\" \"a\" }}|{{ printf \"%5.\" 1 }}|{{ printf \"%.s%.\" \"a\" }}",
+            "%!.(string=a)|%!.(int=    1)|%!.(MISSING)",
+        ),
+        (
+            "{{ atoi \"9999999999999999999\" }} {{ atoi \"-9999999999999999999\" }} {{ atoi \"99999999999999999999x\" }}",
+            "9223372036854775807 -9223372036854775808 9223372036854775807",
+        ),
+        (
+            "{{ atoi \"+5\" }} {{ atoi \"-5\" }} {{ atoi \"++5\" }} {{ atoi \"-\" }} {{ atoi \"9x\" }} {{ atoi \"\" }}",
+            "5 -5 0 0 0 0",
+        ),
+        (
+            "{{ dig \"a\" \"d\" (dict) }} {{ dig \"a\" \"b\" 0 (dict \"a\" (dict \"b\" 1)) }} {{ dig \"a\" 0 (dict \"a\" 2) }}",
+            "d 1 2",
+        ),
+        (
+            "{{ values nil }} {{ keys (dict \"a\" 1) nil }} {{ get nil \"a\" }}{{ hasKey nil \"a\" }} {{ pluck \"a\" nil }}",
+            "[] [a] false []",
+        ),
+        ("{{ pick nil \"a\" }} {{ omit nil \"a\" }} {{ unset nil \"a\" }}", "map[] map[] map[]"),
+        (
+            "{{ $v := semver \"v1.2.3-rc.1+x\" }}{{ $v.IncMajor }} {{ $v.IncMinor }} {{ $v.IncPatch }} {{ $v.IncPatch.IncPatch }} {{ $v.IncMinor.Minor }}",
+            "2.0.0 1.3.0 1.2.3 1.2.4 3",
+        ),
+        (
+            "{{ typeOf (semver \"1.2.3\").IncMajor }} {{ printf \"%s %v\" (semver \"1\").IncPatch (semver \"1\").IncMajor }}",
+            "semver.Version 1.0.1 2.0.0",
+        ),
+    ]);
+    for (text, cause) in [
+        ("{{ dig 0 0 }}", "error calling dig: dig needs at least three arguments"),
+        ("{{ dig \"d\" (dict) }}", "error calling dig: dig needs at least three arguments"),
+        ("{{ dig }}", "error calling dig: dig needs at least three arguments"),
+        ("{{ dig 0 \"d\" (dict) }}", "interface conversion: interface {} is int, not string"),
+        ("{{ dig \"a\" \"d\" nil }}", "interface conversion: interface {} is nil, not map[string]interface {}"),
+        (
+            "{{ dig \"_0\" \"d\" (split \",\" \"a\") }}",
+            "interface {} is map[string]string, not map[string]interface {}",
+        ),
+        ("{{ dig \"a\" \"b\" 0 (dict \"a\" 1) }}", "interface {} is int, not map[string]interface {}"),
+        ("{{ deepCopy .missing }}", "error calling deepCopy: reflect: call of reflect.Value.Type on zero Value"),
+        ("{{ set nil \"a\" 1 }}", "assignment to entry in nil map"),
+        ("{{ \"a\" | | upper }}", "unexpected \"|\" in command"),
+        ("{{ | upper }}", "unexpected \"|\" in command"),
+        ("{{ (semver \"v1\").IncMajor.Original }}", "can't evaluate field Original in type semver.Version"),
+    ] {
+        let error = try_render(text, &data()).unwrap_err().to_string();
+        assert!(error.contains(cause), "{text}: {error}");
+    }
+}

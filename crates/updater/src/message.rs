@@ -117,7 +117,7 @@ fn changed(changes: &[Change]) -> Value {
         files.entry(&change.file).or_default().push(change);
     }
     let by_file = files.iter().map(|(file, changes)| (text(file), by_object(changes)));
-    let by_file = Map::new("map[string]update.ObjectChanges", Value::Nil, by_file);
+    let by_file = Map::new("map[string]update.ObjectChanges", by_object(&[]), by_file);
     let ordered: Vec<&Change> = files.values().flatten().copied().collect();
     // The same value set by the same setter is told once, wherever it stands.
     let mut seen = HashSet::new();
@@ -147,7 +147,7 @@ fn by_object(changes: &[&Change]) -> Value {
         objects.entry(key).or_default().push(change);
     }
     let entries = objects.into_iter().map(|(key, changes)| (object(key), list(&changes)));
-    Value::Map(Map::new("update.ObjectChanges", Value::Nil, entries))
+    Value::Map(Map::new("update.ObjectChanges", list(&[]), entries))
 }
 
 /// An object as a map's key: Go's struct with its embedded ones.
@@ -265,6 +265,7 @@ mod tests {
         let changes: Vec<Change> = serde_json::from_value(changes).unwrap();
         for (template, expected) in [
             ("{{ len .Changed.Changes }} {{ len .Changed.Objects }}", "1 2"),
+            ("{{ len (index .Changed.FileChanges \"nope\") }} {{ index .Changed.FileChanges \"nope\" }}", "0 map[]"),
             ("{{ .AutomationObject.String }}", "ns/n"),
             ("{{ toJson .AutomationObject }}", "{\"Namespace\":\"ns\",\"Name\":\"n\"}"),
             ("{{ printf \"%T\" .Changed }}", "update.Result"),

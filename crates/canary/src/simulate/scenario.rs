@@ -197,8 +197,12 @@ fn step_of(step: &Value) -> Result<Step, String> {
 
 /// What a metrics server returns: a number, a text or nothing; beside it, under names with a dot, samples and shares.
 fn answers(given: Map<String, Value>) -> Result<Map<String, Value>, String> {
-    let is_value = |value: &Value| matches!(value, Value::Null | Value::Number(_) | Value::String(_));
-    match given.iter().find(|(name, value)| !is_value(value) && !(name.contains('.') && value.is_object())) {
+    let is_wrong = |name: &str, value: &Value| match value {
+        Value::Null | Value::Number(_) | Value::String(_) => false,
+        Value::Object(_) => !name.contains('.'),
+        Value::Bool(_) | Value::Array(_) => true,
+    };
+    match given.iter().find(|(name, value)| is_wrong(name, value)) {
         Some((name, _)) => Err(format!("metrics.{name}: a number, a text or null is expected")),
         None => Ok(given),
     }

@@ -40,6 +40,7 @@ fn character(out: &mut String, verb: char, spec: Spec, value: i64) {
     let c = u32::try_from(value).ok().and_then(char::from_u32).unwrap_or('\u{fffd}');
     match verb {
         'c' => pad(out, spec, &c.to_string()),
+        'q' if spec.plus => pad(out, spec, &print::quote_char_ascii(c)),
         'q' => pad(out, spec, &print::quote_char(c)),
         _ if spec.sharp => pad(out, spec, &format!("U+{value:04X} '{c}'")),
         _ => pad(out, spec, &format!("U+{value:04X}")),

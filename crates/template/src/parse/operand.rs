@@ -109,9 +109,6 @@ impl<'t> Parser<'t> {
             if arguments.is_empty() {
                 return self.fail(token.line, "empty command");
             }
-            if next.kind == Kind::Pipe && matches!(self.peek_word().kind, Kind::Close | Kind::RightParen) {
-                return self.fail(next.line, "missing value for command");
-            }
             return Ok(Command { at, arguments });
         }
     }

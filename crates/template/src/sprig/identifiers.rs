@@ -3,7 +3,7 @@
 //! Source of behaviour: huandu/xstrings 1.5, on which Sprig 3.3 calls.
 
 use super::text;
-use crate::functions::Entry;
+use crate::{case, functions::Entry};
 
 pub(super) const TABLE: &[Entry] = &[
     ("snakecase", "s", |args| Ok(separated(&text(&args[0]), '_').into())),
@@ -88,7 +88,7 @@ fn separated(text: &str, connector: char) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     let put = |out: &mut String, at: usize| match runs[at] {
         (Class::Connector, run) => out.extend(run.chars().map(|_| connector)),
-        (_, run) => out.push_str(&run.to_lowercase()),
+        (_, run) => out.extend(run.chars().map(case::lower)),
     };
     let mut at = 0;
     while at < runs.len() {
@@ -133,7 +133,7 @@ fn pascal(text: &str) -> String {
         return out;
     };
     let mut within_capitals = first.is_uppercase();
-    let mut pending: String = first.to_uppercase().collect();
+    let mut pending = case::upper(first).to_string();
     let mut pending_connects = false;
     for c in chars {
         let connects = is_connector(c);
@@ -142,12 +142,12 @@ fn pascal(text: &str) -> String {
             (true, true) => out.push_str(&pending),
             (true, false) => {
                 within_capitals = c.is_uppercase();
-                next = c.to_uppercase().collect();
+                next = case::upper(c).to_string();
             }
             (false, _) => {
                 within_capitals &= c.is_uppercase();
                 if within_capitals {
-                    next = c.to_lowercase().collect();
+                    next = case::lower(c).to_string();
                 }
                 out.push_str(&pending);
             }

@@ -1,7 +1,7 @@
 //! Texts: trimming, cutting, joining, indenting.
 
 use super::{bounded, text, texts};
-use crate::{Value, functions::Entry, print};
+use crate::{Value, case, functions::Entry, print};
 
 pub(super) const TABLE: &[Entry] = &[
     ("hello", "", |_| Ok("Hello!".into())),
@@ -16,8 +16,8 @@ pub(super) const TABLE: &[Entry] = &[
         let (prefix, whole) = (text(&args[0]), text(&args[1]));
         Ok(whole.strip_prefix(&prefix).unwrap_or(&whole).into())
     }),
-    ("upper", "s", |args| Ok(text(&args[0]).to_uppercase().into())),
-    ("lower", "s", |args| Ok(text(&args[0]).to_lowercase().into())),
+    ("upper", "s", |args| Ok(case::each(&text(&args[0]), case::upper).into())),
+    ("lower", "s", |args| Ok(case::each(&text(&args[0]), case::lower).into())),
     ("contains", "ss", |args| Ok(text(&args[1]).contains(&text(&args[0])).into())),
     ("hasPrefix", "ss", |args| Ok(text(&args[1]).starts_with(&text(&args[0])).into())),
     ("hasSuffix", "ss", |args| Ok(text(&args[1]).ends_with(&text(&args[0])).into())),

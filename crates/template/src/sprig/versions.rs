@@ -19,21 +19,38 @@ pub(super) const TABLE: &[Entry] = &[
 /// The version with the methods that templates call on it.
 fn version(original: &str) -> Result<Value, String> {
     let version = Version::loose(original).map_err(complaint)?;
+    let mut methods = methods(version);
+    methods.push(("Original", method(original.into())));
+    Ok(structure("*semver.Version", version, methods))
+}
+
+/// What can be asked of any version, those that were counted up included.
+fn methods(version: Version<'_>) -> Vec<(&'static str, Method)> {
     let number = |value: u64| method(Value::Int(i64::try_from(value).unwrap_or(i64::MAX)));
-    Ok(Value::Struct(Arc::new(Struct {
-        type_name: "*semver.Version",
-        methods: vec![
-            ("Major", number(version.major)),
-            ("Minor", number(version.minor)),
-            ("Patch", number(version.patch)),
-            ("Prerelease", method(version.pre.into())),
-            ("Metadata", method(version.metadata.into())),
-            ("Original", method(original.into())),
-            ("String", method(version.to_string().into())),
-        ],
-        display: Some(version.to_string()),
-        ..Struct::default()
-    })))
+    let Version { major, minor, patch, .. } = version;
+    let release = |major, minor, patch| Version { major, minor, patch, ..Version::default() };
+    // The release comes after its pre-releases.
+    let next = if version.pre.is_empty() { patch.wrapping_add(1) } else { patch };
+    vec![
+        ("Major", number(major)),
+        ("Minor", number(minor)),
+        ("Patch", number(patch)),
+        ("Prerelease", method(version.pre.into())),
+        ("Metadata", method(version.metadata.into())),
+        ("String", method(version.to_string().into())),
+        ("IncMajor", counted(release(major.wrapping_add(1), 0, 0))),
+        ("IncMinor", counted(release(major, minor.wrapping_add(1), 0))),
+        ("IncPatch", counted(release(major, minor, next))),
+    ]
+}
+
+/// A method that gives another version, which is made when it is called: it has such methods itself.
+fn counted(version: Version<'static>) -> Method {
+    Arc::new(move || Ok(structure("semver.Version", version, methods(version))))
+}
+
+fn structure(type_name: &'static str, version: Version<'_>, methods: Vec<(&'static str, Method)>) -> Value {
+    Value::Struct(Arc::new(Struct { type_name, methods, display: Some(version.to_string()), ..Struct::default() }))
 }
 
 fn method(value: Value) -> Method {

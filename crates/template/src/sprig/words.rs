@@ -1,11 +1,11 @@
 //! Texts as words: case, initials, wrapping.
 
 use super::{int, text};
-use crate::functions::Entry;
+use crate::{case, functions::Entry};
 
 pub(super) const TABLE: &[Entry] = &[
     ("title", "s", |args| Ok(title(&text(&args[0])).into())),
-    ("untitle", "s", |args| Ok(starts(&text(&args[0]), |c| c.to_lowercase().collect()).into())),
+    ("untitle", "s", |args| Ok(starts(&text(&args[0]), case::lower).into())),
     ("initials", "s", |args| {
         let text = text(&args[0]);
         Ok(text.split_whitespace().filter_map(|word| word.chars().next()).collect::<String>().into())
@@ -25,37 +25,25 @@ fn title(text: &str) -> String {
     for c in text.chars() {
         let separated =
             !(previous.is_alphanumeric() || previous == '_') && (previous.is_ascii() || previous.is_whitespace());
-        if separated {
-            out.extend(c.to_uppercase())
-        } else {
-            out.push(c)
-        }
+        out.push(if separated { case::title(c) } else { c });
         previous = c;
     }
     out
 }
 
 /// Changes the first character of each word.
-fn starts(text: &str, change: impl Fn(char) -> String) -> String {
+fn starts(text: &str, change: fn(char) -> char) -> String {
     let mut at_start = true;
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if at_start && !c.is_whitespace() {
-            out.push_str(&change(c))
-        } else {
-            out.push(c)
-        }
+        out.push(if at_start && !c.is_whitespace() { change(c) } else { c });
         at_start = c.is_whitespace();
     }
     out
 }
 
 fn swap(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| -> Vec<char> {
-            if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() }
-        })
-        .collect()
+    text.chars().map(|c| if case::lower(c) == c { case::upper(c) } else { case::lower(c) }).collect()
 }
 
 /// Breaks lines at spaces; words longer than a line are broken only if asked. Width counts bytes, as in Sprig.
