@@ -57,10 +57,9 @@ fn notify(args: &Notify) -> anyhow::Result<Exit> {
 
 fn tell(objects: &[Placed], alert: Alert, event: &Event) -> anyhow::Result<Told> {
     let about = &event.involved_object.reference;
-    let labels: BTreeMap<String, String> = find(objects, &about.kind, &about.namespace, &about.name)
-        .and_then(|placed| serde_json::from_value(placed.object["metadata"]["labels"].clone()).ok())
-        .unwrap_or_default();
-    let verdict = alert::verdict(&alert, event, &labels);
+    let placed = find(objects, &about.kind, &about.namespace, &about.name);
+    let object = placed.map(|placed| &placed.object);
+    let verdict = alert::verdict(&alert, event, &object.map(alert::labels).unwrap_or_default());
     let nothing =
         |alert, reason: &str| Told { alert, requests: Vec::new(), reason: Some(reason.into()), is_wrong: false };
     if !verdict.takes {
@@ -75,7 +74,7 @@ fn tell(objects: &[Placed], alert: Alert, event: &Event) -> anyhow::Result<Told>
     if provider.spec.suspend {
         return Ok(nothing(alert, "the Provider is suspended"));
     }
-    let outgoing = alert::outgoing(&alert, event, &BTreeMap::new()).event;
+    let outgoing = alert::outgoing(&alert, event, &object.map(alert::annotations).unwrap_or_default()).event;
     Ok(match requests(objects, &alert, &provider, &outgoing) {
         Ok(requests) if requests.is_empty() => nothing(alert, "the Provider's service does not take the event"),
         Ok(requests) => Told { alert, requests, reason: None, is_wrong: false },
@@ -156,4 +155,43 @@ fn show(args: &Notify, told: &[Told]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Source: reference delivery.md section 3.2, "Metadata merge".
+    #[test]
+    fn annotations_are_weaker_than_the_alerts_facts() {
+        let meta = |name: &str| json!({"name": name, "namespace": "apps"});
+        let alert = json!({"providerRef": {"name": "sink"}, "eventMetadata": {"env": "alert"}, "summary": "S",
+            "eventSources": [{"kind": "Kustomization", "name": "*"}]});
+        let provider = json!({"type": "generic", "address": "https://sink.example"});
+        let alerts = [
+            json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Alert", "metadata": meta("all"), "spec": alert}),
+            json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Provider", "metadata": meta("sink"), "spec": provider}),
+        ];
+        let web = json!({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": {"name": "web", "namespace": "apps", "annotations": {"event.toolkit.fluxcd.io/env": "obj"}}});
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("objects.yaml").display().to_string();
+        for (fact, object, expected) in [
+            ("event.toolkit.fluxcd.io/env", None, "alert"),
+            ("kustomize.toolkit.fluxcd.io/env", None, "obj"),
+            // We post annotations so: the object among the files tells what the fact is.
+            ("kustomize.toolkit.fluxcd.io/env", Some(&web), "alert"),
+        ] {
+            let texts: Vec<String> = alerts.iter().chain(object).map(Value::to_string).collect();
+            std::fs::write(&file, texts.join("\n---\n")).expect("a file");
+            let objects = receive::objects(std::slice::from_ref(&file)).expect("objects");
+            let posted = json!({"involvedObject": {"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+                "namespace": "apps", "name": "web"}, "severity": "info", "timestamp": "2026-01-02T03:04:05Z", "message": "m",
+                "metadata": {fact: "obj", "event.toolkit.fluxcd.io/summary": "obj"}});
+            let event = intake::read(posted.to_string().as_bytes()).expect("an event");
+            let told = tell(&objects, objects[0].typed().expect("an Alert"), &event).expect("an answer");
+            let metadata = &told.requests[0]["body"]["metadata"];
+            assert_eq!(*metadata, json!({"env": expected, "summary": "S"}), "{fact}");
+        }
+    }
 }

@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use api::notification::{Alert, AlertSeverity, EventSource};
+use api::{
+    meta::EVENT_ANNOTATION_PREFIX,
+    notification::{Alert, AlertSeverity, EventSource},
+};
 use kube::ResourceExt as _;
 use reconcile::{Event, Severity};
 use regex::Regex;
+use serde_json::Value;
 
 /// Longest message that is sent, in characters.
 const MAX_MESSAGE_CHARACTERS: usize = 39_000;
@@ -84,14 +88,20 @@ pub struct Outgoing {
 }
 
 /// Adds the Alert's facts. Weakest first: the object's annotations, `eventMetadata`, `summary`, the controller's own.
-/// `annotations` are the object's, with `event.toolkit.fluxcd.io/` taken off.
+///
+/// What a controller posted under `event.toolkit.fluxcd.io/` is an annotation, whatever the object says now. Events of ours
+/// have theirs among the facts, where a value that `annotations`, the object's as [`annotations`] reads them, has too tells.
 pub fn outgoing(alert: &Alert, event: &Event, annotations: &BTreeMap<String, String>) -> Outgoing {
-    let is_annotation = |key: &String, value: &String| annotations.get(key) == Some(value);
-    let (weak, strong): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        event.metadata.clone().into_iter().partition(|(key, value)| is_annotation(key, value));
+    let (mut metadata, mut strong) = (BTreeMap::new(), BTreeMap::new());
+    let is_told_apart = |key: &str| event.metadata.contains_key(&format!("{EVENT_ANNOTATION_PREFIX}{key}"));
+    for (key, value) in &event.metadata {
+        let posted = key.strip_prefix(EVENT_ANNOTATION_PREFIX);
+        let is_ours = annotations.get(key) == Some(value) && !is_told_apart(key);
+        let layer = if posted.is_some() || is_ours { &mut metadata } else { &mut strong };
+        layer.insert(posted.unwrap_or(key).to_owned(), value.clone());
+    }
     let summary = Some(&alert.spec.summary).filter(|summary| !summary.is_empty());
     let summary = summary.map(|summary| ("summary".to_owned(), summary.clone()));
-    let mut metadata = weak;
     let mut conflicts = Vec::new();
     for layer in [alert.spec.event_metadata.clone(), summary.into_iter().collect(), strong] {
         for (key, value) in layer {
@@ -103,6 +113,21 @@ pub fn outgoing(alert: &Alert, event: &Event, annotations: &BTreeMap<String, Str
     metadata.retain(|key, _| !INTERNAL_FACTS.contains(&key.as_str()));
     let message = event.message.chars().take(MAX_MESSAGE_CHARACTERS).collect();
     Outgoing { event: Event { metadata, message, count: 1, ..event.clone() }, conflicts }
+}
+
+/// The object's labels.
+pub fn labels(object: &Value) -> BTreeMap<String, String> {
+    texts(object, "/metadata/labels")
+}
+
+/// The object's annotations that travel with its events, without their prefix.
+pub fn annotations(object: &Value) -> BTreeMap<String, String> {
+    let all = texts(object, "/metadata/annotations").into_iter();
+    all.filter_map(|(key, value)| Some((key.strip_prefix(EVENT_ANNOTATION_PREFIX)?.to_owned(), value))).collect()
+}
+
+fn texts(object: &Value, pointer: &str) -> BTreeMap<String, String> {
+    object.pointer(pointer).and_then(|map| serde_json::from_value(map.clone()).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

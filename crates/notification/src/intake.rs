@@ -28,18 +28,16 @@ struct Posted {
     reporting_instance: String,
 }
 
-/// Reads a posted event. Facts under the object's group and the object's annotations lose their prefix, others are dropped.
+/// Reads a posted event. Facts under the object's group lose their prefix. The object's annotations keep theirs, by which
+/// [`crate::alert::outgoing`] knows them as weaker than an Alert's facts. Others are dropped.
 pub fn read(body: &[u8]) -> Result<Event, String> {
     let posted: Posted = serde_json::from_slice(body).map_err(|error| format!("the body is no event: {error}"))?;
     let group = format!("{}/", posted.involved_object.reference.group());
-    let own = |(key, value): (String, String)| {
-        let name = key.strip_prefix(&group).or_else(|| key.strip_prefix(EVENT_ANNOTATION_PREFIX))?;
-        Some((name.to_owned(), value))
+    let own = |(key, value): (String, String)| match key.strip_prefix(&group) {
+        Some(name) => Some((name.to_owned(), value)),
+        None => key.starts_with(EVENT_ANNOTATION_PREFIX).then_some((key, value)),
     };
-    // The object's own facts are stronger than its annotations.
-    let (strong, weak): (Vec<_>, Vec<_>) =
-        posted.metadata.unwrap_or_default().into_iter().partition(|(key, _)| key.starts_with(&group));
-    let metadata = weak.into_iter().chain(strong).filter_map(own).collect();
+    let metadata = posted.metadata.unwrap_or_default().into_iter().filter_map(own).collect();
     Ok(Event {
         involved_object: posted.involved_object,
         severity: posted.severity,
@@ -56,7 +54,11 @@ pub fn read(body: &[u8]) -> Result<Event, String> {
 /// The event as it is posted to others.
 pub fn write(event: &Event) -> Vec<u8> {
     let group = event.involved_object.reference.group();
-    let metadata = event.metadata.iter().map(|(key, value)| (format!("{group}/{key}"), value.clone())).collect();
+    let name = |key: &String| match key.starts_with(EVENT_ANNOTATION_PREFIX) {
+        true => key.clone(),
+        false => format!("{group}/{key}"),
+    };
+    let metadata = event.metadata.iter().map(|(key, value)| (name(key), value.clone())).collect();
     serde_json::to_vec(&Event { metadata, count: 1, ..event.clone() }).unwrap_or_default()
 }
 
@@ -69,7 +71,7 @@ mod tests {
     use crate::alert::tests::event;
 
     #[test]
-    fn facts_lose_and_get_their_groups_prefix() {
+    fn facts_lose_and_get_their_groups_prefix_and_annotations_keep_theirs() {
         let posted = json!({"involvedObject": {"kind": "Kustomization", "namespace": "apps", "name": "a", "uid": "u",
             "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "resourceVersion": "1"}, "severity": "info",
             "timestamp": "2026-01-02T03:04:05Z", "message": "applied", "reason": "ReconciliationSucceeded",
@@ -78,7 +80,8 @@ mod tests {
             "reportingController": "kustomize-controller", "reportingInstance": "pod"});
         let event = read(posted.to_string().as_bytes()).unwrap();
         let facts: Vec<_> = event.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        assert_eq!(facts, [("env", "prod"), ("revision", "main@sha1:abc")]);
+        let annotations = [("event.toolkit.fluxcd.io/env", "prod"), ("event.toolkit.fluxcd.io/revision", "weak")];
+        assert_eq!(facts, [annotations[0], annotations[1], ("revision", "main@sha1:abc")]);
         assert_eq!(read(&write(&event)).unwrap(), event);
     }
 
@@ -91,7 +94,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_lost_between_two_of_us(message in ".{0,60}", key in "[a-zA-Z]{1,10}", value in ".{0,20}") {
+        fn nothing_is_lost_between_two_of_us(message in ".{0,60}", key in "(event[.]toolkit[.]fluxcd[.]io/)?[a-zA-Z]{1,10}", value in ".{0,20}") {
             let event = Event { message, metadata: [(key, value)].into(), count: 1, ..event() };
             prop_assert_eq!(read(&write(&event)).unwrap(), event);
         }

@@ -124,3 +124,34 @@ fn facts_are_merged_from_weak_to_strong() {
     assert_eq!(found.conflicts, ["env", "summary", "revision"]);
     assert_eq!(found.event.count, 1);
 }
+
+#[test]
+fn posted_annotations_are_weaker_than_the_alert_whatever_the_object_says_now() {
+    let alert = alert(serde_json::json!({"summary": "S", "eventMetadata": {"env": "alert"}}));
+    let (env, own) = ("event.toolkit.fluxcd.io/env", "flagger.app/env");
+    for (posted, live, expected, conflicts) in [
+        (vec![(env, "obj")], vec![], "alert", vec!["env"]),
+        (vec![(env, "obj")], vec![("env", "changed since")], "alert", vec!["env"]),
+        (vec![(own, "obj")], vec![], "obj", vec!["env"]),
+        // We post annotations under the group: only the object tells them from facts.
+        (vec![(own, "obj")], vec![("env", "obj")], "alert", vec!["env"]),
+        (vec![(env, "obj"), (own, "fact")], vec![], "fact", vec!["env", "env"]),
+        (vec![(env, "obj"), (own, "obj")], vec![("env", "obj")], "obj", vec!["env", "env"]),
+    ] {
+        let metadata =
+            map(&[&posted[..], &[("event.toolkit.fluxcd.io/summary", "S"), ("other/x", "dropped")]].concat());
+        let read = crate::intake::read(&serde_json::to_vec(&Event { metadata, ..event() }).unwrap()).unwrap();
+        let found = outgoing(&alert, &read, &map(&live));
+        assert_eq!(found.event.metadata, map(&[("env", expected), ("summary", "S")]), "{posted:?} {live:?}");
+        assert_eq!(found.conflicts, conflicts, "{posted:?} {live:?}");
+    }
+}
+
+#[test]
+fn a_posted_summary_gives_way_to_the_alerts() {
+    let metadata = map(&[("event.toolkit.fluxcd.io/summary", "obj")]);
+    let told =
+        |spec| outgoing(&alert(spec), &Event { metadata: metadata.clone(), ..event() }, &map(&[])).event.metadata;
+    assert_eq!(told(serde_json::json!({"summary": "S"})), map(&[("summary", "S")]));
+    assert_eq!(told(serde_json::json!({})), map(&[("summary", "obj")]));
+}

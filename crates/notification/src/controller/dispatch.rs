@@ -18,7 +18,7 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{
     Settings,
-    about::{annotations, canary_facts, labels},
+    about::canary_facts,
     batch::Batch,
     health::Health,
     login::Logins,
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     CONTROLLER, Error,
-    alert::{needs_labels, outgoing, verdict},
+    alert::{annotations, labels, needs_labels, outgoing, verdict},
     outbox::{Entry, Failure, Patience},
     provider::Service,
 };

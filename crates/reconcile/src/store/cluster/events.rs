@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::PoisonError};
 
-use api::meta::ObjectReference;
+use api::meta::{EVENT_ANNOTATION_PREFIX, ObjectReference};
 use k8s_openapi::api::core::v1;
 use kube::{
     Api, Resource as _,
@@ -126,12 +126,18 @@ fn name(event: &Event) -> String {
 /// does not tell it.
 fn annotations(event: &Event) -> serde_json::Map<String, serde_json::Value> {
     let prefix = prefix(&event.involved_object.reference);
-    let valid = |key: &&String| {
+    let valid = |key: &str| {
         let letters = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         !key.is_empty() && key.len() <= 63 && key.chars().all(letters)
     };
-    let facts = event.metadata.iter().filter(|(key, _)| valid(key));
-    let facts = facts.map(|(key, value)| (format!("{prefix}{key}"), value.clone().into()));
+    // Annotations of the object that travel with the event have their own prefix.
+    let facts = event.metadata.iter().filter_map(|(key, value)| {
+        let (prefix, name) = match key.strip_prefix(EVENT_ANNOTATION_PREFIX) {
+            Some(name) => (EVENT_ANNOTATION_PREFIX, name),
+            None => (prefix.as_str(), key.as_str()),
+        };
+        valid(name).then(|| (format!("{prefix}{name}"), value.clone().into()))
+    });
     let trace = (event.severity == Severity::Trace).then(|| (SEVERITY.to_owned(), "trace".into()));
     facts.chain(trace).collect()
 }
@@ -212,12 +218,14 @@ mod tests {
             let event: Event = serde_json::from_value(json!({
                 "involvedObject": {"apiVersion": api_version, "kind": "Any", "namespace": "apps", "name": "a"},
                 "severity": "trace", "timestamp": "2026-01-02T03:04:05Z", "message": "m", "reason": "r",
-                "metadata": {"revision": "main@sha1:abc"}, "reportingController": "c", "reportingInstance": "i"}))
+                "metadata": {"revision": "main@sha1:abc", "event.toolkit.fluxcd.io/env": "prod"}, "reportingController": "c", "reportingInstance": "i"}))
             .expect("an event");
             let core: v1::Event =
                 serde_json::from_value(to_core(&event, &("apps".into(), "a.1".into()))).expect("an event");
             let annotations = core.metadata.annotations.clone().unwrap_or_default();
-            assert_eq!(annotations.get(key).map(String::as_str), Some("main@sha1:abc"), "{annotations:?}");
+            for (key, value) in [(key, "main@sha1:abc"), ("event.toolkit.fluxcd.io/env", "prod")] {
+                assert_eq!(annotations.get(key).map(String::as_str), Some(value), "{annotations:?}");
+            }
             assert_eq!(from_core(&core), event);
         }
     }
