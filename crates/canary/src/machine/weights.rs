@@ -25,7 +25,7 @@ fn step(analysis: &Analysis, current: i64) -> i64 {
     }
     let following = match weights.iter().position(|&weight| weight == current) {
         _ if current == 0 => weights.as_slice(),
-        Some(index) => &weights[index + 1..],
+        Some(index) => &weights[index..],
         None => &[],
     };
     following.iter().find(|&&weight| weight > current).copied().unwrap_or(100) - current
