@@ -118,6 +118,8 @@ fn a_wrong_field_of_a_canary_is_named_by_its_line() {
         ("steps:\n- tick: 1\n- tick: -1\n", ", line 3: scenario: steps[1]: tick: a number"),
         ("world:\n  image: 5\nsteps: []\n", ", line 2: scenario: world.image: a text is expected"),
         ("- tick: 90000\n- tick: 90000\n", ", line 2: scenario: steps[1]: more than 100000 ticks in all"),
+        ("- tick\n- patch: {spec: {service: 5}}\n", ", line 2: scenario: steps[1]: patch: spec.service: invalid type"),
+        ("- tick: 1\n---\n- tick: 1\n", ", line 3: one document is expected, not several"),
     ] {
         let script = write("bad.yaml", script);
         complains(&slipway(&["canary", "simulate", "-f", &good, "--scenario", &script]), &[told]);
