@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use canary::metrics::GatewayMetrics;
+use delivery::dependency::ReadyExpr;
 
 use crate::{
     args::{
@@ -46,6 +47,14 @@ impl Place {
         match self {
             Self::Standalone { .. } => None,
             Self::Cluster { settings, .. } => settings.default_service_account.clone(),
+        }
+    }
+
+    /// Field managers whose changes of applied objects are undone like kubectl's.
+    pub fn override_managers(&self) -> Vec<String> {
+        match self {
+            Self::Standalone { .. } => Vec::new(),
+            Self::Cluster { settings, .. } => settings.override_managers.clone(),
         }
     }
 }
@@ -95,6 +104,8 @@ pub struct Config {
     pub no_cross_namespace_refs: bool,
     /// How registries are asked.
     pub scanner: scanner::Options,
+    /// What the expression of a Kustomization's dependency is beside the check of its Ready condition.
+    pub ready_expr: ReadyExpr,
     /// Flags of Flux's that were given and mean nothing here.
     pub idle_flags: Vec<&'static str>,
     /// The dashboard.
@@ -161,6 +172,7 @@ impl Config {
             min_analysis_interval: args.min_analysis_interval.get(),
             no_cross_namespace_refs: args.no_cross_namespace_refs,
             idle_flags: args.scanner.idle(),
+            ready_expr: ready_expr(&args.scanner),
             scanner: scanner_options(&args.scanner, args.no_cross_namespace_refs),
             log_level: args.log_level,
             log_encoding: args.log_encoding,
@@ -196,6 +208,11 @@ fn accounts(args: &Scanner) -> notification::Accounts {
         true => notification::Accounts::Named,
         false => notification::Accounts::Ours,
     }
+}
+
+/// What the gate `AdditiveCELDependencyCheck` makes of expressions.
+fn ready_expr(args: &Scanner) -> ReadyExpr {
+    if args.opens("AdditiveCELDependencyCheck") { ReadyExpr::Adds } else { ReadyExpr::Replaces }
 }
 
 fn scanner_options(args: &Scanner, no_cross_namespace_refs: bool) -> scanner::Options {

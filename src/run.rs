@@ -187,6 +187,8 @@ fn controllers(config: &Config, context: &Context, lead: &Lead, shutdown: &Shutd
                 let options = delivery::controller::Options {
                     no_cross_namespace_refs: config.no_cross_namespace_refs,
                     default_service_account: config.place.default_service_account(),
+                    ready_expr: config.ready_expr,
+                    override_managers: config.place.override_managers(),
                     ..delivery::controller::Options::new(mirrors.clone())
                 };
                 let controller = delivery::controller::controllers(context, options, shutdown);

@@ -16,6 +16,9 @@ pub struct Cluster {
     /// Service account that acts for Kustomizations which name none.
     #[arg(long, value_name = "NAME")]
     pub default_service_account: Option<String>,
+    /// Field manager whose changes of applied objects are undone like kubectl's; repeatable.
+    #[arg(long, value_name = "NAME")]
+    pub override_manager: Vec<String>,
     /// Requests per second to the API server, in the long run.
     #[arg(long, value_name = "NUMBER", default_value_t = 50.0, alias = "kubeconfig-qps")]
     pub kube_api_qps: f32,

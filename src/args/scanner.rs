@@ -26,7 +26,8 @@ pub struct Scanner {
     #[arg(long, default_value = "1h")]
     pub token_cache_max_duration: api::Duration,
     /// Flux's feature gates. ObjectLevelWorkloadIdentity=true lets image repositories and notification providers log in to
-    /// clouds as their own service accounts; others are taken and have no effect.
+    /// clouds as their own service accounts; with AdditiveCELDependencyCheck=true a readyExpr of a Kustomization must hold
+    /// beside the usual check, not in its place; others are taken and have no effect.
     #[arg(long, value_name = "GATE=BOOL", value_delimiter = ',', value_parser = gate)]
     pub feature_gates: Vec<(String, bool)>,
     /// Flux's; of slipway's store it says nothing.

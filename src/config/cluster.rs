@@ -20,6 +20,8 @@ pub struct Cluster {
     pub rate: Rate,
     /// Who acts for Kustomizations that name no service account; none: slipway itself.
     pub default_service_account: Option<String>,
+    /// Field managers whose changes of applied objects are undone like kubectl's.
+    pub override_managers: Vec<String>,
     /// How one of several replicas is chosen; none: there is one.
     pub election: Option<Election>,
 }
@@ -65,6 +67,8 @@ impl Cluster {
         Ok(Self {
             scope: Scope { namespace, selector: args.watch_label_selector.filter(|selector| !selector.is_empty()) },
             default_service_account: args.default_service_account,
+            // Managers are known by how their names begin, and all names begin with the empty one.
+            override_managers: args.override_manager.into_iter().filter(|name| !name.is_empty()).collect(),
             rate: Rate { per_second: args.kube_api_qps, burst: args.kube_api_burst },
             election,
         })

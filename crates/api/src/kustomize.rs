@@ -101,7 +101,7 @@ pub struct KustomizationSpec {
     /// Whether missing components are left out.
     #[serde(default, skip_serializing_if = "is_false")]
     pub ignore_missing_components: bool,
-    /// `originAnnotations`, `managedByLabel`, `transformerAnnotations`.
+    /// `originAnnotations`, `transformerAnnotations`: what the build notes in the objects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub build_metadata: Vec<String>,
     /// Fields of live objects that are left to others.
@@ -130,8 +130,8 @@ pub struct DependencyReference {
     /// `metadata.namespace`; absent means the namespace of the dependent.
     #[serde(default, deserialize_with = "crate::meta::filled", skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// CEL expression that replaces the check of the Ready condition.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// CEL expression over `self` and `dep` that replaces the check of the Ready condition.
+    #[serde(default, deserialize_with = "crate::meta::filled", skip_serializing_if = "Option::is_none")]
     pub ready_expr: Option<String>,
 }
 
@@ -253,19 +253,21 @@ impl HealthCheck {
     }
 }
 
-/// CEL expressions that judge a kind.
+/// CEL expressions that judge a kind. Source: reference delivery.md section 5.1; kustomize-controller 1.9,
+/// `docs/spec/v1/kustomizations.md`, "Health check expressions".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthCheckExpression {
-    /// `group/version` of the kind.
+    /// `group/version` of the kind; the version does not count.
     pub api_version: String,
-    /// The kind.
-    pub kind: String,
+    /// The kind; absent or empty means every kind of the group that has no expressions of its own.
+    #[serde(default, deserialize_with = "crate::meta::filled", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// True while the object is on its way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::meta::filled", skip_serializing_if = "Option::is_none")]
     pub in_progress: Option<String>,
     /// True when the object has failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::meta::filled", skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
     /// True when the object is healthy.
     pub current: String,

@@ -3,6 +3,7 @@
 //! Source: reference delivery.md sections 5.5 and 5.6; Flux `pkg/ssa`.
 
 use api::meta::ObjectReference;
+use base64::Engine as _;
 use serde_json::{Map, Value};
 
 use crate::inventory::{NAME_LABEL, NAMESPACE_LABEL};
@@ -11,7 +12,7 @@ use crate::inventory::{NAME_LABEL, NAMESPACE_LABEL};
 pub const MANAGER: &str = "kustomize-controller";
 
 /// Annotation, or label, that says how an object is applied: `Override`, `Merge`, `IfNotPresent`, `Ignore`.
-const SSA: &str = "kustomize.toolkit.fluxcd.io/ssa";
+pub(crate) const SSA: &str = "kustomize.toolkit.fluxcd.io/ssa";
 /// Annotation, or label, that takes an object out when it is `disabled`.
 const RECONCILE: &str = "kustomize.toolkit.fluxcd.io/reconcile";
 /// Annotation, or label, that keeps an object from being pruned when it is `disabled`.
@@ -93,6 +94,9 @@ fn normalise(object: &mut Value) {
     if !is_definition {
         fields.remove("status");
     }
+    if fields.get("kind").is_some_and(|kind| kind == "Secret") {
+        fold_string_data(fields);
+    }
     if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
         for field in ["creationTimestamp", "managedFields", "resourceVersion", "uid", "generation"] {
             metadata.remove(field);
@@ -102,6 +106,21 @@ fn normalise(object: &mut Value) {
                 metadata.remove(field);
             }
         }
+    }
+}
+
+/// Puts `stringData` into `data`, where the API server keeps it and rules about fields look for it.
+fn fold_string_data(fields: &mut Map<String, Value>) {
+    let Some(Value::Object(plain)) = fields.remove("stringData") else { return };
+    let data = fields.entry("data").or_insert(Value::Null);
+    if data.is_null() {
+        *data = Value::Object(Map::new());
+    }
+    // Anything else than a map is refused by the API server.
+    let Value::Object(data) = data else { return };
+    for (key, value) in plain {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        data.insert(key, base64::engine::general_purpose::STANDARD.encode(text).into());
     }
 }
 
@@ -162,7 +181,7 @@ pub fn is_immutable_error(message: &str) -> bool {
 }
 
 /// Whether an annotation or label of the object has the value, in whatever case.
-fn is_marked(object: &Value, key: &str, value: &str) -> bool {
+pub(crate) fn is_marked(object: &Value, key: &str, value: &str) -> bool {
     ["/metadata/annotations", "/metadata/labels"].iter().any(|pointer| {
         let found = object.pointer(pointer).and_then(|pairs| pairs.get(key)).and_then(Value::as_str);
         found.is_some_and(|found| found.eq_ignore_ascii_case(value))
@@ -190,6 +209,15 @@ mod tests {
         let expected = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "labels": labels},
             "data": {"a": "b"}});
         assert_eq!(prepared, [expected]);
+    }
+
+    #[test]
+    fn texts_of_a_secret_are_applied_as_its_data() {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "eA=="},
+            "stringData": {"a": "hi", "b": "there"}});
+        let prepared = prepare(vec![secret], "n", "k").unwrap();
+        assert_eq!(prepared[0]["data"], json!({"a": "aGk=", "b": "dGhlcmU="}));
+        assert_eq!(prepared[0].get("stringData"), None);
     }
 
     #[test]

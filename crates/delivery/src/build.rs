@@ -8,12 +8,13 @@ mod generate;
 mod images;
 mod kustomization;
 mod merge;
+mod metadata;
 mod operations;
 mod patch;
 mod references;
 mod replacement;
 mod resource;
-mod selector;
+pub(crate) mod selector;
 mod transform;
 
 use std::fmt;
@@ -89,12 +90,19 @@ pub fn build(tree: &Tree, spec: &KustomizationSpec) -> Result<Vec<Value>, BuildE
     });
     let exists = |component: &str| tree::join(&directory, component).is_some_and(|path| tree.is_directory(&path));
     kustomization::merge(&mut file, spec, exists)?;
-    let mut build = Build { tree, open: vec![directory.clone()], objects: 0 };
+    let asked_by = if spec.build_metadata.is_empty() {
+        (&*path, "buildMetadata")
+    } else {
+        ("Kustomization", "spec.buildMetadata")
+    };
+    metadata::check(asked_by, &file.build_metadata)?;
+    let mut build = Build { tree, open: vec![directory.clone()], objects: 0, notes: !file.build_metadata.is_empty() };
     let mut resources = Vec::new();
     build.level(&directory, &path, &file, &mut resources)?;
     begin(&mut resources);
     generate::add_hashes(&mut resources);
     references::follow(&mut resources);
+    metadata::annotate(&mut resources, &file.build_metadata, &directory);
     let mut objects: Vec<Value> = resources.into_iter().map(|resource| resource.object).collect();
     if let Some(common) = &spec.common_metadata {
         transform::add_metadata(&mut objects, &common.labels, &common.annotations);
@@ -109,6 +117,8 @@ struct Build<'a> {
     open: Vec<String>,
     /// Objects read so far.
     objects: usize,
+    /// Whether it is noted what objects go through.
+    notes: bool,
 }
 
 impl Build<'_> {
@@ -133,6 +143,9 @@ impl Build<'_> {
         resource::check_unique(resources)?;
         begin(resources);
         transform(self.tree, directory, path, file, resources)?;
+        if self.notes {
+            metadata::note(resources, path, file);
+        }
         references::follow(resources);
         resource::check_unique(resources)
     }

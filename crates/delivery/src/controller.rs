@@ -23,8 +23,10 @@ use git::Mirrors;
 use kube::ResourceExt as _;
 use reconcile::{Concerned, Context, Controller, Identities, Shutdown, clock};
 
-use kustomization::Kustomizations;
+use kustomization::{DEPENDENCY_NOT_READY, Kustomizations};
 use source::Sources;
+
+use crate::dependency::ReadyExpr;
 
 /// How long work under way may go on after a shutdown was asked for. A wait for health can take minutes and loses
 /// nothing when it is cut.
@@ -41,6 +43,10 @@ pub struct Options {
     pub default_service_account: Option<String>,
     /// Wait before a Kustomization whose dependency or artifact is missing is looked at again.
     pub requeue_dependency: Duration,
+    /// What the `readyExpr` of a dependency is beside the check of its Ready condition.
+    pub ready_expr: ReadyExpr,
+    /// Field managers whose fields are taken over besides `kubectl`'s. Source: Flux `--override-manager`.
+    pub override_managers: Vec<String>,
     /// Most objects of a kind worked on at once. A wait for health counts, and costs next to nothing.
     pub concurrency: u16,
 }
@@ -53,6 +59,8 @@ impl Options {
             no_cross_namespace_refs: false,
             default_service_account: None,
             requeue_dependency: Duration::from_secs(30),
+            ready_expr: ReadyExpr::default(),
+            override_managers: Vec::new(),
             concurrency: 64,
         }
     }
@@ -153,8 +161,8 @@ fn new_artifact<'a>(
     Some(Box::new(move |kustomization| is_source(kustomization) && gains(kustomization)))
 }
 
-/// Kustomizations that wait for one which became ready, or ready at another revision.
-/// Differs: Flux looks again after 30 s only.
+/// Kustomizations that wait for one which became ready, or ready at another revision; where an expression tells whether
+/// it is ready, for one that changed at all. Differs: Flux looks again after 30 s only.
 fn dependency_ready<'a>(
     previous: Option<&'a Kustomization>,
     current: Option<&'a Kustomization>,
@@ -163,19 +171,25 @@ fn dependency_ready<'a>(
         let status = kustomization?.status.as_ref()?;
         conditions::is_true(&status.conditions, READY).then(|| status.last_applied_revision.clone())
     };
-    let dependency = current.filter(|_| ready_at(current).is_some() && ready_at(previous) != ready_at(current))?;
+    let dependency = current?;
+    let is_newly_ready = ready_at(current).is_some() && ready_at(previous) != ready_at(current);
     let waits = move |kustomization: &Kustomization| {
         let status = kustomization.status.as_ref();
         !status.is_some_and(|status| conditions::is_true(&status.conditions, READY))
             || status.and_then(|status| status.last_applied_revision.as_ref()) != ready_at(current).flatten().as_ref()
     };
-    let depends = |kustomization: &Kustomization| {
+    let is_held_up = |kustomization: &Kustomization| {
+        let conditions = kustomization.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        conditions::find(conditions, READY).is_some_and(|ready| ready.reason == DEPENDENCY_NOT_READY)
+    };
+    Some(Box::new(move |kustomization| {
         kustomization.spec.depends_on.iter().any(|reference| {
             reference.name == dependency.name_any()
                 && reference.namespace.clone().or_else(|| kustomization.namespace()) == dependency.namespace()
+                && ((is_newly_ready && waits(kustomization))
+                    || (reference.ready_expr.is_some() && is_held_up(kustomization)))
         })
-    };
-    Some(Box::new(move |kustomization| depends(kustomization) && waits(kustomization)))
+    }))
 }
 
 /// The interval, up to five percent longer or shorter, so that objects created together do not stay together.

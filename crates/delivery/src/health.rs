@@ -2,6 +2,7 @@
 //!
 //! Source: reference delivery.md section 5.7; kstatus (fluxcd/cli-utils 1.4.0).
 
+mod expressions;
 mod workload;
 
 use std::fmt;
@@ -9,8 +10,10 @@ use std::fmt;
 use api::meta::ObjectReference;
 use serde_json::Value;
 
+pub use expressions::Expressions;
+
 /// Where an object stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
     /// It is what its spec asks for.
     Current,
@@ -22,6 +25,8 @@ pub enum Health {
     Terminating,
     /// It does not exist.
     NotFound,
+    /// An expression about it gave no answer: why.
+    Unknown(String),
 }
 
 impl fmt::Display for Health {
@@ -32,6 +37,7 @@ impl fmt::Display for Health {
             Self::Failed => "Failed",
             Self::Terminating => "Terminating",
             Self::NotFound => "NotFound",
+            Self::Unknown(_) => "Unknown",
         })
     }
 }
@@ -115,8 +121,11 @@ pub fn failed_early(failed: &[(ObjectReference, Health)]) -> String {
 }
 
 fn list(objects: &[(ObjectReference, Health)]) -> String {
-    let texts: Vec<String> = objects.iter().map(|(object, health)| format!("{object} status: '{health}'")).collect();
-    texts.join(", ")
+    let text = |(object, health): &(ObjectReference, Health)| match health {
+        Health::Unknown(why) => format!("{object} status: '{health}': {why}"),
+        _ => format!("{object} status: '{health}'"),
+    };
+    objects.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 fn current_if(current: bool) -> Health {

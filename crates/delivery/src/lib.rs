@@ -1,7 +1,8 @@
 //! Delivery: a Git repository is fetched, a folder of it is built, and the objects are kept applied.
 //!
 //! A stage crate. Pure: [`build`] (a folder becomes objects), [`order`] and [`apply`] (what an apply does), [`inventory`]
-//! (what was applied, what left), [`health`], [`dependency`], [`history`], [`decrypt`], [`substitute`], [`revision`] and [`ignore`].
+//! (what was applied, what left), [`drift`] and [`takeover`] (whose fields are whose), [`health`], [`dependency`], [`history`],
+//! [`decrypt`], [`substitute`], [`revision`] and [`ignore`].
 //! The shell is [`controller`]: GitRepository and Kustomization.
 
 pub mod apply;
@@ -9,6 +10,7 @@ pub mod build;
 pub mod controller;
 pub mod decrypt;
 pub mod dependency;
+pub mod drift;
 pub mod health;
 pub mod history;
 pub mod ignore;
@@ -17,6 +19,7 @@ pub mod order;
 pub mod revision;
 pub mod scope;
 pub mod substitute;
+pub mod takeover;
 pub mod tree;
 
 /// What can go wrong on the way from a repository to applied objects.

@@ -1,10 +1,9 @@
 //! From events to messages, and from webhooks to reconciles: which Alerts take an event, what each Provider's service is
 //! sent, an outbox that loses none; what a webhook proves, and whom it wakes.
 //!
-//! A stage crate: `alert`, `provider`, `outbox`, `intake`, `facts`, `receiver` and `cel` decide as pure functions; `controller` is the shell.
+//! A stage crate: `alert`, `provider`, `outbox`, `intake`, `facts` and `receiver` decide as pure functions; `controller` is the shell.
 
 pub mod alert;
-pub mod cel;
 pub mod controller;
 pub mod facts;
 pub mod intake;

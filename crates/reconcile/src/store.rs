@@ -95,6 +95,17 @@ impl Store {
         .await
     }
 
+    /// [`Store::find`] with `metadata.managedFields`, which no other verb reads; a directory keeps none in its objects.
+    pub async fn find_with_owners(&self, id: &ObjectReference) -> Result<Option<Value>> {
+        effect(Site::Get, id, async {
+            match self {
+                Self::Cluster(cluster) => cluster.find_with_owners(id).await,
+                Self::Directory(directory) => directory.find(id).await,
+            }
+        })
+        .await
+    }
+
     /// [`Store::find`] for who looks often: on a cluster it may be a moment old, though never older than our own last
     /// write; then nobody is asked. Contents of Secrets are not kept, so they are always asked for.
     pub async fn find_cached(&self, id: &ObjectReference) -> Result<Option<Value>> {

@@ -64,7 +64,7 @@ fn dependency() -> Schema {
     object([
         must("name", text(), "Name of the Kustomization."),
         may("namespace", text(), "Namespace of the Kustomization; its own one when absent."),
-        may("readyExpr", text(), "CEL expression that replaces the check of the Ready condition."),
+        may("readyExpr", text(), "CEL expression over self and dep that replaces the check of the Ready condition."),
     ])
 }
 
@@ -116,7 +116,7 @@ fn health_check() -> Schema {
 fn health_expression() -> Schema {
     object([
         must("apiVersion", text(), "API version of the kind."),
-        must("kind", text(), "The kind."),
+        may("kind", text(), "The kind; all of the group when absent."),
         may("inProgress", text(), "True while the object is on its way."),
         may("failed", text(), "True when the object has failed."),
         must("current", text(), "True when the object is healthy."),

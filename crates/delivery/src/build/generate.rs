@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     BuildError,
     kustomization::{Generator, GeneratorOptions},
+    metadata::Builtin,
     resource::Resource,
 };
 use crate::tree::{self, Tree};
@@ -50,7 +51,9 @@ pub(crate) fn generate(
         object["immutable"] = true.into();
     }
     let needs_hash = !(shared.disable_name_suffix_hash || own.disable_name_suffix_hash);
-    Ok(Resource { needs_hash, ..Resource::new(object, file, 1) })
+    let maker = if kind == "Secret" { "SecretGenerator" } else { "ConfigMapGenerator" };
+    let generated = Some(Builtin { kind: maker, configured_in: file.to_owned() });
+    Ok(Resource { needs_hash, generated, ..Resource::new(object, file, 1) })
 }
 
 /// Adds a generated object, or brings it into the one of its name as the generator's behavior says.

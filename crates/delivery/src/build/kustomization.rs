@@ -16,8 +16,7 @@ use crate::tree::{self, Tree};
 pub(crate) const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// Fields that kustomize knows and this build does not, yet.
-const NOT_YET: [&str; 12] = [
-    "buildMetadata",
+const NOT_YET: [&str; 11] = [
     "configurations",
     "crds",
     "generators",
@@ -58,6 +57,7 @@ pub(crate) struct KustomizeFile {
     pub config_map_generator: Vec<Generator>,
     pub secret_generator: Vec<Generator>,
     pub generator_options: Option<GeneratorOptions>,
+    pub build_metadata: Vec<String>,
 }
 
 /// An entry of `labels`.
@@ -235,6 +235,9 @@ pub(crate) fn merge(
         if exists(component) || !spec.ignore_missing_components {
             file.components.push(component.clone());
         }
+    }
+    if !spec.build_metadata.is_empty() {
+        file.build_metadata.clone_from(&spec.build_metadata);
     }
     for image in &spec.images {
         merge_image(&mut file.images, image);

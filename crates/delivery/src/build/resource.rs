@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use api::manifest;
 use serde_json::Value;
 
-use super::BuildError;
+use super::{BuildError, metadata::Builtin};
 use crate::scope;
 
 /// What tells objects apart within a build. Source: kustomize 5.8 `kyaml/resid`.
@@ -77,13 +77,19 @@ pub(crate) struct Resource {
     pub entry: Id,
     /// Whether a hash of its content is to be put behind its name.
     pub needs_hash: bool,
+    /// The generator that made it, if none of the files did.
+    pub generated: Option<Builtin>,
+    /// The transformers that it went through, if that is asked for.
+    pub transformations: Vec<Builtin>,
 }
 
 impl Resource {
     /// An object as it is written.
     pub fn new(object: Value, file: &str, line: usize) -> Self {
         let entry = Id::of(&object);
-        Self { object, file: file.to_owned(), line, previous: Vec::new(), entry, needs_hash: false }
+        let (previous, transformations) = Default::default();
+        let (file, needs_hash, generated) = (file.to_owned(), false, None);
+        Self { object, file, line, previous, entry, needs_hash, generated, transformations }
     }
 
     /// Its identity now.

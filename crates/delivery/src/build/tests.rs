@@ -257,3 +257,69 @@ proptest! {
         let _ = build(&tree(&[("a.yaml", DEPLOYMENT), ("kustomization.yaml", &file)]), &spec(""));
     }
 }
+
+/// Source: what kustomize's own code (`sigs.k8s.io/kustomize/api` 0.21.1) makes of these files.
+#[test]
+fn build_metadata_says_where_objects_come_from_and_what_they_went_through() {
+    let files = [
+        (
+            "apps/base/kustomization.yaml",
+            "resources: [settings.yaml]\nconfigMapGenerator: [{name: made, literals: [a=b]}]\nnamePrefix: x-\n\
+             labels: [{pairs: {app: web}}]\n",
+        ),
+        ("apps/base/settings.yaml", CONFIG_MAP),
+        (
+            "apps/overlay/kustomization.yaml",
+            "resources: [../base, own.yaml]\nnamespace: team\n\
+             configMapGenerator: [{name: x-made, behavior: merge, literals: [c=d]}]\n\
+             patches: [{patch: '{apiVersion: v1, kind: ConfigMap, metadata: {name: own}, data: {z: z}}'}]\n\
+             images: [{name: app, newTag: '2'}]\n",
+        ),
+        ("apps/overlay/own.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: own}\n"),
+    ];
+    let noted = |options: &[&str]| {
+        let build_metadata = options.iter().map(|option| (*option).to_owned()).collect();
+        let objects = build(&tree(&files), &KustomizationSpec { build_metadata, ..spec("apps/overlay") }).unwrap();
+        let of = |object: &Value, key: &str| object["metadata"]["annotations"][key].as_str().map(str::to_owned);
+        let noted = objects.iter().map(|object| {
+            let all =
+                [of(object, "config.kubernetes.io/origin"), of(object, "alpha.config.kubernetes.io/transformations")];
+            all.map(Option::unwrap_or_default)
+        });
+        noted.collect::<Vec<_>>()
+    };
+    let by = |file: &str, kind: &str, indent: &str| {
+        format!("configuredIn: {file}\n{indent}configuredBy:\n{indent}  apiVersion: builtin\n{indent}  kind: {kind}\n")
+    };
+    let passed = |file: &str, kinds: &[&str]| {
+        kinds.iter().map(|kind| format!("- {}", by(file, &format!("{kind}Transformer"), "  "))).collect::<String>()
+    };
+    let overlay = passed("kustomization.yaml", &["Patch", "Namespace", "ImageTag"]);
+    let base = passed("../base/kustomization.yaml", &["Prefix", "Label", "Label"]) + &overlay;
+    let origins = [
+        "path: ../base/settings.yaml\n".to_owned(),
+        by("../base/kustomization.yaml", "ConfigMapGenerator", ""),
+        "path: own.yaml\n".to_owned(),
+    ];
+    let both: Vec<_> =
+        origins.iter().zip([&base, &base, &overlay]).map(|(one, two)| [one.clone(), two.clone()]).collect();
+    assert_eq!(noted(&["originAnnotations", "transformerAnnotations"]), both);
+    let one: Vec<_> = origins.iter().map(|origin| [origin.clone(), String::new()]).collect();
+    assert_eq!(noted(&["originAnnotations"]), one);
+    assert!(noted(&[]).iter().flatten().all(String::is_empty));
+
+    let plain = [("apps/settings.yaml", CONFIG_MAP)];
+    let metadata = |options: &[&str]| KustomizationSpec {
+        build_metadata: options.iter().map(|option| (*option).to_owned()).collect(),
+        name_prefix: "x-".into(),
+        ..spec("apps")
+    };
+    let objects = build(&tree(&plain), &metadata(&["transformerAnnotations"])).unwrap();
+    let annotations = json!({"alpha.config.kubernetes.io/transformations": passed("kustomization.yaml", &["Prefix"])});
+    assert_eq!(objects[0]["metadata"]["annotations"], annotations);
+    let refused = build(&tree(&plain), &metadata(&["managedByLabel"])).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("Kustomization: spec.buildMetadata[0]: \"managedByLabel\" is not supported"),
+        "{refused}"
+    );
+}

@@ -20,9 +20,14 @@ use super::{
 };
 use crate::{
     apply::{MANAGER, report},
-    dependency, inventory, revision,
+    dependency::{self, Dependent, Unready},
+    health::Expressions,
+    inventory, revision,
     tree::Tree,
 };
+
+/// Reason of the Ready condition while a dependency is not ready.
+pub(super) const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
 
 /// Wait between two looks at objects that are being deleted.
 const TERMINATION_POLL: Duration = Duration::from_secs(2);
@@ -48,11 +53,14 @@ impl Reconciler for Kustomizations {
         if let Some(field) = dependency::unsupported(&kustomization.spec) {
             return Err(Failure::terminal("BuildFailed", format!("{field} is not supported yet")));
         }
-        let (source, artifact) = self.source(&kustomization).await?;
-        self.check_dependencies(&kustomization, &artifact.revision).await?;
+        let judged = Expressions::read(&kustomization.spec.health_check_exprs);
+        let judged = judged.map_err(|problem| invalid_expression(&problem))?;
+        let source = self.source(&kustomization).await?;
+        self.check_dependencies(&kustomization, &source.1.revision).await?;
         let tenant = self.tenant(&kustomization)?;
-        let mut run = Run::begin(&self.context, tenant, &kustomization, &source, &artifact).await?;
-        let tree = self.files(&source, &artifact).await;
+        let managers = &self.options.override_managers;
+        let mut run = Run::begin(&self.context, tenant, &kustomization, &judged, managers, &source).await?;
+        let tree = self.files(&source.0, &source.1).await;
         let tree = tree.map_err(|message| run.failure("ArtifactFailed", message))?;
         let variables = variables::read(&self.context.store, &kustomization).await;
         let variables = variables.map_err(|message| run.failure("BuildFailed", message))?;
@@ -88,6 +96,12 @@ impl Reconciler for Kustomizations {
         }
         Ok(())
     }
+}
+
+/// Only a change of the object can mend an expression. Source: Flux `TerminalErrorMessage`.
+fn invalid_expression(problem: &str) -> Failure {
+    let message = format!("Reconciliation failed terminally due to configuration error: {problem}");
+    Failure::terminal("InvalidCELExpression", message)
 }
 
 impl Kustomizations {
@@ -159,19 +173,21 @@ impl Kustomizations {
 
     async fn check_dependencies(&self, kustomization: &Kustomization, revision: &str) -> Result<(), Failure> {
         let own = kustomization.namespace().unwrap_or_default();
+        let dependent = Dependent { kustomization, revision, ready_expr: self.options.ready_expr };
         for reference in &kustomization.spec.depends_on {
             let namespace = reference.namespace.as_deref().unwrap_or(&own);
             let found = self.context.store.get::<Kustomization>(namespace, &reference.name).await?;
-            let id = format!("{namespace}/{}", reference.name);
-            let source = (&kustomization.spec.source_ref, own.as_str());
-            if let Err(problem) = dependency::check(&id, found.as_ref(), source, revision) {
-                let wait = api::Duration(self.options.requeue_dependency);
-                let message = format!("Dependencies do not meet ready condition, retrying in {wait}");
-                // Waiting for another object is no error: nobody is to be called for it.
-                let notice = Notice::info("DependencyNotReady", message);
-                let failure = Failure::new("DependencyNotReady", problem).telling(vec![notice]);
-                return Err(failure.after(self.options.requeue_dependency));
-            }
+            let problem = match dependent.check(reference, found.as_ref()) {
+                Ok(()) => continue,
+                Err(Unready::Invalid(problem)) => return Err(invalid_expression(&problem)),
+                Err(Unready::NotYet(problem)) => problem,
+            };
+            let wait = api::Duration(self.options.requeue_dependency);
+            let message = format!("Dependencies do not meet ready condition, retrying in {wait}");
+            // Waiting for another object is no error: nobody is to be called for it.
+            let notice = Notice::info("DependencyNotReady", message);
+            let failure = Failure::new(DEPENDENCY_NOT_READY, problem).telling(vec![notice]);
+            return Err(failure.after(self.options.requeue_dependency));
         }
         Ok(())
     }

@@ -16,13 +16,16 @@ use reconcile::{Context, Done, Failure, Notice, Store, clock, object};
 use serde_json::{Map, Value, json};
 
 use super::{
-    apply, jittered,
+    apply::{self, How},
+    jittered,
     wait::{self, Unhealthy},
 };
 use crate::{
     apply::{Action, Change, MANAGER, prepare, report},
     build,
     decrypt::{self, Keys},
+    drift::IgnoreRules,
+    health::Expressions,
     history, inventory,
     order::{self, Stage},
     substitute::{Variables, substitute},
@@ -40,6 +43,10 @@ pub(super) struct Run<'a> {
     /// The store with the rights of whom the objects are applied for.
     tenant: Store,
     kustomization: &'a Kustomization,
+    /// How kinds are judged that the Kustomization has expressions for.
+    judged: &'a Expressions,
+    /// Managers whose fields are taken over besides `kubectl`'s.
+    managers: &'a [String],
     source: ObjectReference,
     id: ObjectReference,
     revision: String,
@@ -57,14 +64,17 @@ impl<'a> Run<'a> {
         context: &'a Context,
         tenant: Store,
         kustomization: &'a Kustomization,
-        source: &GitRepository,
-        artifact: &Artifact,
+        judged: &'a Expressions,
+        managers: &'a [String],
+        (source, artifact): &(GitRepository, Artifact),
     ) -> Result<Self, Failure> {
         let known = kustomization.status.clone().unwrap_or_default();
         let mut run = Self {
             context,
             tenant,
             kustomization,
+            judged,
+            managers,
             source: object::reference(source),
             id: object::reference(kustomization),
             revision: artifact.revision.clone(),
@@ -130,16 +140,18 @@ impl<'a> Run<'a> {
         let failed = |run: &Self, message: String| run.failure("ReconciliationFailed", message);
         let (namespace, name) = (self.kustomization.namespace().unwrap_or_default(), self.kustomization.name_any());
         let objects = prepare(objects, &namespace, &name).map_err(|message| failed(self, message))?;
+        let ignored = IgnoreRules::read(&self.kustomization.spec.ignore).map_err(|message| failed(self, message))?;
+        let how = How { force: self.kustomization.spec.force, ignored: &ignored, managers: self.managers };
         let store = &self.tenant.clone();
         let mut changes = Vec::new();
         for (stage, objects) in order::stages(objects) {
-            let planned = apply::plan(store, objects, self.kustomization.spec.force).await;
+            let planned = apply::plan(store, objects, how).await;
             let planned = planned.map_err(|message| failed(self, message))?;
             self.claim(planned.iter().map(|planned| &planned.id)).await?;
-            let written = apply::write(store, planned).await.map_err(|message| failed(self, message))?;
+            let written = apply::write(store, planned, how).await.map_err(|message| failed(self, message))?;
             if stage != Stage::Rest && !store.is_standalone() {
                 let ids: Vec<_> = written.iter().map(|change| change.object.clone()).collect();
-                let waited = wait::healthy(store, &ids, STAGE_TIMEOUT, || async { Ok(None) }).await;
+                let waited = wait::healthy(store, &ids, self.judged, STAGE_TIMEOUT, || async { Ok(None) }).await;
                 if let Err(Unhealthy::Failed(message)) = waited {
                     return Err(failed(self, message));
                 }
@@ -203,7 +215,7 @@ impl<'a> Run<'a> {
             self.progress(&message).await?;
         }
         let start = clock::instant();
-        let waited = wait::healthy(&self.tenant, &ids, timeout, || self.newer_work()).await;
+        let waited = wait::healthy(&self.tenant, &ids, self.judged, timeout, || self.newer_work()).await;
         let took = rounded(start.elapsed());
         match waited {
             Ok(()) => {

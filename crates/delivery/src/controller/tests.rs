@@ -1,5 +1,8 @@
 //! The stage over a directory store and real repositories, under virtual time.
 
+mod expressions;
+mod left_to_others;
+
 use std::{path::Path, process::Command};
 
 use api::meta::{FLUX_FINALIZER, ObjectReference, REQUESTED_AT};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use api::meta::ObjectReference;
 use reconcile::{Store, clock};
 
-use crate::health::{self, Health};
+use crate::health::{self, Expressions, Health};
 
 /// Wait between two looks at first. Source: Flux polls each 5 s; a rollout on one machine takes less than that.
 const FIRST_POLL: Duration = Duration::from_millis(500);
@@ -31,10 +31,12 @@ impl From<reconcile::Error> for Unhealthy {
     }
 }
 
-/// Waits until all objects are healthy, for at most `timeout`. `newer` tells why the wait is pointless by now.
+/// Waits until all objects are healthy, for at most `timeout`. `judged` are the kinds that have expressions of their own;
+/// `newer` tells why the wait is pointless by now.
 pub(super) async fn healthy<F>(
     store: &Store,
     objects: &[ObjectReference],
+    judged: &Expressions,
     timeout: Duration,
     newer: impl Fn() -> F,
 ) -> Result<(), Unhealthy>
@@ -44,7 +46,7 @@ where
     let start = clock::instant();
     let mut poll = FIRST_POLL;
     loop {
-        let unhealthy = look(store, objects).await?;
+        let unhealthy = look(store, objects, judged).await?;
         if unhealthy.is_empty() {
             return Ok(());
         }
@@ -64,14 +66,18 @@ where
 }
 
 /// The objects that are not healthy.
-async fn look(store: &Store, objects: &[ObjectReference]) -> Result<Vec<(ObjectReference, Health)>, reconcile::Error> {
+async fn look(
+    store: &Store,
+    objects: &[ObjectReference],
+    judged: &Expressions,
+) -> Result<Vec<(ObjectReference, Health)>, reconcile::Error> {
     let mut unhealthy = Vec::new();
     for id in objects {
         // One machine has no API server that would accept the names of a definition.
         if store.is_standalone() && id.kind == "CustomResourceDefinition" {
             continue;
         }
-        let health = health::health(store.find(id).await?.as_ref(), clock::now());
+        let health = judged.health(store.find(id).await?.as_ref(), clock::now());
         if health != Health::Current {
             unhealthy.push((id.clone(), health));
         }

@@ -11,6 +11,7 @@ use api::{
     meta::ObjectReference,
     notification::{Receiver, ReceiverResource},
 };
+use expression::Expression;
 use futures::StreamExt as _;
 use http::{HeaderMap, StatusCode};
 use k8s_openapi::api::core::v1::Secret;
@@ -24,16 +25,13 @@ use super::{
     identity::Identities,
     poke::{self, Poke, Poker},
 };
-use crate::{
-    cel::Expression,
-    receiver::{
-        self, Hook, SecretData,
-        confirm::{self, Confirm},
-        jwt::Token,
-        payload,
-        readiness::{self, Network},
-        resources::{self, Target},
-    },
+use crate::receiver::{
+    self, Hook, SecretData,
+    confirm::{self, Confirm},
+    jwt::Token,
+    payload,
+    readiness::{self, Network},
+    resources::{self, Target},
 };
 
 /// Most bytes of a body that is read. Source: reference image-automation.md section 9.3.

@@ -1,12 +1,13 @@
 //! What Git services are told about a commit: which one, under which name, and how it went. Pure.
 
 use api::notification::{Alert, Provider};
+use expression::Expression;
 use kube::ResourceExt as _;
 use reconcile::{Event, object};
 use ring::digest;
 
 use super::Settings;
-use crate::{Error, cel::Expression};
+use crate::Error;
 
 /// Longest description that every service takes.
 const MAX_DESCRIPTION_CHARACTERS: usize = 140;
@@ -33,7 +34,7 @@ pub fn context(provider: &Provider, alert: &Alert, event: &Event) -> Result<Stri
         let first = uid.split('-').next().unwrap_or_default();
         return Ok(format!("{}/{}/{first}", about.kind, about.name).to_lowercase());
     }
-    let failed = |error: crate::cel::CelError| Error::Invalid(format!("commitStatusExpr: {error}"));
+    let failed = |error: expression::CelError| Error::Invalid(format!("commitStatusExpr: {error}"));
     let expression = Expression::compile(source, &["event", "alert", "provider"]).map_err(failed)?;
     let event = serde_json::to_value(event).map_err(|error| Error::Invalid(error.to_string()))?;
     let (alert, provider) = (object::to_value(alert), object::to_value(provider));

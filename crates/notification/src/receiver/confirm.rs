@@ -3,11 +3,11 @@
 //! Differs: Flux believes whoever knows the path of services that sign nothing.
 
 use api::notification::{Receiver, ReceiverType};
+use expression::Expression;
 use kube::ResourceExt as _;
 use serde_json::Value;
 
 use super::{Hook, Refusal, payload, readiness};
-use crate::cel::Expression;
 
 /// Annotation: the registry must have the tag or digest that a call names before a scan is done. `true` for the services
 /// whose calls name one; for others, an expression over `req` that gives one or a list of them.

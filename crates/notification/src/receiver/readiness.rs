@@ -4,11 +4,11 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use api::notification::{OidcProvider, Receiver, ReceiverSpec, ReceiverType};
+use expression::{CelError, Expression};
 use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};
 
 use super::{SecretData, confirm};
-use crate::cel::{CelError, Expression};
 
 /// Annotation: addresses and networks that may call, with commas between. For services that sign nothing.
 pub const ALLOW_FROM: &str = "notification.slipway.dev/allow-from";
@@ -61,12 +61,14 @@ pub fn check(receiver: &Receiver, secret: Option<&SecretData>) -> Result<String,
         .as_ref()
         .ok_or_else(|| invalid(format!("spec.secretRef is required for type {}", kind.as_str())))?;
     let at = format!("{namespace}/{}", reference.name);
-    let secret =
-        secret.ok_or_else(|| Unready::token(format!("unable to read token from secret '{at}' error: not found")))?;
+    let secret = secret.ok_or_else(|| {
+        let problem = format!("secrets {:?} not found", reference.name);
+        Unready::token(format!("unable to read token from secret '{at}' error: {problem}"))
+    })?;
     let value = |key: &str| secret.get(key).map(|value| value.0.as_slice()).filter(|value| !value.is_empty());
     let required: &[&str] = if kind == ReceiverType::Gcr { &["token", "email", "audience"] } else { &["token"] };
     if let Some(missing) = required.iter().find(|key| value(key).is_none()) {
-        return Err(Unready::token(format!("invalid '{at}' secret data: required field '{missing}'")));
+        return Err(Unready::token(format!("invalid '{at}' secret data: required fields '{missing}'")));
     }
     Ok(path(value("token").unwrap_or_default(), &name, &namespace))
 }

@@ -246,11 +246,15 @@ fn a_receiver_says_why_it_cannot_be_used() {
     assert_eq!(check(named("github"), None), Err(("TokenNotFound", false)));
     assert_eq!(check(named("github"), Some(&secret(&[("token", "")]))), Err(("TokenNotFound", false)));
     assert_eq!(check(named("gcr"), Some(&token)), Err(("TokenNotFound", false)));
+    let lacking = readiness::check(&receiver(named("gcr")), Some(&token)).map_err(|unready| unready.message);
+    assert_eq!(lacking, Err("invalid 'apps/t' secret data: required fields 'email'".into()));
     assert_eq!(check(json!({"type": "github"}), None), Err(("ValidationFailed", true)));
     assert_eq!(check(json!({"secretRef": {"name": "t"}}), Some(&token)), Err(("ValidationFailed", true)));
     let mut filtered = named("generic");
-    filtered["resourceFilter"] = json!("req.a ==");
-    assert_eq!(check(filtered, Some(&token)), Err(("InvalidCELExpression", true)));
+    for wrong in ["req.a ==", "request.a == 1", "isWanted(req.a)"] {
+        filtered["resourceFilter"] = json!(wrong);
+        assert_eq!(check(filtered.clone(), Some(&token)), Err(("InvalidCELExpression", true)), "{wrong}");
+    }
     let oidc = |validations: Value| json!({"type": "generic-oidc", "oidcProviders": [{"issuerURL": "https://a.io", "validations": validations}]});
     assert_eq!(check(oidc(json!([])), None), Err(("ValidationFailed", true)));
     let good = json!([{"expression": "true", "message": "m"}]);

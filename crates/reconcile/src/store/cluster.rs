@@ -173,6 +173,16 @@ impl Cluster {
         }
     }
 
+    pub(crate) async fn find_with_owners(&self, id: &ObjectReference) -> Result<Option<Value>> {
+        let request = self.requests(id).await?.get(&id.name, &GetParams::default());
+        let request = request.map_err(|error| failed(id, kube::Error::BuildRequest(error)))?;
+        match self.client.request::<Value>(request).await {
+            Ok(object) => Ok(Some(of_kind(id, object))),
+            Err(error) if code(&error) == Some(404) => Ok(None),
+            Err(error) => Err(failed(id, error)),
+        }
+    }
+
     pub(crate) async fn list(&self, kind: &ObjectReference, namespace: Option<&str>) -> Result<Vec<Value>> {
         let (resource, reach) = self.kind(kind).await?;
         let api: Api<Whole> = match (namespace.or(self.shared.scope.namespace.as_deref()), reach) {

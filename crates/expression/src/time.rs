@@ -313,7 +313,7 @@ fn in_zone(point: DateTime, zone: &str) -> Result<DateTime, ExecutionError> {
 mod tests {
     use serde_json::json;
 
-    use crate::cel::{CelError, Expression};
+    use crate::{CelError, Expression};
 
     fn holds(source: &str) -> Result<bool, CelError> {
         let req = json!({"pushed": "2026-11-21T23:30:00.25+02:00", "seconds": 86400, "wait": "1h30m"});

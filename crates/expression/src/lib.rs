@@ -1,15 +1,22 @@
-//! Expressions of the Common Expression Language as manifests write them: filters, validations, texts. Pure.
-//! Source: reference image-automation.md section 9.5.
+//! Expressions of the Common Expression Language as manifests write them: filters, validations, texts, health.
+//!
+//! A pure crate: a text becomes an [`Expression`], which gives a value over JSON. Source: reference image-automation.md
+//! section 9.5; Flux `pkg/runtime/cel`.
 
 mod lists;
+mod result;
 mod time;
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 use cel::{
     Context, Env, Program,
     common::ast::{EntryExpr, Expr, IdedExpr},
     extensions,
+    objects::{Key, Map},
 };
 use serde_json::{Number, Value};
 
@@ -36,6 +43,23 @@ pub struct Expression {
     depth: u32,
     /// Whether texts are split, which makes lists as long as the text.
     splits: bool,
+    numbers: Numbers,
+}
+
+/// What numbers of JSON are to an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Numbers {
+    /// All are floating ones.
+    Floating,
+    /// Whole ones are integers.
+    AsWritten,
+}
+
+/// The names that an expression may use.
+struct Names<'a> {
+    known: Vec<&'a str>,
+    /// Whether there may be others, which only an evaluation tells.
+    is_open: bool,
 }
 
 /// Names that the language itself gives meaning to: types, and what stands before the functions of extensions.
@@ -71,8 +95,29 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
 });
 
 impl Expression {
-    /// Reads an expression over these variables; any other name in it is an error.
+    /// Reads an expression over these variables; any other name in it is an error, of a function too. All numbers are
+    /// floating ones, as in what Flux decodes from the bodies of requests and events.
     pub fn compile(source: &str, variables: &[&str]) -> Result<Self, CelError> {
+        let expression = Self::read(source, Some(variables), Numbers::Floating)?;
+        result::known(expression.program.expression())?;
+        Ok(expression)
+    }
+
+    /// Reads an expression over these variables, which are objects of Kubernetes. An unknown function is an error, and
+    /// so is an expression of which it is not plain that it is true or false.
+    pub fn predicate(source: &str, variables: &[&str]) -> Result<Self, CelError> {
+        let expression = Self::read(source, Some(variables), Numbers::AsWritten)?;
+        result::check(expression.program.expression())?;
+        Ok(expression)
+    }
+
+    /// Reads an expression over the members of an object that nobody knows yet; see [`Expression::holds_for`].
+    pub fn open(source: &str) -> Result<Self, CelError> {
+        Self::read(source, None, Numbers::AsWritten)
+    }
+
+    /// Without variables every name may be one.
+    fn read(source: &str, variables: Option<&[&str]>, numbers: Numbers) -> Result<Self, CelError> {
         if source.len() > MAX_SOURCE_BYTES {
             return Err(CelError(format!("the expression is longer than {MAX_SOURCE_BYTES} bytes")));
         }
@@ -80,12 +125,18 @@ impl Expression {
             return Err(CelError("the expression is nested too deeply".into()));
         }
         let program = on_a_large_stack(|| ENVIRONMENT.compile(source).map_err(|error| CelError(error.to_string())))?;
-        let mut names: Vec<&str> = variables.to_vec();
-        let depth = depth(program.expression(), &mut names).map_err(|name| {
-            CelError(format!("undeclared reference to '{name}'; there are {}", variables.join(", ")))
-        })?;
+        let declared = variables.unwrap_or_default();
+        let mut names = Names { known: declared.to_vec(), is_open: variables.is_none() };
+        let depth = depth(program.expression(), &mut names)
+            .map_err(|name| CelError(format!("undeclared reference to '{name}'; there are {}", declared.join(", "))))?;
         let splits = program.references().has_function("split");
-        Ok(Self { program, depth, splits })
+        Ok(Self { program, depth, splits, numbers })
+    }
+
+    /// Whether the expression holds with the members of an object as variables.
+    pub fn holds_for(&self, object: &Value) -> Result<bool, CelError> {
+        let members: Vec<_> = object.as_object().into_iter().flatten().map(|(name, value)| (&**name, value)).collect();
+        self.holds(&members)
     }
 
     /// Whether the expression holds; one that gives no truth value is an error.
@@ -117,8 +168,7 @@ impl Expression {
         on_a_large_stack(|| {
             let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
             for (name, value) in variables {
-                let value = cel::to_value(floating(value)).map_err(|error| CelError(error.to_string()))?;
-                context.add_variable_from_value(*name, value);
+                context.add_variable_from_value(*name, self.numbers.value(value));
             }
             self.program.execute(&context).map_err(|error| CelError(error.to_string()))
         })
@@ -170,10 +220,10 @@ fn is_too_deep(source: &str) -> bool {
 }
 
 /// How deep loops lie within each other; errs with the first name that is not known.
-fn depth<'a>(expression: &'a IdedExpr, names: &mut Vec<&'a str>) -> Result<u32, String> {
+fn depth<'a>(expression: &'a IdedExpr, names: &mut Names<'a>) -> Result<u32, String> {
     match &expression.expr {
         Expr::Unspecified | Expr::Literal(_) => Ok(0),
-        Expr::Ident(name) if name.starts_with('@') || names.contains(&name.as_str()) => Ok(0),
+        Expr::Ident(name) if names.is_open || name.starts_with('@') || names.known.contains(&name.as_str()) => Ok(0),
         Expr::Ident(name) if NAMES.contains(&name.as_str()) => Ok(0),
         Expr::Ident(name) => Err(name.clone()),
         Expr::Select(select) => depth(&select.operand, names),
@@ -183,17 +233,17 @@ fn depth<'a>(expression: &'a IdedExpr, names: &mut Vec<&'a str>) -> Result<u32, 
         Expr::Struct(value) => deepest(value.entries.iter().flat_map(|entry| parts(&entry.expr)), names),
         Expr::Comprehension(looped) => {
             let outer = deepest([&looped.iter_range, &looped.accu_init], names)?;
-            let known = names.len();
-            names.extend([looped.iter_var.as_str(), looped.accu_var.as_str()]);
-            names.extend(looped.iter_var2.as_deref());
+            let known = names.known.len();
+            names.known.extend([looped.iter_var.as_str(), looped.accu_var.as_str()]);
+            names.known.extend(looped.iter_var2.as_deref());
             let inner = deepest([&looped.loop_cond, &looped.loop_step, &looped.result], names)?;
-            names.truncate(known);
+            names.known.truncate(known);
             Ok(outer.max(inner + 1))
         }
     }
 }
 
-fn deepest<'a>(parts: impl IntoIterator<Item = &'a IdedExpr>, names: &mut Vec<&'a str>) -> Result<u32, String> {
+fn deepest<'a>(parts: impl IntoIterator<Item = &'a IdedExpr>, names: &mut Names<'a>) -> Result<u32, String> {
     parts.into_iter().try_fold(0, |deepest, part| depth(part, names).map(|own| deepest.max(own)))
 }
 
@@ -204,15 +254,26 @@ fn parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
     }
 }
 
-/// JSON as Flux hands it to expressions: every number is a floating one.
-fn floating(value: &Value) -> Value {
-    match value {
-        Value::Number(number) => {
-            number.as_f64().and_then(Number::from_f64).map_or_else(|| value.clone(), Value::Number)
+impl Numbers {
+    /// JSON as Flux hands it to expressions.
+    fn value(self, json: &Value) -> cel::Value {
+        match json {
+            Value::Null => cel::Value::Null,
+            Value::Bool(holds) => cel::Value::Bool(*holds),
+            Value::Number(number) => self.number(number),
+            Value::String(text) => cel::Value::String(Arc::new(text.clone())),
+            Value::Array(items) => cel::Value::List(Arc::new(items.iter().map(|item| self.value(item)).collect())),
+            Value::Object(members) => {
+                let member = |(key, member): (&String, _)| (Key::String(Arc::new(key.clone())), self.value(member));
+                let map: HashMap<Key, cel::Value> = members.iter().map(member).collect();
+                cel::Value::Map(Map { map: Arc::new(map) })
+            }
         }
-        Value::Array(items) => items.iter().map(floating).collect(),
-        Value::Object(members) => members.iter().map(|(key, member)| (key.clone(), floating(member))).collect(),
-        other => other.clone(),
+    }
+
+    fn number(self, number: &Number) -> cel::Value {
+        let whole = number.as_i64().filter(|_| self == Self::AsWritten).map(cel::Value::Int);
+        whole.unwrap_or_else(|| cel::Value::Float(number.as_f64().unwrap_or(f64::NAN)))
     }
 }
 
@@ -272,6 +333,26 @@ mod tests {
         }
         let error = Expression::compile("request.n == 5", &["req", "res"]).expect_err("an unknown name").to_string();
         assert_eq!(error, "undeclared reference to 'request'; there are req, res");
+    }
+
+    #[test]
+    fn an_open_expression_sees_the_members_of_any_object() {
+        let object =
+            json!({"spec": {"replicas": 3}, "data": {"half": 0.5}, "status": {"ready": true}, "type": "Opaque"});
+        let holds = |source: &str| Expression::open(source)?.holds_for(&object);
+        for source in [
+            "status.ready",
+            "spec.replicas + 1 == 4 && spec.replicas / 2 == 1 && type(spec.replicas) == int",
+            "data.half * 2.0 == 1.0 && type(data.half) == double",
+            "!has(spec.paused)",
+            "type == 'Opaque'",
+        ] {
+            assert_eq!(holds(source), Ok(true), "{source}");
+        }
+        for source in ["spec.replicas", "status.missing", "nothing.at.all", "has(nothing.here)"] {
+            assert!(holds(source).is_err(), "{source}");
+        }
+        assert!(Expression::open("status.").is_err());
     }
 
     #[test]
