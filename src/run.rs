@@ -162,7 +162,8 @@ fn controllers(config: &Config, context: &Context, lead: &Lead, shutdown: &Shutd
             Stage::Notification => {
                 let settings = config.notification.clone();
                 let hooks = notification::Hooks::new(context.clone(), &settings);
-                let serving = serve::hooks::serve(config.receiver_listen, hooks.clone(), shutdown.clone())?;
+                let serving =
+                    serve::hooks::serve(config.receiver_listen, hooks.clone(), &context.metrics, shutdown.clone())?;
                 // Calls and events of others are taken by every replica; they meet the leader's work in the store.
                 guard(&[], serving.boxed());
                 guard(&[], hooks.run(shutdown.clone()).boxed());

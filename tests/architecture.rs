@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-const PURE: [&str; 4] = ["api", "policy", "template", "expression"];
+const PURE: [&str; 5] = ["api", "policy", "template", "expression", "trust"];
 const SERVICES: [&str; 3] = ["reconcile", "oci", "git"];
 const STAGES: [&str; 6] = ["scanner", "updater", "canary", "notification", "delivery", "local"];
 

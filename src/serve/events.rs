@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use axum::{
     Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, State},
+    body::{Bytes, HttpBody as _},
+    extract::{DefaultBodyLimit, Request, State},
     http::StatusCode,
+    middleware::{self, Next},
+    response::Response,
     routing::any,
 };
 use notification::intake;
-use reconcile::{Context, Shutdown};
+use reconcile::{Context, Shutdown, telemetry::Calls};
 
 /// Binds the port. The future takes events until told to stop.
 pub fn serve(
@@ -28,12 +30,18 @@ pub fn serve(
         let router = Router::new()
             .route("/", any(take))
             .layer(DefaultBodyLimit::max(intake::MAX_EVENT_BYTES))
+            .layer(middleware::from_fn_with_state(Calls::new(&context.metrics, "gotk_event", "/"), counted))
             .with_state(context);
         let stop = async move { shutdown.cancelled().await };
         if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
             tracing::warn!(%error, "the server of events ended");
         }
     })
+}
+
+async fn counted(State(calls): State<Calls>, request: Request, next: Next) -> Response {
+    let told = |answer: &Response| (answer.status(), answer.body().size_hint().lower());
+    calls.count(request.method().clone(), next.run(request), told).await
 }
 
 /// The event is kept when the caller is answered.

@@ -17,7 +17,7 @@ use notification::{
     Hooks,
     controller::{Answer, MAX_BODY_BYTES},
 };
-use reconcile::{Shutdown, clock};
+use reconcile::{Metrics, Shutdown, clock, telemetry::Calls};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -53,12 +53,19 @@ pub enum Place {
 /// The server: what it answers with, and the bounds that all calls share.
 struct Server {
     hooks: Arc<Hooks>,
+    calls: Calls,
     large: Semaphore,
 }
 
 /// Binds the port. The future answers calls until told to stop.
-pub fn serve(place: Place, hooks: Arc<Hooks>, shutdown: Shutdown) -> anyhow::Result<impl Future<Output = ()> + use<>> {
-    let server = Arc::new(Server { hooks, large: Semaphore::new(MAX_LARGE_BODIES) });
+pub fn serve(
+    place: Place,
+    hooks: Arc<Hooks>,
+    metrics: &Metrics,
+    shutdown: Shutdown,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let calls = Calls::new(metrics, "gotk_receiver", "/hook/");
+    let server = Arc::new(Server { hooks, calls, large: Semaphore::new(MAX_LARGE_BODIES) });
     let (address, bound) = match place {
         Place::Asked(address) => {
             (address, Some(bind(address).with_context(|| format!("cannot listen for webhooks on {address}"))?))
@@ -115,7 +122,11 @@ async fn accept(server: Arc<Server>, listener: TcpListener, shutdown: &Shutdown)
 async fn converse(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown) {
     let service = service_fn(|request| {
         let server = server.clone();
-        async move { Ok::<_, Infallible>(server.answer(request, peer).await) }
+        async move {
+            let (method, answer) = (request.method().clone(), server.answer(request, peer));
+            let told = |answer: &Answered| (answer.status(), answer.body().size_hint().lower());
+            Ok::<_, Infallible>(server.calls.count(method, answer, told).await)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

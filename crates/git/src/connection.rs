@@ -281,8 +281,7 @@ impl Clients {
         if let Some((_, client)) = known.iter().find(|(other, _)| *other == settings) {
             return Ok(client.clone());
         }
-        let client = build(&settings)
-            .map_err(|error| Error::Client { url: name.to_owned(), cause: causes(&error.without_url()) })?;
+        let client = build(&settings).map_err(|cause| Error::Client { url: name.to_owned(), cause })?;
         if known.len() == Self::LIMIT {
             known.remove(0);
         }
@@ -296,7 +295,8 @@ fn has_proxy_variable() -> bool {
     ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].iter().any(|name| std::env::var_os(name).is_some())
 }
 
-fn build(settings: &Settings) -> Result<Client, reqwest::Error> {
+fn build(settings: &Settings) -> Result<Client, String> {
+    let invalid = |error: reqwest::Error| causes(&error.without_url());
     // The binary installs the provider first thing; tests and examples need it too. A second attempt changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
@@ -307,17 +307,22 @@ fn build(settings: &Settings) -> Result<Client, reqwest::Error> {
         .connect_timeout(Duration::from_secs(30))
         // Some servers tell Git from browsers by this name.
         .user_agent(concat!("git/slipway-", env!("CARGO_PKG_VERSION")));
-    if settings.plain {
+    let identity = settings.identity.as_deref();
+    match settings.ca.as_deref() {
         // No certificate will be met: the system's, which take a megabyte and milliseconds to read, are left alone.
-        builder = builder.tls_certs_only([]);
-    } else if let Some(ca) = &settings.ca {
-        builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(ca)?);
-    }
-    if let Some(identity) = &settings.identity {
-        builder = builder.identity(reqwest::Identity::from_pem(identity)?);
+        _ if settings.plain => builder = builder.tls_certs_only([]),
+        Some(ca) => {
+            let tls = trust::client(ca, identity).map_err(|error| error.to_string())?;
+            builder = builder.tls_backend_preconfigured(tls);
+        }
+        None => {
+            if let Some(identity) = identity {
+                builder = builder.identity(reqwest::Identity::from_pem(identity).map_err(invalid)?);
+            }
+        }
     }
     if let Some(proxy) = &settings.proxy {
-        builder = builder.proxy(reqwest::Proxy::all(proxy)?);
+        builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(invalid)?);
     }
-    builder.build()
+    builder.build().map_err(invalid)
 }

@@ -146,12 +146,6 @@ pub enum Error {
         /// The server's reason and what its hooks printed.
         cause: String,
     },
-    /// Push options were given, which the server does not take.
-    #[error("'{url}' does not support push options")]
-    PushOptionsUnsupported {
-        /// The repository.
-        url: String,
-    },
     /// A path in the commit that would do harm on a disk, such as `.git` or `..`.
     #[error("path '{path}' in commit is not allowed")]
     HostilePath {

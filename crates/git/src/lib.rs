@@ -47,5 +47,5 @@ pub use object::{
 pub use remote::{Credentials, LocalPaths, Remote};
 pub use secret::InvalidSecret;
 pub use sign::{InvalidKey, SigningKey};
-pub use source::{SecretData, Secrets, Wanted};
+pub use source::{SecretData, Secrets, Wanted, wrong_provider};
 pub use tree::normalize;

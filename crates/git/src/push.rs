@@ -86,9 +86,6 @@ impl Push<'_> {
 
     fn send(&self, offer: &Offer, old: Option<Id>) -> Result<Pushed, Error> {
         let connection = &self.session.connection;
-        if !self.options.is_empty() && !offer.has("push-options") {
-            return Err(Error::PushOptionsUnsupported { url: connection.name.clone() });
-        }
         let mut body = self.head(offer, old);
         let head = body.len();
         self.append_pack(&mut body)?;
@@ -147,7 +144,8 @@ impl Push<'_> {
     fn head(&self, offer: &Offer, old: Option<Id>) -> Vec<u8> {
         let mut wished = vec!["report-status"];
         wished.extend(["side-band-64k", "quiet"].iter().filter(|name| offer.has(name)));
-        if !self.options.is_empty() {
+        let options = self.options(offer);
+        if !options.is_empty() {
             wished.push("push-options");
         }
         if offer.has("object-format") {
@@ -161,13 +159,23 @@ impl Push<'_> {
         let mut body = Vec::new();
         packet::write(&mut body, line.as_bytes());
         packet::flush(&mut body);
-        if !self.options.is_empty() {
-            for option in self.options {
+        if !options.is_empty() {
+            for option in options {
                 packet::write(&mut body, option.as_bytes());
             }
             packet::flush(&mut body);
         }
         body
+    }
+
+    /// The push options, unless the server takes none: go-git, and so Flux, pushes without them then.
+    fn options(&self, offer: &Offer) -> &[String] {
+        if self.options.is_empty() || offer.has("push-options") {
+            return self.options;
+        }
+        let repository = &self.session.connection.name;
+        tracing::warn!(%repository, options = ?self.options, "the server takes no push options; they are left out");
+        &[]
     }
 
     /// Source: Git `Documentation/gitformat-pack.txt`. Whole objects only: at this size deltas save nothing.

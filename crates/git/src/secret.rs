@@ -23,7 +23,7 @@ impl Remote {
             let value = data.get(key).map(|value| String::from_utf8_lossy(value).trim_end().to_owned());
             value.filter(|value| !value.is_empty())
         };
-        if self.url.to_ascii_lowercase().starts_with("ssh://") {
+        if self.is_ssh() {
             if self.has_no_host() {
                 return Err(InvalidSecret("invalid 'ssh' auth option: 'host' is required".into()));
             }
@@ -61,6 +61,21 @@ impl Remote {
             self.identity = Some([certificate.as_slice(), b"\n", key].concat());
         }
         Ok(self)
+    }
+
+    /// The remote without a Secret.
+    ///
+    /// # Errors
+    /// For `ssh://`, which nobody enters without a key.
+    pub fn without_secret(self) -> Result<Self, InvalidSecret> {
+        match self.is_ssh() {
+            true => Err(InvalidSecret("invalid 'ssh' auth option: 'identity' is required".into())),
+            false => Ok(self),
+        }
+    }
+
+    fn is_ssh(&self) -> bool {
+        self.url.to_ascii_lowercase().starts_with("ssh://")
     }
 
     fn has_no_host(&self) -> bool {

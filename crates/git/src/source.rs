@@ -11,6 +11,10 @@ use crate::{Checkout, Credentials, GithubApp, Id, InvalidSecret, LocalPaths, Rem
 /// Branch where nothing is named.
 const DEFAULT_BRANCH: &str = "master";
 
+/// What is said where the provider `github` finds no GitHub App.
+const NO_APP: &str =
+    "secretRef with github app data must be specified when provider is set to github: invalid source configuration";
+
 /// The content of a Secret.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
 
@@ -39,31 +43,21 @@ impl Remote {
         if let Some(data) = &secrets.proxy {
             remote = remote.with_proxy(data)?;
         }
-        let name = || {
-            let secret = spec.secret_ref.as_ref().map(|reference| reference.name.as_str()).unwrap_or_default();
-            format!("{}/{secret}", remote.scope)
-        };
-        let app = secrets.login.as_ref().is_some_and(GithubApp::is_in);
+        if let Some(problem) = wrong_provider(repository, secrets.login.as_ref()) {
+            return Err(InvalidSecret(problem));
+        }
         match spec.provider.unwrap_or_default() {
-            GitProvider::Generic if app => Err(InvalidSecret(format!(
-                "secretRef '{}' has github app data but provider is not set to github: invalid source configuration",
-                name()
-            ))),
             GitProvider::Generic => match &secrets.login {
                 Some(data) => remote.with_secret(data),
-                None => Ok(remote),
+                None => remote.without_secret(),
             },
-            GitProvider::Github => match secrets.login.as_ref().filter(|_| app) {
+            GitProvider::Github => match secrets.login.as_ref().filter(|data| GithubApp::is_in(data)) {
                 Some(data) => {
                     remote.ca = data.get("ca.crt").cloned();
                     remote.credentials = Credentials::GithubApp(GithubApp::from_secret(data)?);
                     Ok(remote)
                 }
-                None => Err(InvalidSecret(
-                    "secretRef with github app data must be specified when provider is set to github: invalid source \
-                     configuration"
-                        .to_owned(),
-                )),
+                None => Err(InvalidSecret(NO_APP.to_owned())),
             },
             // Differs: Flux can log in as the account; our own identity in its place would give away too much.
             GitProvider::Azure | GitProvider::Aws if spec.service_account_name.is_some() => {
@@ -75,6 +69,25 @@ impl Remote {
                 Ok(remote)
             }
         }
+    }
+}
+
+/// Why the provider of a GitRepository and its Secret cannot go together: a GitHub App's data without the provider
+/// `github`, or that without a Secret. Only a change of the GitRepository mends that. The texts are Flux's.
+/// Source: image-automation-controller `internal/source/git.go`, `getAuthOpts`.
+pub fn wrong_provider(repository: &GitRepository, login: Option<&SecretData>) -> Option<String> {
+    let spec = &repository.spec;
+    match (spec.provider.unwrap_or_default(), login) {
+        (GitProvider::Generic, Some(data)) if GithubApp::is_in(data) => {
+            let namespace = repository.metadata.namespace.as_deref().unwrap_or_default();
+            let secret = spec.secret_ref.as_ref().map(|reference| reference.name.as_str()).unwrap_or_default();
+            Some(format!(
+                "secretRef '{namespace}/{secret}' has github app data but provider is not set to github: invalid source \
+                 configuration"
+            ))
+        }
+        (GitProvider::Github, None) => Some(NO_APP.to_owned()),
+        _ => None,
     }
 }
 
@@ -231,6 +244,14 @@ mod tests {
     }
 
     #[test]
+    fn ssh_wants_a_secret() {
+        let read = |url| Remote::of(&repository(url, None), &Secrets::default(), LocalPaths::Refuse);
+        let error = read("SSH://git@example.com/a").unwrap_err().to_string();
+        assert_eq!(error, "invalid 'ssh' auth option: 'identity' is required");
+        assert!(read("https://example.com/a").is_ok());
+    }
+
+    #[test]
     fn a_github_app_and_its_provider_need_each_other() {
         let app = json!({"githubAppID": "1", "githubAppInstallationID": "2", "githubAppPrivateKey": "key"});
         let secrets = |secret: Option<&Value>| Secrets { login: secret.and_then(data), proxy: None, cloud: None };
@@ -241,6 +262,14 @@ mod tests {
         assert!(error.starts_with("secretRef 'apps/login' has github app data but provider is not set"), "{error}");
         let error = read(Some("github"), None).unwrap_err().to_string();
         assert!(error.starts_with("secretRef with github app data must be specified"), "{error}");
+        // The Secret can still be mended then, unlike a GitRepository that names none.
+        let (empty, url) = (json!({"other": "x"}), "https://github.com/a/b");
+        assert!(read(Some("github"), Some(&empty)).is_err());
+        let wrong = |provider, secret: Option<&Value>| {
+            wrong_provider(&repository(url, provider), secret.and_then(data).as_ref()).is_some()
+        };
+        assert!(wrong(None, Some(&app)) && wrong(Some("github"), None));
+        assert!(!wrong(Some("github"), Some(&empty)) && !wrong(None, None) && !wrong(Some("github"), Some(&app)));
         assert!(matches!(read(Some("github"), Some(&app)).unwrap().credentials, Credentials::GithubApp(_)));
     }
 }

@@ -11,14 +11,13 @@ use std::{
 use bytes::Bytes;
 use futures::future::{self, Either};
 use http::{HeaderMap, Method, StatusCode, header};
-use serde::Deserialize;
 use url::Url;
 
 use crate::{
     Body, Credential, Error, Name, Repository, Result, Transport,
     challenge::{self, Demand},
     name::Scheme,
-    transport,
+    transport, words,
 };
 
 /// Waits between the three tries.
@@ -178,7 +177,8 @@ impl Client {
     }
 }
 
-/// HTTPS alone at first; plain HTTP joins when HTTPS has failed or is slow. The first good answer wins.
+/// HTTPS alone at first; plain HTTP joins when HTTPS has failed or is slow. The first good answer wins. Where there is none,
+/// both errors are told: that of HTTPS is mostly the one that matters.
 async fn first_good<T>(
     secure: impl Future<Output = Result<T>>,
     delay: impl Future<Output = ()>,
@@ -187,13 +187,13 @@ async fn first_good<T>(
     let (secure, delay, plain) = (Box::pin(secure), Box::pin(delay), Box::pin(plain));
     let secure = match future::select(secure, delay).await {
         Either::Left((Ok(door), _)) => return Ok(door),
-        Either::Left((Err(_), _)) => return plain.await,
+        Either::Left((Err(error), _)) => return plain.await.map_err(|plain| Error::both(error, plain)),
         Either::Right(((), secure)) => secure,
     };
     match future::select(secure, plain).await {
         Either::Left((Ok(door), _)) | Either::Right((Ok(door), _)) => Ok(door),
-        Either::Left((Err(_), plain)) => plain.await,
-        Either::Right((Err(error), secure)) => secure.await.map_err(|_| error),
+        Either::Left((Err(error), plain)) => plain.await.map_err(|plain| Error::both(error, plain)),
+        Either::Right((Err(plain), secure)) => secure.await.map_err(|error| Error::both(error, plain)),
     }
 }
 
@@ -206,9 +206,11 @@ impl Call {
         Self { method, url, headers: HeaderMap::new(), body: Bytes::new() }
     }
 
-    /// Method and address without query, user and password: what a message may show.
+    /// Method and address without user, password and query, but for the query of a page of tags: what a message may show.
     pub(crate) fn label(&self) -> String {
-        format!("{} {}{}", self.method, self.url.origin().ascii_serialization(), self.url.path())
+        let is_page = self.url.query_pairs().all(|(key, _)| matches!(key.as_ref(), "n" | "last"));
+        let query = self.url.query().filter(|_| is_page).map(|query| format!("?{query}")).unwrap_or_default();
+        format!("{} {}{}{query}", self.method, self.url.origin().ascii_serialization(), self.url.path())
     }
 
     fn request(&self, authorization: Option<&str>) -> Result<http::Request<Bytes>> {
@@ -251,32 +253,13 @@ impl Answer {
     pub(crate) async fn into_error(self) -> Error {
         let (parts, body) = self.response.into_parts();
         let bytes = transport::collect(body, ERROR_BODY_LIMIT_BYTES).await.unwrap_or_default();
-        let detail = registry_words(&bytes).unwrap_or_else(|| format!("unexpected status code {}", parts.status));
+        let detail = words::of(parts.status, &parts.headers, &bytes);
         Error::Status { request: self.request, status: parts.status, detail, retry_after: retry_after(&parts.headers) }
     }
 }
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-/// `CODE: message` from the error document of OCI distribution, cut to what fits a condition.
-fn registry_words(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Document {
-        errors: Vec<Entry>,
-    }
-    #[derive(Deserialize)]
-    struct Entry {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let document: Document = serde_json::from_slice(body).ok()?;
-    let words: Vec<_> = document.errors.iter().map(|entry| format!("{}: {}", entry.code, entry.message)).collect();
-    let text = words.join("; ");
-    (!words.is_empty()).then(|| text.chars().filter(|c| !c.is_control()).take(300).collect())
 }
 
 /// `Retry-After`, in seconds or as a date, which is compared with the answer's own `Date`.
@@ -331,9 +314,11 @@ mod tests {
     }
 
     #[test]
-    fn labels_show_neither_query_nor_password() {
+    fn labels_show_no_secrets() {
         let url = Url::parse("https://me:secret@r.example/v2/x?signature=secret").unwrap();
         assert_eq!(Call::get(url).label(), "GET https://r.example/v2/x");
+        let page = Url::parse("https://r.example/v2/x/tags/list?n=1000&last=b").unwrap();
+        assert_eq!(Call::get(page).label(), "GET https://r.example/v2/x/tags/list?n=1000&last=b");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod referrers;
 pub mod repository;
 mod token;
 pub mod transport;
+mod words;
 
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub use transport::{Body, Transport, TransportError};
 /// What a call to a registry came to.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why talking to a registry failed. A message names the request without its query, and never holds a secret.
+/// Why talking to a registry failed. A message names the request, and never holds a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The image's name cannot be used.
@@ -73,6 +74,14 @@ pub enum Error {
         /// What is wrong with the answer.
         problem: String,
     },
+    /// Neither HTTPS nor plain HTTP led in.
+    #[error("{secure}; {plain}")]
+    Both {
+        /// What became of HTTPS.
+        secure: Box<Self>,
+        /// What became of plain HTTP.
+        plain: Box<Self>,
+    },
     /// The bytes are not those which the digest or the size promised.
     #[error("{what}: expected {expected}, got {actual}")]
     Mismatch {
@@ -103,6 +112,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Transport { source, .. } => source.is_transient(),
+            Self::Both { plain, .. } => plain.is_transient(),
             Self::Status { status, .. } => matches!(status.as_u16(), 408 | 429 | 499 | 500 | 502 | 503 | 504 | 522),
             _ => false,
         }
@@ -112,6 +122,7 @@ impl Error {
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Status { status, .. } => Some(*status),
+            Self::Both { plain, .. } => plain.status(),
             _ => None,
         }
     }
@@ -120,8 +131,13 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
+            Self::Both { plain, .. } => plain.retry_after(),
             _ => None,
         }
+    }
+
+    pub(crate) fn both(secure: Self, plain: Self) -> Self {
+        Self::Both { secure: Box::new(secure), plain: Box::new(plain) }
     }
 
     pub(crate) fn protocol(request: impl Into<String>, problem: impl Into<String>) -> Self {

@@ -90,7 +90,7 @@ async fn an_unknown_repository_is_named_in_the_error() {
     assert_eq!(
         error.to_string(),
         format!(
-            "GET http://{}/v2/no/such/tags/list: NAME_UNKNOWN: repository name not known to registry",
+            "GET http://{}/v2/no/such/tags/list?n=1000: NAME_UNKNOWN: repository name not known to registry; map[name:no/such]",
             registry.address
         )
     );

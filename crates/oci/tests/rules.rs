@@ -307,6 +307,9 @@ async fn plain_http_is_tried_only_where_it_is_allowed() {
     let local = plain("localhost:5000");
     assert_eq!(local.repository("localhost:5000/team/app").tags().await.expect("the list is there"), ["1"]);
     assert_eq!(local.urls()[..2], ["https://localhost:5000/v2/", "http://localhost:5000/v2/"]);
+    let closed = World::default().repository("localhost:5000/team/app").tags().await.expect_err("both are closed");
+    let text = "GET https://localhost:5000/v2/: connection refused; GET http://localhost:5000/v2/: connection refused";
+    assert_eq!(closed.to_string(), text, "the error of HTTPS is told, too");
     let public = plain("r.example");
     let error = public.repository("r.example/team/app").tags().await.expect_err("HTTPS is closed");
     assert_eq!(error.to_string(), "GET https://r.example/v2/: connection refused");

@@ -246,7 +246,7 @@ impl Http {
         if let Some(client) = clients.get(&settings) {
             return Ok(client.clone());
         }
-        let client = build(&self.user_agent, &settings).map_err(|error| HttpError::Settings(chain(&error)))?;
+        let client = build(&self.user_agent, &settings)?;
         clients.insert(settings, client.clone());
         Ok(client)
     }
@@ -277,7 +277,8 @@ fn has_proxy_variable() -> bool {
     ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].iter().any(|name| std::env::var_os(name).is_some())
 }
 
-fn build(user_agent: &str, settings: &Settings) -> reqwest::Result<reqwest::Client> {
+fn build(user_agent: &str, settings: &Settings) -> Result<reqwest::Client, HttpError> {
+    let invalid = |error: reqwest::Error| HttpError::Settings(chain(&error));
     let mut builder = reqwest::Client::builder()
         .user_agent(user_agent)
         .redirect(reqwest::redirect::Policy::none())
@@ -285,16 +286,22 @@ fn build(user_agent: &str, settings: &Settings) -> reqwest::Result<reqwest::Clie
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(KEPT)
         .tls_danger_accept_invalid_certs(settings.insecure_skip_verify);
-    if let Some(ca) = &settings.ca {
-        builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(ca)?);
-    }
-    if let Some(identity) = &settings.identity {
-        builder = builder.identity(reqwest::Identity::from_pem(identity)?);
+    let identity = settings.identity.as_deref();
+    match settings.ca.as_deref().filter(|_| !settings.insecure_skip_verify) {
+        Some(ca) => {
+            let tls = trust::client(ca, identity).map_err(|error| HttpError::Settings(error.to_string()))?;
+            builder = builder.tls_backend_preconfigured(tls);
+        }
+        None => {
+            if let Some(identity) = identity {
+                builder = builder.identity(reqwest::Identity::from_pem(identity).map_err(invalid)?);
+            }
+        }
     }
     if let Some(proxy) = &settings.proxy {
-        builder = builder.proxy(reqwest::Proxy::all(proxy)?);
+        builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(invalid)?);
     }
-    builder.build()
+    builder.build().map_err(invalid)
 }
 
 /// Method, host and path of a request: enough to tell effects apart, and free of secrets.

@@ -1,5 +1,6 @@
 //! The numbers a scraper reads: one registry, filled by the loop and by the stages.
 
+mod calls;
 mod objects;
 mod page;
 mod process;
@@ -22,6 +23,7 @@ use prometheus_client::{
 };
 use serde_json::Value;
 
+pub use calls::Calls;
 pub use prometheus_client;
 pub use queue::{Queue, Working};
 pub use readiness::{Awaited, Readiness};

@@ -33,16 +33,32 @@ pub enum Error {
     /// The store could not be read or written.
     #[error(transparent)]
     Store(#[from] reconcile::Error),
-    /// An object that is referred to does not exist.
+    /// An object that is referred to does not exist. The text is Flux's.
     #[error("{kind} '{namespace}/{name}' not found")]
     Missing {
-        /// `secret`, `service account`.
+        /// `secret`, `serviceaccount`.
         kind: &'static str,
         /// Where it was looked for.
         namespace: String,
         /// Its name.
         name: String,
     },
+    /// The Secret of `secretRef` or `certSecretRef` does not exist. The text is that of the API server, as Flux shows it.
+    #[error("secrets \"{0}\" not found")]
+    NoSecret(String),
+    /// A pull secret that a ServiceAccount names cannot be had. The text is Flux's.
+    #[error("failed to get image pull secret for serviceaccount '{namespace}/{account}': {source}")]
+    PullSecret {
+        /// Where both are.
+        namespace: String,
+        /// The account.
+        account: String,
+        /// What is wrong with the secret.
+        source: Box<Self>,
+    },
+    /// What a secret holds is neither certificate nor key. The text is Flux's.
+    #[error("failed to parse {0}")]
+    Certificate(&'static str),
     /// A secret exists and cannot be used.
     #[error("secret '{namespace}/{name}': {problem}")]
     Secret {
@@ -52,6 +68,16 @@ pub enum Error {
         name: String,
         /// What is wrong; never what is in it.
         problem: String,
+    },
+    /// A secret lacks keys. The texts are Flux's.
+    #[error("secret '{namespace}/{name}' {problem}")]
+    Keys {
+        /// Where it is.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// What it holds and what it lacks.
+        problem: &'static str,
     },
     /// A cloud provider gave no login.
     #[error("login with provider '{provider}' for {registry}: {problem}")]

@@ -146,7 +146,7 @@ mod tests {
         let spec = ImageRepositorySpec {
             image: text("image"),
             interval: text("interval").parse().expect("a duration"),
-            exclusion_list: Some(list("exclusionList").unwrap_or_default()),
+            exclusion_list: list("exclusionList"),
             ..ImageRepositorySpec::default()
         };
         let scanned = duration(row, "lastScanAgo")
@@ -155,7 +155,8 @@ mod tests {
             canonical_image_name: text("canonicalImageName"),
             last_scan_result: scanned,
             last_handled_reconcile_at: row["lastHandledReconcileAt"].as_str().map(str::to_owned),
-            observed_exclusion_list: list("observedExclusionList").unwrap_or_default(),
+            observed_exclusion_list: list("observedExclusionList")
+                .unwrap_or_else(|| ImageRepositorySpec::default().exclusion_list()),
             ..ImageRepositoryStatus::default()
         };
         let canonical = format!("{}", oci::Name::parse(&spec.image).expect("a name"));

@@ -13,7 +13,7 @@ struct Layout {
     passphrase: &'static str,
 }
 
-/// Reads the key of a type (`gpg` or `ssh`) from a Secret named `namespace/name`. The error texts are Flux's.
+/// Reads the key of a type (`gpg` or `ssh`) from the Secret of that name. The error texts are Flux's.
 pub fn read(kind: &str, secret: &str, data: &BTreeMap<String, Vec<u8>>, now: Timestamp) -> Result<SigningKey, String> {
     let layout = match kind {
         "gpg" => Layout { key: "git.asc", article: "a", passphrase: "passphrase" },
@@ -61,7 +61,7 @@ mod tests {
             let keys = row["secret_keys"].as_array().unwrap().iter().filter_map(Value::as_str);
             let data = keys.map(|key| (key.to_owned(), b"not a key".to_vec())).collect();
             let kind = row["type"].as_str().unwrap_or("gpg");
-            let error = read(kind, "ns/s", &data, Timestamp::UNIX_EPOCH).unwrap_err();
+            let error = read(kind, "s", &data, Timestamp::UNIX_EPOCH).unwrap_err();
             match row["error_contains"].as_str() {
                 Some(expected) => assert!(error.contains(expected), "{row}: {error}"),
                 // What is looked for is there; only that it is no key is complained about.
@@ -69,7 +69,7 @@ mod tests {
             }
         }
         assert!(count > 0);
-        let error = read("x509", "ns/s", &BTreeMap::new(), Timestamp::UNIX_EPOCH).unwrap_err();
+        let error = read("x509", "s", &BTreeMap::new(), Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!(error, "unknown signing key type \"x509\"");
     }
 }

@@ -77,11 +77,12 @@ impl ImageRepositorySpec {
         self.timeout.unwrap_or(self.interval).get().max(MIN_TIMEOUT)
     }
 
-    /// The patterns in force. A list that is present and empty drops nothing.
+    /// The patterns in force. An empty list means the default one, too.
+    /// Source: image-reflector-controller 1.2 `api/v1/imagerepository_types.go`, `GetExclusionList`.
     pub fn exclusion_list(&self) -> Vec<String> {
         match &self.exclusion_list {
-            Some(list) => list.clone(),
-            None => DEFAULT_EXCLUSION_LIST.map(str::to_owned).to_vec(),
+            Some(list) if !list.is_empty() => list.clone(),
+            _ => DEFAULT_EXCLUSION_LIST.map(str::to_owned).to_vec(),
         }
     }
 }

@@ -30,6 +30,8 @@ fn defaults_are_those_of_flux() {
         serde_json::from_value(json!({"image": "app", "interval": "500ms"})).expect("a repository");
     assert_eq!(spec.timeout(), std::time::Duration::from_secs(1));
     assert_eq!(spec.exclusion_list(), DEFAULT_EXCLUSION_LIST);
+    let empty = ImageRepositorySpec { exclusion_list: Some(Vec::new()), ..spec.clone() };
+    assert_eq!(empty.exclusion_list(), DEFAULT_EXCLUSION_LIST);
     assert_eq!(spec.provider, ImageProvider::Generic);
     let spec: ImagePolicySpec = serde_json::from_value(json!({"imageRepositoryRef": {"name": "r"}, "interval": "0s",
         "digestReflectionPolicy": "Always", "policy": {"alphabetical": {}}}))

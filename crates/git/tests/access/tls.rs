@@ -93,6 +93,28 @@ fn a_private_authority_and_a_client_certificate_are_used() {
     }
 }
 
+#[test]
+fn a_server_that_vouches_for_itself_is_trusted_by_its_certificate() {
+    let world = World::with(&[("a.yaml", "1")]);
+    let folder = world.folder.path().join("tls");
+    certificates(&folder);
+    let make = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"];
+    let own =
+        ["-subj", "/CN=git", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "server.key", "-out", "server.crt"];
+    openssl(&folder, &[&make[..], &own].concat());
+    let url = secured(&world, &folder);
+    let file = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let trusting = |authority: &str| {
+        let parts = [("username", b"bot".to_vec()), ("password", b"s3cret".to_vec()), ("ca.crt", file(authority))];
+        let own = [("tls.crt", file("client.crt")), ("tls.key", file("client.key"))];
+        let data = parts.into_iter().chain(own).map(|(key, value)| (key.to_owned(), value)).collect();
+        world.mirrors.open(&Remote::new(&url).with_secret(&data).unwrap()).unwrap().fetch(&MAIN)
+    };
+    trusting("server.crt").unwrap();
+    let error = trusting("ca.crt").unwrap_err();
+    assert!(matches!(error, Error::Request { .. }), "{error}");
+}
+
 /// Answers as GitHub does for one app, and keeps what it was asked.
 fn github(public: rsa::RsaPublicKey, expires: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

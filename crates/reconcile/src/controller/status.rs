@@ -34,6 +34,7 @@ pub(super) fn begun(object: &Value, now: jiff::Timestamp) -> Option<Value> {
     if conditions::find(&list, READY).is_none_or(|ready| ready.status == Status::Unknown.as_str()) {
         conditions::set(&mut list, new(READY, Status::Unknown, IN_PROGRESS), now);
     }
+    sort(&mut list);
     Some(json!({ "conditions": list }))
 }
 
@@ -73,6 +74,7 @@ pub(super) fn after(object: &Value, outcome: &Result<Done, Failure>, now: jiff::
         conditions::remove(&mut list, &condition.type_);
         list.push(condition);
     }
+    sort(&mut list);
     merge_patch(&mut status, &json!({ "conditions": list }));
     if settled {
         status["observedGeneration"] = generation.into();
@@ -122,6 +124,18 @@ pub(super) fn notices(
 /// Merge patch for an object that does not fit its kind: Stalled, and why.
 pub(crate) fn invalid_status(object: &Value, problem: &str, now: jiff::Timestamp) -> Value {
     after(object, &Err(Failure::terminal("InvalidManifest", problem)), now)
+}
+
+/// Puts conditions in the order in which Flux keeps them, so that a list read by position reads the same.
+/// Source: fluxcd/pkg `runtime/conditions/setter.go`, `lexicographicLess`.
+fn sort(list: &mut [Condition]) {
+    let order = [STALLED, RECONCILING, READY];
+    let weight = |condition: &Condition| order.iter().position(|kind| *kind == condition.type_).unwrap_or(order.len());
+    let age = |condition: &Condition| match weight(condition) == order.len() {
+        true => std::cmp::Reverse(condition.observed_generation),
+        false => std::cmp::Reverse(None),
+    };
+    list.sort_by(|one, other| (weight(one), age(one), &one.type_).cmp(&(weight(other), age(other), &other.type_)));
 }
 
 fn current(object: &Value) -> Vec<Condition> {
@@ -197,6 +211,24 @@ mod tests {
         let status = after(&object(), &Err(Failure::terminal("ImageURLInvalid", "bad")), at(1));
         assert_eq!(states(&status), ["Stalled=True ImageURLInvalid: bad", "Ready=False ImageURLInvalid: bad"]);
         assert_eq!(status["observedGeneration"], 2);
+    }
+
+    #[test]
+    fn conditions_are_kept_in_fluxs_order() {
+        let ready = with(object(), &after(&object(), &Ok(Done::new("fine")), at(1)));
+        let status = after(&ready, &Err(Failure::new("Failed", "x")), at(2));
+        let kinds = |status: &Value| {
+            states(status).iter().map(|state| state.split('=').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(&status), ["Reconciling", "Ready"]);
+        assert_eq!(kinds(&after(&ready, &Err(Failure::terminal("Failed", "x")), at(2))), ["Stalled", "Ready"]);
+        let own = |kind: &str, generation: i64| {
+            json!({"type": kind, "status": "True", "reason": "R", "message": "", "observedGeneration": generation,
+                "lastTransitionTime": "2026-01-01T00:00:00Z"})
+        };
+        let own = json!({"conditions": [own("Old", 1), own("Healthy", 2), own("ArtifactInStorage", 2)]});
+        let status = after(&object(), &Ok(Done::new("fine").status(own)), at(1));
+        assert_eq!(kinds(&status), ["Ready", "ArtifactInStorage", "Healthy", "Old"]);
     }
 
     #[test]

@@ -174,7 +174,7 @@ async fn a_terminal_failure_waits_for_a_change() {
     })
     .await;
     assert_eq!(world.after(Duration::from_secs(10_000)).await.len(), 1);
-    assert_eq!(conditions(&world.object().await.unwrap()), ["Ready=False", "Stalled=True"]);
+    assert_eq!(conditions(&world.object().await.unwrap()), ["Stalled=True", "Ready=False"]);
     world.patch(json!({"data": {"a": "1"}})).await;
     assert_eq!(world.after(Duration::from_secs(1)).await.len(), 2);
     assert_eq!(conditions(&world.object().await.unwrap()), ["Ready=True"]);

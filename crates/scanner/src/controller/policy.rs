@@ -145,7 +145,8 @@ impl Policies {
         let found = self.store.get_cached::<ImageRepository>(namespace, name).await;
         let found = found.map_err(|error| failed("Failed", error.to_string()))?;
         let repository = found.ok_or_else(|| {
-            let problem = format!("imagerepositories.image.toolkit.fluxcd.io \"{name}\" not found");
+            // The kind in the place of the resource: Flux reads it from controller-runtime's cache, which says so.
+            let problem = format!("ImageRepository.image.toolkit.fluxcd.io \"{name}\" not found");
             failed("DependencyNotReady", format!("referenced ImageRepository does not exist: {problem}"))
         })?;
         if namespace != own {
@@ -189,10 +190,9 @@ impl Policies {
     /// What no retry can mend.
     fn check(&self, object: &ImagePolicy, repository: &ImageRepository) -> Result<(), Failure> {
         repository::name(repository).map_err(|error| Failure::terminal("ImageURLInvalid", error.to_string()))?;
-        let reflects = object.spec.digest_reflection_policy != DigestReflectionPolicy::Never;
         let by_account =
             repository.spec.service_account_name.is_some() && repository.spec.provider != ImageProvider::Generic;
-        if reflects && by_account && !self.options.object_level_workload_identity {
+        if by_account && !self.options.object_level_workload_identity {
             return Err(Failure::terminal("FeatureGateDisabled", WORKLOAD_IDENTITY));
         }
         if object.spec.digest_reflection_policy == DigestReflectionPolicy::Always && object.spec.interval.is_none() {

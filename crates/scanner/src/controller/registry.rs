@@ -75,11 +75,11 @@ impl Registries {
 
     /// The repository of an object, ready to be read.
     pub(super) async fn open(&self, object: &ImageRepository, name: &Name) -> Result<Opened, Error> {
+        let endpoint = self.endpoint(object).await?;
         let credential = match object.spec.provider {
             ImageProvider::Generic => self.credential(object, name).await?,
             provider => Some(self.login(provider, object, name).await?),
         };
-        let endpoint = self.endpoint(object).await?;
         let fingerprint = credential.as_ref().map(Credential::fingerprint);
         let repository = self.client(endpoint.clone()).repository(name, credential);
         Ok(Opened { repository, endpoint, credential: fingerprint })
@@ -111,16 +111,24 @@ impl Registries {
     /// The credential of `secretRef` and of the account's pull secrets; none if no entry fits the image.
     async fn credential(&self, object: &ImageRepository, name: &Name) -> Result<Option<Credential>, Error> {
         let namespace = object.namespace().unwrap_or_default();
-        let mut names = Vec::new();
-        names.extend(object.spec.secret_ref.as_ref().map(|reference| reference.name.clone()));
-        if let Some(account) = &object.spec.service_account_name {
-            let account: ServiceAccount = self.required("service account", &namespace, account).await?;
-            names.extend(account.image_pull_secrets.into_iter().flatten().map(|reference| reference.name));
-        }
         let mut keychain = Keychain::default();
-        for secret in names {
-            let secret: Secret = self.required("secret", &namespace, &secret).await?;
-            keychain = keychain.merge(pull_secret(&secret)?);
+        if let Some(reference) = &object.spec.secret_ref {
+            keychain = keychain.merge(pull_secret(&self.secret(&namespace, &reference.name).await?)?);
+        }
+        if let Some(account) = &object.spec.service_account_name {
+            let found: ServiceAccount = self.required("serviceaccount", &namespace, account).await?;
+            for reference in found.image_pull_secrets.into_iter().flatten() {
+                let secret = self.required::<Secret>("secret", &namespace, &reference.name).await;
+                let secret = secret.map_err(|error| match error {
+                    Error::Store(_) => error,
+                    missing => Error::PullSecret {
+                        namespace: namespace.clone(),
+                        account: account.clone(),
+                        source: Box::new(missing),
+                    },
+                })?;
+                keychain = keychain.merge(pull_secret(&secret)?);
+            }
         }
         Ok(match keychain.find(name) {
             Source::Known(credential) => Some(credential),
@@ -129,17 +137,25 @@ impl Registries {
         })
     }
 
-    /// Certificates and proxy.
+    /// Proxy and certificates.
     async fn endpoint(&self, object: &ImageRepository) -> Result<Endpoint, Error> {
         let namespace = object.namespace().unwrap_or_default();
         let mut endpoint = Endpoint { timeout: REQUEST_TIMEOUT, ..Endpoint::default() };
-        if let Some(reference) = &object.spec.cert_secret_ref {
-            certificates(&self.required("secret", &namespace, &reference.name).await?, &mut endpoint)?;
-        }
         if let Some(reference) = &object.spec.proxy_secret_ref {
             endpoint.proxy = Some(proxy(&self.required("secret", &namespace, &reference.name).await?)?);
         }
+        if let Some(reference) = &object.spec.cert_secret_ref {
+            certificates(&self.secret(&namespace, &reference.name).await?, &mut endpoint)?;
+        }
         Ok(endpoint)
+    }
+
+    /// The Secret of a reference, told as the API server tells it where there is none.
+    async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, Error> {
+        self.required("secret", namespace, name).await.map_err(|error| match error {
+            Error::Missing { name, .. } => Error::NoSecret(name),
+            other => other,
+        })
     }
 
     /// An object that must be there.

@@ -1,12 +1,14 @@
 //! What the secrets of a repository say: credentials, certificates, a proxy.
 //!
-//! Source: reference image-automation.md section 4.3.
+//! Source: reference image-automation.md section 4.3. The texts of what is wrong with certificates and proxies are those of
+//! fluxcd/pkg `runtime/secrets`.
 
 use api::proxy::InvalidProxy;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use oci::Keychain;
 use reconcile::Endpoint;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use crate::Error;
 
@@ -20,7 +22,7 @@ pub(super) fn pull_secret(secret: &Secret) -> Result<Keychain, Error> {
         Some("kubernetes.io/dockercfg") => (".dockercfg", Keychain::from_dockercfg),
         _ => return Ok(Keychain::default()),
     };
-    let content = value(secret, key).ok_or_else(|| problem(secret, format!("the key '{key}' is missing")))?;
+    let content = value(secret, key).ok_or_else(|| problem(secret, format!("key '{key}' not found")))?;
     read(content).map_err(|error| problem(secret, error.to_string()))
 }
 
@@ -42,23 +44,53 @@ pub(super) fn certificates(secret: &Secret, endpoint: &mut Endpoint) -> Result<(
     };
     let authorities = either("ca.crt", "caFile");
     endpoint.identity = match (either("tls.crt", "certFile"), either("tls.key", "keyFile")) {
-        (Some(certificate), Some(key)) => Some([certificate, b"\n", key].concat()),
+        (Some(certificate), Some(key)) => Some(pair(certificate, key)?),
         (None, None) if authorities.is_some() => None,
-        (None, None) => return Err(problem(secret, "neither 'ca.crt' nor 'tls.crt' and 'tls.key' is set")),
-        _ => return Err(problem(secret, "'tls.crt' and 'tls.key' must be set together")),
+        (None, None) => {
+            return Err(lacks(secret, "must contain either 'ca.crt' or both 'tls.crt' and 'tls.key'"));
+        }
+        (Some(_), None) => return Err(lacks(secret, "contains 'tls.crt' but missing 'tls.key'")),
+        (None, Some(_)) => return Err(lacks(secret, "contains 'tls.key' but missing 'tls.crt'")),
     };
+    if authorities.is_some_and(|pem| !CertificateDer::pem_slice_iter(pem).any(|one| one.is_ok())) {
+        return Err(Error::Certificate("CA certificate"));
+    }
     endpoint.ca = authorities.map(<[u8]>::to_vec);
     Ok(())
+}
+
+/// Certificate and key in one text.
+fn pair(certificate: &[u8], key: &[u8]) -> Result<Vec<u8>, Error> {
+    if CertificateDer::from_pem_slice(certificate).is_err() {
+        return Err(Error::Certificate(
+            "TLS certificate and key: tls: failed to find any PEM data in certificate input",
+        ));
+    }
+    if PrivateKeyDer::from_pem_slice(key).is_err() {
+        return Err(Error::Certificate("TLS certificate and key: tls: failed to find any PEM data in key input"));
+    }
+    Ok([certificate, b"\n", key].concat())
 }
 
 /// The proxy's address with its credentials.
 pub(super) fn proxy(secret: &Secret) -> Result<String, Error> {
     let text = |key| value(secret, key).map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned());
-    let address = text("address").ok_or_else(|| problem(secret, "the key 'address' is missing"))?;
-    api::proxy::url(&address, text("username").as_deref(), text("password").as_deref()).map_err(|invalid| match invalid
-    {
-        InvalidProxy::NoUrl(error) => problem(secret, format!("the address is not a URL: {error}")),
-        other => problem(secret, other.to_string()),
+    let address = text("address").ok_or_else(|| problem(secret, "key 'address' not found"))?;
+    if address.is_empty() {
+        return Err(problem(secret, "proxy address is empty"));
+    }
+    api::proxy::url(&address, text("username").as_deref(), text("password").as_deref()).map_err(|invalid| {
+        let text = match invalid {
+            // Differs: the address, which Flux shows, may hold a password.
+            InvalidProxy::NoUrl(error) => format!("failed to parse proxy address: {error}"),
+            InvalidProxy::TooLong => "proxy URL exceeds maximum length of 2048 characters".to_owned(),
+            InvalidProxy::Scheme => {
+                let scheme = address.split(':').next().unwrap_or_default();
+                format!("proxy URL must use one of the supported schemes (http, https, socks5), got '{scheme}'")
+            }
+            InvalidProxy::NoLogin => invalid.to_string(),
+        };
+        problem(secret, text)
     })
 }
 
@@ -74,6 +106,11 @@ pub(super) fn problem(secret: &Secret, problem: impl Into<String>) -> Error {
         name: secret.name_any(),
         problem: problem.into(),
     }
+}
+
+/// The error that says which keys are missing.
+fn lacks(secret: &Secret, problem: &'static str) -> Error {
+    Error::Keys { namespace: secret.namespace().unwrap_or_default(), name: secret.name_any(), problem }
 }
 
 #[cfg(test)]
@@ -98,23 +135,57 @@ mod tests {
         let given = json!({"address": "http://proxy:3128", "username": "u@x", "password": "p:w%41"});
         assert_eq!(proxy(&secret("Opaque", &given)).expect("a proxy"), "http://u%40x:p%3Aw%2541@proxy:3128/");
         for (wrong, problem) in [
-            (json!({}), "the key 'address' is missing"),
-            (json!({"address": ""}), "the address is not a URL: relative URL without a base"),
-            (json!({"address": "ftp://x"}), "the address must begin with http, https or socks5"),
+            (json!({}), "secret '/': key 'address' not found"),
+            (json!({"address": ""}), "secret '/': proxy address is empty"),
+            (json!({"address": "http://[::1"}), "secret '/': failed to parse proxy address: invalid IPv6 address"),
+            (
+                json!({"address": "ftp://x"}),
+                "secret '/': proxy URL must use one of the supported schemes (http, https, socks5), got 'ftp'",
+            ),
+            (
+                json!({"address": format!("http://{}", "a".repeat(2048))}),
+                "secret '/': proxy URL exceeds maximum length of 2048 characters",
+            ),
         ] {
-            let refused = proxy(&secret("Opaque", &wrong)).expect_err("refused").to_string();
-            assert!(refused.ends_with(problem), "{refused}");
+            assert_eq!(proxy(&secret("Opaque", &wrong)).expect_err("refused").to_string(), problem);
         }
     }
 
     #[test]
-    fn a_certificate_needs_its_key() {
+    fn certificates_are_refused_in_fluxs_words() {
+        let pem = |what: &str| format!("-----BEGIN {what}-----\nAAAA\n-----END {what}-----\n");
+        let (certificate, key) = (pem("CERTIFICATE"), pem("PRIVATE KEY"));
         let mut endpoint = Endpoint::default();
-        certificates(&secret("Opaque", &json!({"caFile": "C"})), &mut endpoint).expect("authorities alone");
-        assert_eq!((endpoint.ca.as_deref(), &endpoint.identity), (Some(&b"C"[..]), &None));
-        assert!(certificates(&secret("Opaque", &json!({"tls.crt": "C"})), &mut endpoint).is_err());
-        assert!(certificates(&secret("Opaque", &json!({})), &mut endpoint).is_err());
-        assert!(certificates(&secret("kubernetes.io/basic-auth", &json!({"ca.crt": "C"})), &mut endpoint).is_err());
+        certificates(&secret("Opaque", &json!({"caFile": certificate})), &mut endpoint).expect("authorities alone");
+        assert_eq!((endpoint.ca.as_deref(), &endpoint.identity), (Some(certificate.as_bytes()), &None));
+        let both = json!({"tls.crt": certificate, "tls.key": key});
+        certificates(&secret("kubernetes.io/tls", &both), &mut endpoint).expect("a pair");
+        assert!(endpoint.identity.is_some());
+        for (type_, data, problem) in [
+            ("Opaque", json!({"tls.crt": "C"}), "secret '/' contains 'tls.crt' but missing 'tls.key'"),
+            ("Opaque", json!({"tls.key": "C"}), "secret '/' contains 'tls.key' but missing 'tls.crt'"),
+            ("Opaque", json!({}), "secret '/' must contain either 'ca.crt' or both 'tls.crt' and 'tls.key'"),
+            ("Opaque", json!({"ca.crt": "C"}), "failed to parse CA certificate"),
+            (
+                "Opaque",
+                json!({"tls.crt": "C", "tls.key": key}),
+                "failed to parse TLS certificate and key: tls: failed to find any PEM data in certificate input",
+            ),
+            (
+                "Opaque",
+                json!({"tls.crt": certificate, "tls.key": "K"}),
+                "failed to parse TLS certificate and key: tls: failed to find any PEM data in key input",
+            ),
+            (
+                "kubernetes.io/basic-auth",
+                json!({"ca.crt": certificate}),
+                "secret '/': certificates are read from a secret of type Opaque or kubernetes.io/tls, not \
+                 'kubernetes.io/basic-auth'",
+            ),
+        ] {
+            let refused = certificates(&secret(type_, &data), &mut endpoint).expect_err("refused");
+            assert_eq!(refused.to_string(), problem);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use reconcile::{Failure, Identities, Site, Store, clock, effect, object};
 
-use super::{Options, source_failure};
+use super::{INVALID, Options, source_failure};
 use crate::{Error, branches, signing};
 
 /// What is said where a ServiceAccount is named and the gate is closed, in the words of image policies.
@@ -39,10 +39,13 @@ pub(super) async fn remote(
     let provider = repository.spec.provider.unwrap_or_default();
     let cloud = identities.git(provider, &repository.spec.url).await.map_err(unauthenticated)?;
     let secrets = Secrets {
-        login: secret(store, &namespace, repository.spec.secret_ref.as_ref()).await?,
-        proxy: secret(store, &namespace, repository.spec.proxy_secret_ref.as_ref()).await?,
+        login: secret(store, &namespace, ("auth", repository.spec.secret_ref.as_ref())).await?,
+        proxy: secret(store, &namespace, ("proxy", repository.spec.proxy_secret_ref.as_ref())).await?,
         cloud: cloud.map(|login| Credentials::of_cloud(login.username, login.password)),
     };
+    if let Some(problem) = git::wrong_provider(repository, secrets.login.as_ref()) {
+        return Err(Failure::terminal(INVALID, problem));
+    }
     let local_paths = if store.is_standalone() { LocalPaths::Allow } else { LocalPaths::Refuse };
     Remote::of(repository, &secrets, local_paths).map_err(|error| unauthenticated(error.to_string()))
 }
@@ -50,12 +53,12 @@ pub(super) async fn remote(
 async fn secret(
     store: &Store,
     namespace: &str,
-    reference: Option<&LocalReference>,
+    (what, reference): (&str, Option<&LocalReference>),
 ) -> Result<Option<SecretData>, Failure> {
     let Some(LocalReference { name }) = reference else { return Ok(None) };
     let found = data(store, namespace, name).await?;
     found.map(Some).ok_or_else(|| {
-        source_failure(&format!("failed to get auth secret '{namespace}/{name}': secrets {name:?} not found"))
+        source_failure(&format!("failed to get {what} secret '{namespace}/{name}': secrets {name:?} not found"))
     })
 }
 
@@ -81,10 +84,10 @@ impl Keys {
         key: Option<&api::image::SigningKey>,
     ) -> Result<Option<SigningKey>, Failure> {
         let Some(key) = key else { return Ok(None) };
+        // Flux names it without its namespace, which is the automation's.
         let name = &key.secret_ref.name;
-        let secret = format!("{namespace}/{name}");
         let mut data = data(store, namespace, name).await?.ok_or_else(|| {
-            source_failure(&format!("could not find signing key secret '{secret}': secrets {name:?} not found"))
+            source_failure(&format!("could not find signing key secret '{name}': secrets {name:?} not found"))
         })?;
         // One Secret may hold keys of both types.
         data.insert("type".to_owned(), key.kind().as_bytes().to_vec());
@@ -92,8 +95,7 @@ impl Keys {
         if let Some((_, key)) = known.iter().find(|(other, _)| *other == data) {
             return Ok(Some(key.clone()));
         }
-        let read =
-            signing::read(key.kind(), &secret, &data, clock::now()).map_err(|problem| source_failure(&problem))?;
+        let read = signing::read(key.kind(), name, &data, clock::now()).map_err(|problem| source_failure(&problem))?;
         if known.len() == KEYS {
             known.remove(0);
         }

@@ -32,6 +32,7 @@ fn noted(automation: &ImageUpdateAutomation, done: Done, note: &str) -> Done {
 
 /// The outcome as status, conditions and events tell it.
 pub(super) fn done(run: &Run<'_>, outcome: &Outcome) -> Done {
+    // Where there are none, the field goes, as it does with Flux.
     let mut status = json!({ "observedPolicies": null });
     let mut done = Done::new(UP_TO_DATE);
     for warning in &outcome.warnings {
@@ -64,6 +65,8 @@ pub(super) fn done(run: &Run<'_>, outcome: &Outcome) -> Done {
             json!({"name": image.name, "tag": image.tag, "digest": digest})
         });
     }
-    status["observedPolicies"] = observed.into();
+    if !run.chosen.is_empty() {
+        status["observedPolicies"] = observed.into();
+    }
     done.status(status)
 }

@@ -4,7 +4,7 @@
 use super::*;
 
 const NOT_THERE: &str = "failed to get the referred ImageRepository: referenced ImageRepository does not exist: \
-    imagerepositories.image.toolkit.fluxcd.io \"gone\" not found";
+    ImageRepository.image.toolkit.fluxcd.io \"gone\" not found";
 
 #[tokio::test]
 async fn every_refusal_of_a_policy_has_the_reason_and_the_words_of_flux() {
@@ -62,6 +62,7 @@ async fn every_refusal_of_a_policy_has_the_reason_and_the_words_of_flux() {
             "spec.interval must be set when spec.digestReflectionPolicy is set to 'Always'".to_owned(),
             true,
         ),
+        (of("cloud", all.clone()), "FeatureGateDisabled", WORKLOAD.to_owned(), true),
         (
             with(of("cloud", all.clone()), "digestReflectionPolicy", json!("IfNotPresent")),
             "FeatureGateDisabled",
