@@ -40,6 +40,9 @@ use ownership::{find, same};
 pub const UNMANAGED: [(&str, &str); 2] =
     [("helm.toolkit.fluxcd.io/driftDetection", "disabled"), ("kustomize.toolkit.fluxcd.io/reconcile", "disabled")];
 
+/// Annotation in which kubectl remembers the object that it applied.
+pub const KUBECTL: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Shares of requests in percent, and whether the canary also gets a copy of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
 pub struct Weights {
@@ -224,13 +227,20 @@ pub fn applied(current: &[Value], ours: &Value) -> Value {
     let live = ObjectReference::of(ours).and_then(|wanted| find(current, &wanted));
     let mut merged = merged(live, ours);
     ingress::drop_stale(ours, &mut merged);
+    istio::drop_stale(ours, &mut merged);
     merged
+}
+
+/// Whether an object is there for the rollout alone, so that what is no longer said of it goes: a copied Ingress, a
+/// DestinationRule.
+pub fn is_whole(ours: &Value) -> bool {
+    ours.get("spec").is_some() && (ingress::is_copy(ours) || istio::is_rule(ours))
 }
 
 /// Whether applying `ours` would change nothing.
 fn is_settled(current: &[Value], ours: &Value) -> bool {
     let live = ObjectReference::of(ours).and_then(|wanted| find(current, &wanted));
-    live.is_some_and(|live| keeps(live, ours) && (!ingress::is_copy(ours) || same(&applied(current, ours), live)))
+    live.is_some_and(|live| keeps(live, ours) && (!is_whole(ours) || same(&applied(current, ours), live)))
 }
 
 /// The names of the apex, primary and canary services.

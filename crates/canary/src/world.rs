@@ -4,6 +4,7 @@
 
 mod end;
 mod knative;
+mod own;
 mod plain;
 mod rival;
 
@@ -100,6 +101,13 @@ pub fn dependencies(canary: &Canary, target: &Value) -> Vec<ObjectReference> {
     references.map(|reference| here(reference.kind.kind(), reference.name)).collect()
 }
 
+/// What a copy to the primary writes over besides the primary: to read right before, as few ticks copy anything.
+pub fn copies(canary: &Canary, target: &Value) -> Vec<ObjectReference> {
+    let configs =
+        dependencies(canary, target).into_iter().filter(|id| matches!(id.kind.as_str(), "ConfigMap" | "Secret"));
+    configs.map(|id| ObjectReference { name: format!("{}-primary", id.name), ..id }).collect()
+}
+
 /// What a copy of the target needs besides the target.
 struct Copying {
     selector: Selector,
@@ -124,7 +132,17 @@ impl<'a> World<'a> {
         })
     }
 
-    fn target_object(&self) -> Result<&'a Value, String> {
+    /// Whether putting this part in place copies the target.
+    pub fn copies_for(&self, part: Part) -> bool {
+        match part {
+            Part::Primary => self.primary_object().is_none(),
+            Part::Promotion => self.target().is_ok_and(|target| target.is_primary_outdated),
+            _ => false,
+        }
+    }
+
+    /// The target.
+    pub fn target_object(&self) -> Result<&'a Value, String> {
         let target = &self.canary.spec.target_ref;
         self.get(&target.kind, &target.name).ok_or_else(|| workload::not_found(self.canary, &target.name))
     }
@@ -221,7 +239,7 @@ impl<'a> World<'a> {
             Part::Scaler => self.scaler(NewOnly::Yes),
             Part::Route => {
                 let change = router::reconcile(self.canary, &self.options.router, self.objects, self.random);
-                Ok(change.map_err(|error| error.to_string())?.map(written).unwrap_or_default())
+                Ok(change.map_err(|error| error.to_string())?.map(|change| self.routed(change)).unwrap_or_default())
             }
         }
     }
@@ -231,7 +249,7 @@ impl<'a> World<'a> {
         match effect {
             Effect::SetWeights(weights) => {
                 let change = router::routes(self.canary, &self.options.router, *weights, self.objects, self.random);
-                change.map(written).map_err(|error| error.to_string())
+                change.map(|change| self.routed(change)).map_err(|error| error.to_string())
             }
             Effect::ScaleToZero => self.patch_target(scale_down_patch(self.canary)),
             Effect::ScaleUp => {
@@ -257,7 +275,7 @@ impl<'a> World<'a> {
             workload::selector(self.canary, target, &self.options.workload).map_err(|error| error.to_string())?;
         let ports = workload::ports(self.canary, target);
         let live = self.get("Service", &service::name(self.canary, role));
-        Ok(service::service(self.canary, role, &selector, &ports, live).map(Write::Apply))
+        Ok(self.own(service::service(self.canary, role, &selector, &ports, live)))
     }
 
     fn new_primary(&self) -> Result<Vec<Write>, String> {
@@ -291,22 +309,20 @@ impl<'a> World<'a> {
     /// The configs first: pods that start before them would read the old ones.
     fn with_configs(&self, copying: &Copying, primary: Value) -> Vec<Write> {
         let configs = copying.configs.copies(self.canary, self.objects, &self.options.workload);
-        configs.into_iter().chain([primary]).map(Write::Apply).collect()
+        configs.into_iter().chain([primary]).filter_map(|ours| self.own(ours)).collect()
     }
 
     fn scaler(&self, new_only: NewOnly) -> Result<Vec<Write>, String> {
         let Some(reference) = &self.canary.spec.autoscaler_ref else { return Ok(Vec::new()) };
         let name = format!("{}-primary", reference.name);
-        let live = self.get(&reference.kind, &name);
-        if new_only == NewOnly::Yes && live.is_some() {
+        if new_only == NewOnly::Yes && self.get(&reference.kind, &name).is_some() {
             return Ok(Vec::new());
         }
         let Some(target) = self.get(&reference.kind, &reference.name) else {
-            let (kind, namespace) = (reference.kind.to_lowercase(), self.canary.namespace());
+            let (kind, namespace) = (&reference.kind, self.canary.namespace());
             return Err(format!("{kind} {}.{namespace} get query error: not found", reference.name));
         };
-        let primary = scaler::primary(self.canary, reference, target, live);
-        Ok(primary.map(Write::Apply).into_iter().collect())
+        Ok(self.own(scaler::primary(self.canary, reference, target)).into_iter().collect())
     }
 
     fn patch_scaler(&self, patch: fn(&api::flagger::AutoscalerReference) -> Option<Value>) -> Vec<Write> {
@@ -365,10 +381,6 @@ fn id(revision: &str, configs: &BTreeMap<String, String>) -> String {
 /// Whether an id was made by [`id`].
 fn is_own(id: &str) -> bool {
     id.len() == 36 && id.as_bytes()[14] == b'8'
-}
-
-fn written(change: router::Change) -> Vec<Write> {
-    change.apply.into_iter().map(Write::Apply).chain(change.cookies.map(Write::Cookies)).collect()
 }
 
 #[cfg(test)]

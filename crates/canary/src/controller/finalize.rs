@@ -1,6 +1,6 @@
 //! The end of a Canary with `revertOnDeletion`: the workload gets its replicas and its traffic back (A.9).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use api::{
     flagger::{Canary, FINALIZER, Phase},
@@ -48,12 +48,23 @@ impl Rollouts {
         if let (Readiness::Waiting(problem), true) = (ready, waited < PATIENCE) {
             return Err(Failure::new("Terminating", problem).after(PAUSE));
         }
+        self.look_closely(&mut scene).await?;
         let writes = scene.world(&self.objects).restore_apex();
         self.write(&mut scene, writes).await?;
         let writes = scene.world(&self.objects).restore_routes();
         self.write(&mut scene, writes).await?;
         self.tell(canary, &names.terminated()).await?;
         self.release(&id, canary).await
+    }
+
+    /// Reads the services and routes whole: what kubectl applied tells how they were, and is not kept in memory.
+    async fn look_closely(&self, scene: &mut Scene) -> Result<(), Failure> {
+        for id in scene.world(&self.objects).given_back() {
+            if let Some(object) = self.context.store.find(&id).await? {
+                scene.put(Arc::new(object));
+            }
+        }
+        Ok(())
     }
 
     /// Takes the finalizer off.

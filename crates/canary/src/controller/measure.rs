@@ -36,13 +36,13 @@ impl Rollouts {
         let mut asked: Vec<Inquiry> = Vec::new();
         for metric in &analysis.metrics {
             let Ok(source) = metrics::source(canary, metric) else { continue };
-            let (provider, namespace) = match source {
+            let (provider, namespace, template) = match source {
                 Source::Builtin | Source::Inline(_) => {
-                    (metrics::server(canary, &self.options.metrics_server), canary.namespace().to_owned())
+                    (metrics::server(canary, &self.options.metrics_server), canary.namespace().to_owned(), None)
                 }
                 Source::Template(namespace, name) => {
                     let template = self.template(namespace, name).await?;
-                    (template.spec.provider, namespace.to_owned())
+                    (template.spec.provider, namespace.to_owned(), Some(format!("metric template {name}.{namespace}")))
                 }
             };
             let inquiry = Inquiry { provider, namespace, query: None, interval: metric.interval().to_owned() };
@@ -53,9 +53,13 @@ impl Rollouts {
                 Measurement::Value(_) => asked.push(inquiry),
                 Measurement::NoData(problem) | Measurement::Error(problem) => {
                     let kind = &inquiry.provider.kind;
-                    return Err(format!("{kind} not available: running query failed: {problem}"));
+                    let place = template.map(|template| format!(" in {template}")).unwrap_or_default();
+                    return Err(format!("{kind}{place} not available: running query failed: {problem}"));
                 }
-                Measurement::Invalid(problem) => return Err(problem),
+                Measurement::Invalid(problem) => {
+                    let place = template.map(|template| format!("{template} ")).unwrap_or_default();
+                    return Err(format!("{place}{problem}"));
+                }
             }
         }
         Ok(())

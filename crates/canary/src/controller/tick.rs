@@ -38,7 +38,7 @@ impl Scene {
     }
 
     /// Takes a written object into the picture.
-    fn put(&mut self, object: Arc<Value>) {
+    pub(super) fn put(&mut self, object: Arc<Value>) {
         let Some(id) = ObjectReference::of(&object).filter(|id| id.kind != self.id.kind) else { return };
         match self.objects.iter_mut().find(|known| router::is_named(known, &id)) {
             Some(known) => *known = Arc::unwrap_or_clone(object),
@@ -102,6 +102,15 @@ impl Rollouts {
         Ok(Scene { id, canary, objects, now: clock::now(), random: clock::random(), facts: Vec::new() })
     }
 
+    /// Reads what a copy to the primary writes over.
+    async fn look_at_copies(&self, scene: &mut Scene) -> Result<(), Failure> {
+        let target = scene.world(&self.objects).target_object().ok();
+        let wanted = target.map(|target| world::copies(&scene.canary, target)).unwrap_or_default();
+        let found = self.context.store.find_all_cached(&wanted).await?;
+        found.into_iter().for_each(|object| scene.put(Arc::new(object)));
+        Ok(())
+    }
+
     async fn answer(&self, scene: &mut Scene, question: Question, answers: &mut Answers) -> Result<(), Failure> {
         match question {
             Question::Target => answers.target = Some(scene.world(&self.objects).target()),
@@ -111,6 +120,9 @@ impl Rollouts {
             }
             Question::Weights => answers.weights = Some(scene.world(&self.objects).weights()),
             Question::Ensure(part) => {
+                if scene.world(&self.objects).copies_for(part) {
+                    self.look_at_copies(scene).await?;
+                }
                 let wanted = scene.world(&self.objects).ensure(part);
                 let outcome = match wanted {
                     Ok(writes) => self.write(scene, writes).await.map_err(|error| error.to_string()),
@@ -173,6 +185,9 @@ impl Rollouts {
                 effect => {
                     // What an effect writes depends on what those before it left.
                     self.store(scene, &mut verbs).await?;
+                    if matches!(effect, Effect::CopyToPrimary) {
+                        self.look_at_copies(scene).await?;
+                    }
                     match scene.world(&self.objects).act(effect) {
                         Ok(writes) => verbs.extend(writes.into_iter().filter_map(|write| verb(scene, write))),
                         Err(problem) => return Err(self.failed(scene, problem).await),

@@ -5,7 +5,7 @@
 use api::meta::ObjectReference;
 use serde_json::{Value, json};
 
-use super::{Change, Error, Given, Router, Weights, list, list_at, service_names, share, stays, unreadable};
+use super::{Change, Error, Given, Router, Weights, ingress, list, list_at, service_names, share, stays, unreadable};
 
 /// APISIX.
 pub const ROUTER: Router =
@@ -48,6 +48,10 @@ fn routes(given: &Given<'_>, weights: Weights) -> Result<Change, Error> {
     let mut route = given.object(&copy, spec);
     if let Some(labels) = original.pointer("/metadata/labels") {
         route["metadata"]["labels"] = labels.clone();
+    }
+    let annotations = ingress::annotations(original);
+    if !annotations.is_empty() {
+        route["metadata"]["annotations"] = json!(annotations);
     }
     Ok(Change { apply: vec![route], cookies: None })
 }

@@ -93,11 +93,8 @@ fn upstream(
     if let Some(selector) = given.find(service).and_then(|service| service.pointer("/spec/selector")) {
         spec["kube"]["selector"] = selector.clone();
     }
-    let mut object = given.object(reference, spec);
-    if let Some(labels) = template.and_then(|template| template.pointer("/metadata/labels")) {
-        object["metadata"]["labels"] = labels.clone();
-    }
-    object
+    // Not the labels: one of them says that Gloo's discovery made the upstream, and may take it away.
+    given.object(reference, spec)
 }
 
 /// Differs: in an A/B test a second route sends everybody else to the primary; the original has none, and Gloo answers

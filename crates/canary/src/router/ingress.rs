@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use api::meta::ObjectReference;
 use serde_json::{Value, json};
 
-use super::{Error, Given};
+use super::{Error, Given, KUBECTL};
 
 /// API version of an Ingress.
 pub const API_VERSION: &str = "networking.k8s.io/v1";
 /// Its kind.
 pub const KIND: &str = "Ingress";
-/// What kubectl remembers about the object it applied; not true of a copy.
-const KUBECTL: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The user's Ingress and the copy.
 pub fn references(given: &Given<'_>) -> Result<[ObjectReference; 2], Error> {
@@ -23,9 +21,10 @@ pub fn references(given: &Given<'_>) -> Result<[ObjectReference; 2], Error> {
     Ok([reference(name), reference(&format!("{name}-canary"))])
 }
 
-/// The annotations of the user's Ingress that a copy may have.
+/// The annotations of the user's object that a copy may have.
 pub fn annotations(ingress: &Value) -> BTreeMap<String, String> {
     let mut annotations = texts(ingress, "/metadata/annotations");
+    // Not true of a copy.
     annotations.remove(KUBECTL);
     annotations
 }

@@ -5,22 +5,21 @@
 mod rules;
 
 use api::meta::ObjectReference;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
-    Change, Cookies, End, Error, Given, Router, Weights, is_settled, list,
-    ownership::{Bases, Sorting, place},
+    Change, Cookies, End, Error, Given, KUBECTL, Router, UNMANAGED, Weights, is_settled, list,
+    ownership::{Bases, Sorting, merged, place},
     service_names, share, unreadable,
 };
-use crate::path::at;
+use crate::{patch::difference, path::at};
 
 /// Istio.
 pub const ROUTER: Router =
     Router { objects: |given| Ok(references(given)), routes, written: weights, weights, finalize };
 
 const API_VERSION: &str = "networking.istio.io/v1beta1";
-/// What kubectl remembers about the object it applied.
-const KUBECTL: &str = "kubectl.kubernetes.io/last-applied-configuration";
+const RULE: &str = "DestinationRule";
 /// Where the spec that was there before ours is kept.
 const ORIGINAL: &str = "flagger.kubernetes.io/original-configuration";
 
@@ -31,7 +30,7 @@ fn reference(given: &Given<'_>) -> ObjectReference {
 /// The VirtualService and the DestinationRules of a Canary.
 fn references(given: &Given<'_>) -> Vec<ObjectReference> {
     let (_, primary, canary) = service_names(given.canary);
-    let rules = [canary, primary].map(|name| given.reference(API_VERSION, "DestinationRule", &name));
+    let rules = [canary, primary].map(|name| given.reference(API_VERSION, RULE, &name));
     [reference(given)].into_iter().chain(rules).collect()
 }
 
@@ -86,9 +85,28 @@ fn finalize(given: &Given<'_>) -> End {
     let applied = annotation(KUBECTL).and_then(read).and_then(|object| object.get("spec").cloned());
     let original = applied.or_else(|| annotation(ORIGINAL).and_then(read));
     let metadata = json!({"name": reference.name, "namespace": reference.namespace});
-    let restored = original
-        .map(|spec| json!({"apiVersion": API_VERSION, "kind": reference.kind, "metadata": metadata, "spec": spec}));
-    End { apply: restored.into_iter().collect(), ..End::default() }
+    let Some(spec) = original else { return End::default() };
+    // What Flagger wrote is not taken back by applying less.
+    let ours = UNMANAGED.map(|(key, _)| key).into_iter().chain([ORIGINAL]);
+    let left = ours.filter(|key| annotation(key).is_some()).map(|key| (key.to_owned(), Value::Null));
+    let stale = json!({"metadata": {"annotations": left.collect::<Map<_, _>>()},
+        "spec": difference(&merged(service.get("spec"), &spec), &spec)});
+    let restored = json!({"apiVersion": API_VERSION, "kind": reference.kind, "metadata": metadata, "spec": spec});
+    End { apply: vec![restored], patch: vec![(reference, stale)], ..End::default() }
+}
+
+/// Whether an object is a DestinationRule.
+pub fn is_rule(ours: &Value) -> bool {
+    ours["kind"] == RULE
+}
+
+/// Takes away what a DestinationRule no longer has of the traffic policy, which is all ours.
+pub fn drop_stale(ours: &Value, merged: &mut Value) {
+    let Some(spec) = merged.get_mut("spec").and_then(Value::as_object_mut).filter(|_| is_rule(ours)) else { return };
+    match ours.pointer("/spec/trafficPolicy") {
+        Some(policy) => spec.insert("trafficPolicy".into(), policy.clone()),
+        None => spec.remove("trafficPolicy"),
+    };
 }
 
 fn destination_rule(given: &Given<'_>, reference: &ObjectReference) -> Value {

@@ -468,4 +468,5 @@ fn nginx_tests_by_cookie_or_header() {
     assert_eq!(error.to_string(), "backend podinfo not found in ingress web");
 }
 
+mod copies;
 mod properties;

@@ -4,41 +4,15 @@ use api::flagger::{AutoscalerReference, Canary};
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use crate::router;
-
 /// KEDA's annotation that holds a workload at a number of replicas.
 const PAUSED: &str = "autoscaling.keda.sh/paused-replicas";
+/// KEDA's label that holds the name of its own object.
+const NAMED: &str = "scaledobject.keda.sh/name";
 
-/// The primary's scaler, given the target's and the primary's as they are; nothing if it is as it should be.
-pub fn primary(
-    canary: &Canary,
-    reference: &AutoscalerReference,
-    target: &Value,
-    live: Option<&Value>,
-) -> Option<Value> {
-    let ours = copy(canary, reference, target);
-    match live {
-        Some(live) if router::merged(Some(live), &ours) == *live => None,
-        _ => Some(ours),
-    }
-}
-
-/// Patch that keeps the target at zero replicas. An HPA needs none: it leaves a workload with zero replicas alone.
-pub fn pause_patch(reference: &AutoscalerReference) -> Option<Value> {
-    is_keda(reference).then(|| json!({"metadata": {"annotations": {PAUSED: "0"}}}))
-}
-
-/// Patch that lets the scaler work again.
-pub fn resume_patch(reference: &AutoscalerReference) -> Option<Value> {
-    is_keda(reference).then(|| json!({"metadata": {"annotations": {PAUSED: null}}}))
-}
-
-fn is_keda(reference: &AutoscalerReference) -> bool {
-    reference.kind == "ScaledObject"
-}
-
-fn copy(canary: &Canary, reference: &AutoscalerReference, target: &Value) -> Value {
-    let labels: Map<_, _> = super::members(target, "/metadata/labels").map(super::owned).collect();
+/// The primary's scaler, given the target's.
+pub fn primary(canary: &Canary, reference: &AutoscalerReference, target: &Value) -> Value {
+    let labels = super::members(target, "/metadata/labels").filter(|(key, _)| *key != NAMED);
+    let labels: Map<_, _> = labels.map(super::owned).collect();
     let annotations = super::members(target, "/metadata/annotations").filter(|(key, _)| *key != PAUSED);
     let annotations: Map<_, _> = annotations.map(super::owned).collect();
     let mut spec = target.get("spec").cloned().unwrap_or_else(|| json!({}));
@@ -68,6 +42,20 @@ fn copy(canary: &Canary, reference: &AutoscalerReference, target: &Value) -> Val
         "metadata": super::metadata(canary, &format!("{}-primary", reference.name), labels, annotations),
         "spec": spec,
     })
+}
+
+/// Patch that keeps the target at zero replicas. An HPA needs none: it leaves a workload with zero replicas alone.
+pub fn pause_patch(reference: &AutoscalerReference) -> Option<Value> {
+    is_keda(reference).then(|| json!({"metadata": {"annotations": {PAUSED: "0"}}}))
+}
+
+/// Patch that lets the scaler work again.
+pub fn resume_patch(reference: &AutoscalerReference) -> Option<Value> {
+    is_keda(reference).then(|| json!({"metadata": {"annotations": {PAUSED: null}}}))
+}
+
+fn is_keda(reference: &AutoscalerReference) -> bool {
+    reference.kind == "ScaledObject"
 }
 
 /// The API version to write: HPAs always in the one whose metrics and behaviour are copied.

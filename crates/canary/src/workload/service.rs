@@ -28,24 +28,11 @@ pub fn name(canary: &Canary, role: Role) -> String {
     }
 }
 
-/// What to apply so that a service is as it should be; nothing if it is. `ports` are the discovered ones.
+/// A service as it should be. `ports` are the discovered ones.
 ///
-/// Of a service that is not the Canary's own only ports and selector are set.
+/// Of a service that is not the Canary's own only ports and selector are set, and the annotations that keep Flux from
+/// setting them back.
 pub fn service(
-    canary: &Canary,
-    role: Role,
-    selector: &Selector,
-    ports: &BTreeMap<String, i64>,
-    live: Option<&Value>,
-) -> Option<Value> {
-    let ours = wanted(canary, role, selector, ports, live);
-    match live {
-        Some(live) if settled(live, &ours) => None,
-        _ => Some(ours),
-    }
-}
-
-fn wanted(
     canary: &Canary,
     role: Role,
     selector: &Selector,
@@ -82,6 +69,8 @@ fn wanted(
         if let Some(owner) = router::owner(canary) {
             service["metadata"]["ownerReferences"] = json!([owner]);
         }
+    } else {
+        service["metadata"]["annotations"] = json!(router::annotations(&BTreeMap::new()));
     }
     service
 }
@@ -134,24 +123,8 @@ fn port_list(canary: &Canary, discovered: &BTreeMap<String, i64>, live: Option<&
 }
 
 /// Whether the Canary controls the service.
-fn is_own(canary: &Canary, live: &Value) -> bool {
+pub fn is_own(canary: &Canary, live: &Value) -> bool {
     super::items(live, "/metadata/ownerReferences")
         .iter()
         .any(|owner| owner["controller"] == true && owner["kind"] == "Canary" && owner["name"] == canary.name())
-}
-
-/// Whether applying `ours` would change nothing. The order of ports does not matter.
-fn settled(live: &Value, ours: &Value) -> bool {
-    if router::keeps(live, ours) {
-        return true;
-    }
-    let sorted = |object: &Value| {
-        let mut object = object.clone();
-        if let Some(ports) = object.pointer_mut("/spec/ports").and_then(Value::as_array_mut) {
-            ports.sort_by_key(|port| port["port"].as_i64());
-        }
-        object
-    };
-    let live = sorted(live);
-    router::merged(Some(&live), &sorted(ours)) == live
 }

@@ -170,6 +170,25 @@ fn which_change_is_bad_is_asked_for() {
 }
 
 #[test]
+fn a_change_counts_from_the_size_that_is_asked_for() {
+    for (factor, compare, phase) in [
+        (1.05, json!({}), Phase::Succeeded),
+        (1.05, json!({"allowedIncrease": 1.02}), Phase::Failed),
+        (1.3, json!({"allowedIncrease": 1.5}), Phase::Succeeded),
+        (0.95, json!({"direction": "decrease"}), Phase::Succeeded),
+        (0.95, json!({"direction": "decrease", "allowedDecrease": 0.98}), Phase::Failed),
+        (0.7, json!({"direction": "decrease", "allowedDecrease": 0.5}), Phase::Succeeded),
+    ] {
+        let annotation = json!({"metrics": {GOOD: {"compare": compare}}});
+        let primary: Vec<f64> = (0..30).map(|place| 100.0 + f64::from(place) / 100.0).collect();
+        let canary: Vec<f64> = primary.iter().map(|value| value * factor).collect();
+        let samples = json!({"metrics": {(format!("{GOOD}.samples")): {"canary": canary, "primary": primary}}});
+        let ticks = play_with(annotation.clone(), small_steps(), json!([samples, image(2), {"tick": 9}]));
+        assert_eq!(ticks.last().map(|tick| tick.phase), Some(phase), "{factor} {annotation}");
+    }
+}
+
+#[test]
 fn as_many_samples_as_asked_for_are_enough() {
     for (least, phase) in [(5, Phase::Succeeded), (6, Phase::Failed)] {
         let annotation = json!({"metrics": {GOOD: {"compare": {"minSamples": least}}}});
