@@ -247,12 +247,12 @@ async fn a_push_is_acted_on_at_once_and_told_in_chat() {
         }
     }
 
-    // What Flux's own controllers post is told like our own.
+    // What Flux's own controllers post is told like our own, at whatever path.
     let posted = json!({"involvedObject": {"kind": "Kustomization", "namespace": "apps", "name": "infra", "uid": "u",
         "apiVersion": "kustomize.toolkit.fluxcd.io/v1"}, "severity": "error", "timestamp": clock::now(), "message": "no such path",
         "reason": "BuildFailed", "metadata": {"kustomize.toolkit.fluxcd.io/revision": "main@sha1:abc"}, "reportingController": "kustomize-controller"});
     assert_eq!(world.post(&format!("http://{}/", world.events), &[json], "no event").await, 400);
-    assert_eq!(world.post(&format!("http://{}/", world.events), &[json], &posted.to_string()).await, 202);
+    assert_eq!(world.post(&format!("http://{}/flux", world.events), &[json], &posted.to_string()).await, 202);
     let message = tokio::time::timeout(PATIENCE, messages.recv()).await.expect("a message in time").expect("a message");
     let attachment = &message["attachments"][0];
     assert_eq!((&attachment["color"], &attachment["text"]), (&json!("danger"), &json!("no such path")));

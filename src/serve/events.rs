@@ -10,7 +10,6 @@ use axum::{
     http::StatusCode,
     middleware::{self, Next},
     response::Response,
-    routing::any,
 };
 use notification::intake;
 use reconcile::{Context, Shutdown, telemetry::Calls};
@@ -28,7 +27,8 @@ pub fn serve(
     tracing::info!(listen = %listener.local_addr()?, "events are taken");
     Ok(async move {
         let router = Router::new()
-            .route("/", any(take))
+            // At every path, as Flux's notification controller takes them.
+            .fallback(take)
             .layer(DefaultBodyLimit::max(intake::MAX_EVENT_BYTES))
             .layer(middleware::from_fn_with_state(Calls::new(&context.metrics, "gotk_event", "/"), counted))
             .with_state(context);
