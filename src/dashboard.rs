@@ -83,13 +83,7 @@ pub fn routes(
     if options.mode == Mode::Off {
         return Router::new();
     }
-    let router = canary::router::Options {
-        mesh_provider: canary.mesh_provider.clone(),
-        ingress_class: canary.ingress_class.clone(),
-        ingress_annotations_prefix: canary.ingress_annotations_prefix.clone(),
-        ..Default::default()
-    };
-    let rollouts = Rollouts::new(context.store.clone(), router);
+    let rollouts = Rollouts::new(context.store.clone(), canary.router());
     let guard = guard::Guard::new(&options, address);
     let dashboard = Arc::new(Dashboard {
         live: Live::new(context.clone(), rollouts.clone(), shutdown.clone()),

@@ -94,6 +94,19 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// What of it concerns routes.
+    pub fn router(&self) -> router::Options {
+        router::Options {
+            mesh_provider: self.mesh_provider.clone(),
+            ingress_class: self.ingress_class.clone(),
+            ingress_annotations_prefix: self.ingress_annotations_prefix.clone(),
+            min_interval: self.min_analysis_interval,
+            ..Default::default()
+        }
+    }
+}
+
 /// Runs the loop until told to stop.
 pub async fn controllers(context: Context, options: Options, shutdown: Shutdown) {
     let concurrency = options.concurrency;
@@ -127,14 +140,8 @@ struct Rollouts {
 
 impl Rollouts {
     fn new(context: Context, options: Options) -> Self {
-        let router = router::Options {
-            mesh_provider: options.mesh_provider.clone(),
-            ingress_class: options.ingress_class.clone(),
-            ingress_annotations_prefix: options.ingress_annotations_prefix.clone(),
-            ..Default::default()
-        };
         let numbers = Numbers::register(&context.metrics, &options.mesh_provider);
-        let objects = world::Options { router, workload: options.workload.clone() };
+        let objects = world::Options { router: options.router(), workload: options.workload.clone() };
         let providers = Providers::new(&context);
         Self {
             context,

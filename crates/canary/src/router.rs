@@ -22,7 +22,7 @@ mod skipper;
 mod smi;
 mod traefik;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use api::{flagger::Canary, meta::ObjectReference};
 use serde::Serialize;
@@ -70,6 +70,8 @@ pub struct Options {
     pub ingress_class: String,
     /// Prefix of ingress-nginx's annotations (`--ingress-annotations-prefix`).
     pub ingress_annotations_prefix: String,
+    /// Shortest interval between two steps (`--min-analysis-interval`): the primary's session cookie lasts for one.
+    pub min_interval: Duration,
 }
 
 impl Default for Options {
@@ -79,6 +81,7 @@ impl Default for Options {
             owned: true,
             ingress_class: String::new(),
             ingress_annotations_prefix: "nginx.ingress.kubernetes.io".into(),
+            min_interval: api::flagger::MIN_INTERVAL,
         }
     }
 }

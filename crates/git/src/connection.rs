@@ -312,7 +312,7 @@ fn build(settings: &Settings) -> Result<Client, String> {
         // No certificate will be met: the system's, which take a megabyte and milliseconds to read, are left alone.
         _ if settings.plain => builder = builder.tls_certs_only([]),
         Some(ca) => {
-            let tls = trust::client(ca, identity).map_err(|error| error.to_string())?;
+            let tls = trust::client(Some(ca), identity).map_err(|error| error.to_string())?;
             builder = builder.tls_backend_preconfigured(tls);
         }
         None => {

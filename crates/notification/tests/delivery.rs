@@ -331,20 +331,27 @@ impl Drop for Nats {
 }
 
 impl Nats {
-    async fn start() -> Self {
+    /// `more` are further lines of its configuration.
+    async fn start(more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let configuration = folder.path().join("configuration");
+        std::fs::write(&configuration, more).expect("the configuration is written");
+        let ports = folder.path().join("ports");
+        std::fs::create_dir(&ports).expect("a folder");
         let process = std::process::Command::new("nats-server")
             .args(["--addr", "127.0.0.1", "--port", "-1", "--user", "me", "--pass", "pw", "--ports_file_dir"])
-            .arg(folder.path())
+            .arg(&ports)
+            .arg("--config")
+            .arg(&configuration)
             .stderr(std::process::Stdio::null())
             .spawn()
             .expect("nats-server starts: apt-get install nats-server");
         let start = reconcile::clock::instant();
         let port = loop {
-            let file = std::fs::read_dir(folder.path()).expect("the folder").flatten().next();
+            let file = std::fs::read_dir(&ports).expect("the folder").flatten().next();
             let text = file.and_then(|file| std::fs::read_to_string(file.path()).ok()).unwrap_or_default();
-            let ports: Value = serde_json::from_str(&text).unwrap_or_default();
-            if let Some(port) = ports["nats"][0].as_str().and_then(|url| url.rsplit(':').next()?.parse().ok()) {
+            let told: Value = serde_json::from_str(&text).unwrap_or_default();
+            if let Some(port) = told["nats"][0].as_str().and_then(|url| url.rsplit(':').next()?.parse().ok()) {
                 break port;
             }
             assert!(start.elapsed() < Duration::from_secs(20), "nats-server does not say its port");
@@ -381,7 +388,7 @@ impl Nats {
 
 #[tokio::test]
 async fn an_event_is_published_to_nats() {
-    let nats = Nats::start().await;
+    let nats = Nats::start("").await;
     let mut messages = nats.subscribe("events.*").await;
     let world = World::new().await;
     // The first server of the list is down.
@@ -405,6 +412,48 @@ async fn an_event_is_published_to_nats() {
     let event = world.event("Alert").await;
     let expected = "to provider sink: the server refuses: Authorization Violation";
     assert!(event.message.ends_with(expected), "{}", event.message);
+    world.stop().await;
+}
+
+/// A server that vouches for itself, as documentations make its certificate, is taken where it is trusted itself.
+#[tokio::test]
+async fn an_event_is_published_to_nats_over_tls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, certificate) = (folder.path().join("tls.key"), folder.path().join("tls.crt"));
+    let output = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=nats", "-addext", "subjectAltName=DNS:localhost", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .expect("apt-get install openssl");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tls = format!("tls {{ cert_file: {certificate:?}, key_file: {key:?} }}\nallow_non_tls: true\n");
+    let nats = Nats::start(&tls).await;
+    let mut messages = nats.subscribe("events.*").await;
+    let world = World::new().await;
+    world.provider("nats", &format!("tls://me:pw@localhost:{}", nats.port)).await;
+    let id = api::meta::ObjectReference {
+        api_version: "notification.toolkit.fluxcd.io/v1beta3".into(),
+        kind: "Provider".into(),
+        namespace: "apps".into(),
+        name: "sink".into(),
+    };
+    let authority = std::fs::read_to_string(&certificate).expect("a certificate");
+    world.apply(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "trusted", "namespace": "apps"}, "stringData": {"ca.crt": authority}})).await;
+    let subject = json!({"spec": {"channel": "events.apps"}});
+    world.context.store.patch(&id, "user", &subject).await.expect("the Provider is changed");
+    world.tell(Notice::info("Synced", "to a stranger")).await;
+    let event = world.event("Alert").await;
+    assert!(event.message.contains("certificate"), "{}", event.message);
+
+    let trusted = json!({"spec": {"certSecretRef": {"name": "trusted"}}});
+    world.context.store.patch(&id, "user", &trusted).await.expect("the Provider is changed");
+    world.tell(Notice::info("Synced", "hello")).await;
+    let heard = tokio::time::timeout(Duration::from_secs(20), messages.recv()).await.expect("a message in time");
+    let heard = heard.expect("the server lives");
+    assert!(["hello", "to a stranger"].map(Value::from).contains(&heard["message"]), "{heard}");
     world.stop().await;
 }
 

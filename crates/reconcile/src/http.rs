@@ -289,7 +289,7 @@ fn build(user_agent: &str, settings: &Settings) -> Result<reqwest::Client, HttpE
     let identity = settings.identity.as_deref();
     match settings.ca.as_deref().filter(|_| !settings.insecure_skip_verify) {
         Some(ca) => {
-            let tls = trust::client(ca, identity).map_err(|error| HttpError::Settings(error.to_string()))?;
+            let tls = trust::client(Some(ca), identity).map_err(|error| HttpError::Settings(error.to_string()))?;
             builder = builder.tls_backend_preconfigured(tls);
         }
         None => {

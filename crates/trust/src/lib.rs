@@ -32,14 +32,15 @@ pub enum Invalid {
     Tls(#[from] Error),
 }
 
-/// How to speak TLS with servers that one of the authorities vouches for, in PEM, or one of the system's. `identity` is the
-/// client's own certificate and key, in PEM.
+/// How to speak TLS with servers that one of the authorities vouches for, in PEM, or one of the system's; without any, the
+/// system's alone. `identity` is the client's own certificate and key, in PEM.
 ///
 /// # Errors
 /// When an authority, the certificate or the key cannot be read.
-pub fn client(authorities: &[u8], identity: Option<&[u8]>) -> Result<ClientConfig, Invalid> {
-    let own: Vec<_> = CertificateDer::pem_slice_iter(authorities).collect::<Result<_, _>>().unwrap_or_default();
-    if own.is_empty() {
+pub fn client(authorities: Option<&[u8]>, identity: Option<&[u8]>) -> Result<ClientConfig, Invalid> {
+    let read = |pem| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().unwrap_or_default();
+    let own = authorities.map(read).unwrap_or_default();
+    if authorities.is_some() && own.is_empty() {
         return Err(Invalid::Authorities);
     }
     let mut roots = RootCertStore::empty();
@@ -196,8 +197,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let one = made(folder.path(), "one", "DNS:registry.example", &[]);
         let key = std::fs::read(folder.path().join("one.key")).expect("a key");
-        assert!(matches!(client(b"nonsense", None), Err(Invalid::Authorities)));
-        assert!(matches!(client(&one, Some(b"nonsense")), Err(Invalid::Identity)));
-        client(&one, Some(&[one.clone(), key].concat())).expect("both are there");
+        assert!(matches!(client(Some(b"nonsense"), None), Err(Invalid::Authorities)));
+        assert!(matches!(client(Some(&one), Some(b"nonsense")), Err(Invalid::Identity)));
+        client(Some(&one), Some(&[one.clone(), key].concat())).expect("both are there");
     }
 }

@@ -1,9 +1,9 @@
 //! Session affinity: the cookies that keep a user on the version seen first.
 
-use std::time::Duration;
-
-use api::flagger::{Canary, MIN_INTERVAL, SessionAffinity};
+use api::flagger::{Canary, SessionAffinity};
 use serde::Serialize;
+
+use super::Given;
 
 /// Letters in a cookie's value. Source: reference progressive-delivery.md, A.8.
 const LETTERS: usize = 10;
@@ -78,9 +78,9 @@ pub fn set_canary(affinity: &SessionAffinity, cookie: &str) -> String {
 }
 
 /// `Set-Cookie` of the primary; it lasts for one interval, so that nobody misses the next step.
-pub fn set_primary(canary: &Canary, affinity: &SessionAffinity, cookie: &str) -> String {
-    let interval: Duration = canary.analysis().interval(MIN_INTERVAL);
-    set(affinity, cookie, i64::try_from(interval.as_secs()).unwrap_or(i64::MAX))
+pub(super) fn set_primary(given: &Given<'_>, affinity: &SessionAffinity, cookie: &str) -> String {
+    let interval = given.canary.analysis().interval(given.options.min_interval);
+    set(affinity, cookie, i64::try_from(interval.as_secs().max(1)).unwrap_or(i64::MAX))
 }
 
 /// `Set-Cookie` that takes a cookie back.
@@ -121,7 +121,12 @@ fn letters(random: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
     use super::*;
+    use crate::router::Options;
 
     #[test]
     fn attributes_follow_the_reference() {
@@ -139,6 +144,23 @@ mod tests {
             set_canary(&affinity, "fc=x"),
             "fc=x; Max-Age=86400; Domain=example.com; HttpOnly; Partitioned; Path=/app; SameSite=Strict; Secure"
         );
+    }
+
+    #[test]
+    fn the_cookie_of_the_primary_lasts_for_one_interval() {
+        let max_age = |interval: &str, min_interval: u64| {
+            let spec =
+                json!({"analysis": {"interval": interval}, "targetRef": {"name": "podinfo"}, "service": {"port": 80}});
+            let canary: Canary =
+                serde_json::from_value(json!({"metadata": {"name": "podinfo"}, "spec": spec})).unwrap();
+            let options = Options { min_interval: Duration::from_millis(min_interval), ..Options::default() };
+            let given = Given { canary: &canary, options: &options, current: &[], random: 0 };
+            set_primary(&given, &SessionAffinity::default(), "fp=x")
+        };
+        assert_eq!(max_age("1m", 10_000), "fp=x; Max-Age=60");
+        assert_eq!(max_age("1s", 10_000), "fp=x; Max-Age=10", "what Flagger lets it be at least");
+        assert_eq!(max_age("1s", 500), "fp=x; Max-Age=1");
+        assert_eq!(max_age("500ms", 100), "fp=x; Max-Age=1", "a cookie of no time would be gone at once");
     }
 
     #[test]

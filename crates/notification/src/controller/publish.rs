@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use reconcile::{Endpoint, HttpError, Site, effect};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
-};
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
     net::TcpStream,
@@ -90,19 +87,6 @@ fn broken(error: std::io::Error) -> Error {
 
 /// TLS with the system's authorities and the Provider's own, and its client certificate if it has one.
 fn tls(endpoint: &Endpoint) -> Result<ClientConfig, Error> {
-    let invalid = |problem: &str| Error::Invalid(format!("the certificate's Secret: {problem}"));
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for certificate in CertificateDer::pem_slice_iter(endpoint.ca.as_deref().unwrap_or_default()) {
-        let certificate = certificate.map_err(|_| invalid("ca.crt cannot be read"))?;
-        roots.add(certificate).map_err(|_| invalid("ca.crt holds no certificate authority"))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|_| invalid("no version of TLS"))?.with_root_certificates(roots);
-    let Some(identity) = &endpoint.identity else { return Ok(builder.with_no_client_auth()) };
-    let chain = CertificateDer::pem_slice_iter(identity).collect::<Result<_, _>>();
-    let chain = chain.map_err(|_| invalid("tls.crt cannot be read"))?;
-    let key = PrivateKeyDer::from_pem_slice(identity).map_err(|_| invalid("tls.key cannot be read"))?;
-    builder.with_client_auth_cert(chain, key).map_err(|_| invalid("tls.crt and tls.key do not fit"))
+    let made = trust::client(endpoint.ca.as_deref(), endpoint.identity.as_deref());
+    made.map_err(|problem| Error::Invalid(format!("the certificate's Secret: {problem}")))
 }

@@ -59,7 +59,7 @@ pub fn ours(
             if cookie::primary_name(affinity).is_some() {
                 let primary = &cookies.primary_session_affinity_cookie;
                 rules.push(sticky(primary, &mirror, 100, 0));
-                let value = cookie::set_primary(given.canary, affinity, primary);
+                let value = cookie::set_primary(given, affinity, primary);
                 add_filter(&mut weighted["backendRefs"][0], set_cookie(&value));
             }
         } else if !previous.is_empty() {

@@ -63,7 +63,7 @@ pub fn http(given: &Given<'_>, weights: Weights, cookies: Option<&Cookies>, base
             if cookie::primary_name(affinity).is_some() {
                 let primary = &cookies.primary_session_affinity_cookie;
                 rules.push(sticky(primary, 100, 0));
-                set_cookie(&mut route[0], &cookie::set_primary(canary, affinity, primary));
+                set_cookie(&mut route[0], &cookie::set_primary(given, affinity, primary));
             }
         } else if !previous.is_empty() {
             let mut ended = sticky(previous, weights.primary, weights.canary);
