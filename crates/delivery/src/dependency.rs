@@ -196,7 +196,14 @@ mod tests {
     fn an_expression_that_cannot_be_read_is_told_apart_from_one_without_an_answer() {
         let found = labelled("v1", json!({}));
         let check = |source: &str| check(source, &found, ReadyExpr::Replaces);
-        for source in ["self.generation == deps.generation", "dep.metadata.", "dep.status.ready", "size(dep.spec)"] {
+        for source in [
+            "self.generation == deps.generation",
+            "dep.metadata.",
+            "dep.status.ready",
+            "size(dep.spec)",
+            "self.metadata.name + 1 == 'infra'",
+            "dep.status.conditions.exists(e, e.type.startsWith(1))",
+        ] {
             let Some(Unready::Invalid(why)) = check(source) else { panic!("{source} can be read") };
             let begins =
                 format!("failed to evaluate dependency infra: failed to parse the CEL expression '{source}': ");

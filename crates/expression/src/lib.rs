@@ -3,9 +3,12 @@
 //! A pure crate: a text becomes an [`Expression`], which gives a value over JSON. Source: reference image-automation.md
 //! section 9.5; Flux `pkg/runtime/cel`.
 
+mod check;
+mod format;
 mod lists;
-mod result;
+mod signatures;
 mod time;
+mod types;
 
 use std::{
     collections::HashMap,
@@ -19,6 +22,8 @@ use cel::{
     objects::{Key, Map},
 };
 use serde_json::{Number, Value};
+
+use types::{Plain, Type};
 
 /// Longest expression that is read.
 const MAX_SOURCE_BYTES: usize = 10_000;
@@ -44,6 +49,8 @@ pub struct Expression {
     /// Whether texts are split, which makes lists as long as the text.
     splits: bool,
     numbers: Numbers,
+    /// What it gives, as far as that can be told without data.
+    output: Type,
 }
 
 /// What numbers of JSON are to an expression.
@@ -55,32 +62,14 @@ enum Numbers {
     AsWritten,
 }
 
-/// The names that an expression may use.
-struct Names<'a> {
-    known: Vec<&'a str>,
-    /// Whether there may be others, which only an evaluation tells.
-    is_open: bool,
+/// What an expression has to give for all data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// True or false.
+    Bool,
+    /// A text.
+    String,
 }
-
-/// Names that the language itself gives meaning to: types, and what stands before the functions of extensions.
-const NAMES: [&str; 16] = [
-    "base64",
-    "bool",
-    "bytes",
-    "double",
-    "google",
-    "int",
-    "list",
-    "map",
-    "null_type",
-    "optional",
-    "optional_type",
-    "sets",
-    "string",
-    "strings",
-    "type",
-    "uint",
-];
 
 /// The language as Flux sets it up. Source: `fluxcd/pkg/runtime/cel`.
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
@@ -95,23 +84,33 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
 });
 
 impl Expression {
-    /// Reads an expression over these variables; any other name in it is an error, of a function too. All numbers are
-    /// floating ones, as in what Flux decodes from the bodies of requests and events.
+    /// Reads an expression over these variables, which are objects. Any other name in it is an error, of a function too,
+    /// and so are types that do not fit. All numbers are floating ones, as in what Flux decodes from the bodies of
+    /// requests and events.
     pub fn compile(source: &str, variables: &[&str]) -> Result<Self, CelError> {
-        let expression = Self::read(source, Some(variables), Numbers::Floating)?;
-        result::known(expression.program.expression())?;
-        Ok(expression)
+        Self::read(source, Some(variables), Numbers::Floating)
     }
 
-    /// Reads an expression over these variables, which are objects of Kubernetes. An unknown function is an error, and
-    /// so is an expression of which it is not plain that it is true or false.
+    /// Reads an expression as [`Expression::compile`] does, which gives true or false over objects of Kubernetes.
     pub fn predicate(source: &str, variables: &[&str]) -> Result<Self, CelError> {
-        let expression = Self::read(source, Some(variables), Numbers::AsWritten)?;
-        result::check(expression.program.expression())?;
-        Ok(expression)
+        Self::read(source, Some(variables), Numbers::AsWritten)?.giving(Output::Bool)
     }
 
-    /// Reads an expression over the members of an object that nobody knows yet; see [`Expression::holds_for`].
+    /// The expression, unless it does not plainly give this for all data.
+    pub fn giving(self, output: Output) -> Result<Self, CelError> {
+        let expected = Type::Plain(match output {
+            Output::Bool => Plain::Bool,
+            Output::String => Plain::String,
+        });
+        if self.output == expected {
+            return Ok(self);
+        }
+        let given = self.output.declared();
+        Err(CelError(format!("CEL expression output type mismatch: expected {expected}, got {given}")))
+    }
+
+    /// Reads an expression over the members of an object that nobody knows yet; see [`Expression::holds_for`]. Only its
+    /// evaluation tells what does not fit, as in Flux.
     pub fn open(source: &str) -> Result<Self, CelError> {
         Self::read(source, None, Numbers::AsWritten)
     }
@@ -124,13 +123,14 @@ impl Expression {
         if is_too_deep(source) {
             return Err(CelError("the expression is nested too deeply".into()));
         }
-        let program = on_a_large_stack(|| ENVIRONMENT.compile(source).map_err(|error| CelError(error.to_string())))?;
-        let declared = variables.unwrap_or_default();
-        let mut names = Names { known: declared.to_vec(), is_open: variables.is_none() };
-        let depth = depth(program.expression(), &mut names)
-            .map_err(|name| CelError(format!("undeclared reference to '{name}'; there are {}", declared.join(", "))))?;
-        let splits = program.references().has_function("split");
-        Ok(Self { program, depth, splits, numbers })
+        on_a_large_stack(|| {
+            let program = ENVIRONMENT.compile(source).map_err(|error| CelError(error.to_string()))?;
+            let output = variables.map(|variables| check::output(program.expression(), variables));
+            let output = output.unwrap_or(Ok(types::DYN))?;
+            let depth = depth(program.expression());
+            let splits = program.references().has_function("split");
+            Ok(Self { program, depth, splits, numbers, output })
+        })
     }
 
     /// Whether the expression holds with the members of an object as variables.
@@ -219,34 +219,27 @@ fn is_too_deep(source: &str) -> bool {
     deepest > MAX_NESTING || operators > MAX_OPERATORS
 }
 
-/// How deep loops lie within each other; errs with the first name that is not known.
-fn depth<'a>(expression: &'a IdedExpr, names: &mut Names<'a>) -> Result<u32, String> {
+/// How deep loops lie within each other.
+fn depth(expression: &IdedExpr) -> u32 {
     match &expression.expr {
-        Expr::Unspecified | Expr::Literal(_) => Ok(0),
-        Expr::Ident(name) if names.is_open || name.starts_with('@') || names.known.contains(&name.as_str()) => Ok(0),
-        Expr::Ident(name) if NAMES.contains(&name.as_str()) => Ok(0),
-        Expr::Ident(name) => Err(name.clone()),
-        Expr::Select(select) => depth(&select.operand, names),
-        Expr::List(list) => deepest(&list.elements, names),
-        Expr::Call(call) => deepest(call.target.as_deref().into_iter().chain(&call.args), names),
-        Expr::Map(map) => deepest(map.entries.iter().flat_map(|entry| parts(&entry.expr)), names),
-        Expr::Struct(value) => deepest(value.entries.iter().flat_map(|entry| parts(&entry.expr)), names),
+        Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => 0,
+        Expr::Select(select) => depth(&select.operand),
+        Expr::List(list) => deepest(&list.elements),
+        Expr::Call(call) => deepest(call.target.as_deref().into_iter().chain(&call.args)),
+        Expr::Map(map) => deepest(map.entries.iter().flat_map(|entry| parts(&entry.expr))),
+        Expr::Struct(value) => deepest(value.entries.iter().flat_map(|entry| parts(&entry.expr))),
         Expr::Comprehension(looped) => {
-            let outer = deepest([&looped.iter_range, &looped.accu_init], names)?;
-            let known = names.known.len();
-            names.known.extend([looped.iter_var.as_str(), looped.accu_var.as_str()]);
-            names.known.extend(looped.iter_var2.as_deref());
-            let inner = deepest([&looped.loop_cond, &looped.loop_step, &looped.result], names)?;
-            names.known.truncate(known);
-            Ok(outer.max(inner + 1))
+            let outer = deepest([&looped.iter_range, &looped.accu_init]);
+            outer.max(deepest([&looped.loop_cond, &looped.loop_step, &looped.result]) + 1)
         }
     }
 }
 
-fn deepest<'a>(parts: impl IntoIterator<Item = &'a IdedExpr>, names: &mut Names<'a>) -> Result<u32, String> {
-    parts.into_iter().try_fold(0, |deepest, part| depth(part, names).map(|own| deepest.max(own)))
+fn deepest<'a>(parts: impl IntoIterator<Item = &'a IdedExpr>) -> u32 {
+    parts.into_iter().map(depth).max().unwrap_or_default()
 }
 
+/// The expressions within an entry of a map or an object.
 fn parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
     match entry {
         EntryExpr::StructField(field) => vec![&field.value],
@@ -321,6 +314,8 @@ mod tests {
             "sets.intersects(req.list, ['b', 'c']) && !sets.intersects(req.list, [])",
             "base64.encode(base64.decode('aGk=')) == 'aGk=' && string(base64.decode('aGk')) == 'hi'",
             "strings.quote(req.list[0]) == '\"a\"'",
+            "[req.?tag, req.?missing].unwrapOpt() == [req.tag] && optional.unwrap([optional.of(1)]) == [1]",
+            "req.list.exists(req, req == 'b' && .req.n == 5 && .size(.req.list) == 2)",
         ] {
             assert_eq!(holds(source), Ok(true), "{source}");
         }

@@ -1,11 +1,11 @@
-//! What Flux adds to the language for lists: the first and the last element, and sets. Pure.
+//! What Flux adds to the language for lists: the first and the last element, what optionals hold, and sets. Pure.
 //! Source: cel-go, "OptionalTypes" version 2 and the extension "Sets".
 
 use cel::{
     DeclarationError, Env, ExecutionError,
     common::{
         traits::Iterable,
-        types::{CelBool, CelOptional, LIST_TYPE},
+        types::{CelBool, CelList, CelOptional, LIST_TYPE},
         value::{CowVal, Val},
     },
 };
@@ -16,6 +16,8 @@ use super::MAX_STEPS;
 pub(super) fn extension(environment: &mut Env) -> Result<(), DeclarationError> {
     environment.add_member_overload("first", "list.first()", LIST_TYPE, Vec::new(), first)?;
     environment.add_member_overload("last", "list.last()", LIST_TYPE, Vec::new(), last)?;
+    environment.add_overload("optional.unwrap", "optional_unwrap", vec![LIST_TYPE], unwrap)?;
+    environment.add_member_overload("unwrapOpt", "optional_unwrapOpt", LIST_TYPE, Vec::new(), unwrap)?;
     let two = || vec![LIST_TYPE, LIST_TYPE];
     environment.add_overload("sets.contains", "list_sets_contains_list", two(), |arguments| {
         let [all, some] = lists("sets.contains", &arguments)?;
@@ -39,6 +41,18 @@ fn first<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Execu
 fn last<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let items = items("last", arguments.first())?;
     Ok(CowVal::owned(items.last().map_or_else(CelOptional::none, |item| CelOptional::of(item.clone_as_boxed()))))
+}
+
+/// What those optionals hold that hold something.
+fn unwrap<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let mut held = Vec::new();
+    for item in items("optional.unwrap", arguments.first())? {
+        let optional = item.downcast_ref::<CelOptional>();
+        let optional =
+            optional.ok_or_else(|| ExecutionError::function_error("optional.unwrap", "an optional is expected"))?;
+        held.extend(optional.option().map(|value| value.clone_as_boxed()));
+    }
+    Ok(CowVal::owned(CelList::from(held)))
 }
 
 type Items<'a, 'v> = Vec<&'a (dyn Val + 'v)>;

@@ -168,8 +168,7 @@ fn oidc(spec: &ReceiverSpec, hook: Hook<'_>, keys: Option<&KeySet>, now: jiff::T
     token.verify(keys, expected, now)?;
     let mut variables = json!({});
     for variable in &provider.variables {
-        let expression =
-            readiness::claims_expression(&variable.expression).map_err(|error| Refusal::new(error.to_string()))?;
+        let expression = readiness::variable(&variable.expression).map_err(|error| Refusal::new(error.to_string()))?;
         let value = expression.value(&[("claims", token.claims()), ("vars", &variables)]);
         variables[&variable.name] =
             value.map_err(|error| Refusal::new(format!("variable {}: {error}", variable.name)))?;
@@ -177,7 +176,7 @@ fn oidc(spec: &ReceiverSpec, hook: Hook<'_>, keys: Option<&KeySet>, now: jiff::T
     let mut unmet = Vec::new();
     for validation in &provider.validations {
         let expression =
-            readiness::claims_expression(&validation.expression).map_err(|error| Refusal::new(error.to_string()))?;
+            readiness::validation(&validation.expression).map_err(|error| Refusal::new(error.to_string()))?;
         let holds = expression.holds(&[("claims", token.claims()), ("vars", &variables)]);
         if !holds.map_err(|error| Refusal::new(error.to_string()))? {
             unmet.push(validation.message.as_str());

@@ -69,7 +69,7 @@ impl Known {
         let spec = &receiver.spec;
         let filter = |resource: &ReceiverResource| {
             let own = Some(&resource.filter).filter(|filter| !filter.is_empty()).unwrap_or(&spec.resource_filter);
-            (!own.is_empty()).then(|| readiness::filter(own).map_err(|error| error.to_string()))
+            (!own.is_empty()).then(|| readiness::filter(own, spec.kind).map_err(|error| error.to_string()))
         };
         let filters = spec.resources.iter().map(filter).collect();
         // An annotation that cannot be read keeps the Receiver from being Ready.

@@ -1,7 +1,7 @@
 //! What Git services are told about a commit: which one, under which name, and how it went. Pure.
 
 use api::notification::{Alert, Provider};
-use expression::Expression;
+use expression::{Expression, Output};
 use kube::ResourceExt as _;
 use reconcile::{Event, object};
 use ring::digest;
@@ -35,7 +35,8 @@ pub fn context(provider: &Provider, alert: &Alert, event: &Event) -> Result<Stri
         return Ok(format!("{}/{}/{first}", about.kind, about.name).to_lowercase());
     }
     let failed = |error: expression::CelError| Error::Invalid(format!("commitStatusExpr: {error}"));
-    let expression = Expression::compile(source, &["event", "alert", "provider"]).map_err(failed)?;
+    let expression = Expression::compile(source, &["event", "alert", "provider"]);
+    let expression = expression.and_then(|expression| expression.giving(Output::String)).map_err(failed)?;
     let event = serde_json::to_value(event).map_err(|error| Error::Invalid(error.to_string()))?;
     let (alert, provider) = (object::to_value(alert), object::to_value(provider));
     expression.text(&[("event", &event), ("alert", &alert), ("provider", &provider)]).map_err(failed)

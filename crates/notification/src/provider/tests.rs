@@ -461,6 +461,8 @@ fn statuses_are_filed_under_the_expressions_text() {
     for wrong in ["event.missing", "1", "event.", "other.x"] {
         assert!(context(wrong).expect_err("no text").to_string().starts_with("commitStatusExpr: "), "{wrong}");
     }
+    let error = context("event.reason").expect_err("only the event tells whether it is a text").to_string();
+    assert_eq!(error, "commitStatusExpr: CEL expression output type mismatch: expected string, got dyn");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use api::notification::{OidcProvider, Receiver, ReceiverSpec, ReceiverType};
-use expression::{CelError, Expression};
+use expression::{CelError, Expression, Output};
 use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};
 
@@ -51,7 +51,7 @@ pub fn check(receiver: &Receiver, secret: Option<&SecretData>) -> Result<String,
     let kind = spec.kind.ok_or_else(|| invalid("spec.type is required".into()))?;
     networks(receiver).map_err(invalid)?;
     confirm::read(receiver).map_err(invalid)?;
-    expressions(spec).map_err(|problem| Unready::terminal("InvalidCELExpression", problem))?;
+    expressions(spec, kind).map_err(|problem| Unready::terminal("InvalidCELExpression", problem))?;
     if kind == ReceiverType::GenericOidc {
         providers(&spec.oidc_providers).map_err(invalid)?;
         return Ok(path(&[], &name, &namespace));
@@ -73,9 +73,11 @@ pub fn check(receiver: &Receiver, secret: Option<&SecretData>) -> Result<String,
     Ok(path(value("token").unwrap_or_default(), &name, &namespace))
 }
 
-/// A filter over the call and a resource.
-pub fn filter(source: &str) -> Result<Expression, CelError> {
-    Expression::compile(source, &["req", "res", "claims"])
+/// A filter over a resource and the call, and over the claims of the caller's token where calls bring one.
+pub fn filter(source: &str, kind: Option<ReceiverType>) -> Result<Expression, CelError> {
+    let variables: &[&str] =
+        if kind == Some(ReceiverType::GenericOidc) { &["res", "req", "claims"] } else { &["res", "req"] };
+    Expression::compile(source, variables)?.giving(Output::Bool)
 }
 
 /// An expression over the call alone.
@@ -83,21 +85,31 @@ pub fn call(source: &str) -> Result<Expression, CelError> {
     Expression::compile(source, &["req"])
 }
 
-/// A variable or validation over the claims of a token.
-pub fn claims_expression(source: &str) -> Result<Expression, CelError> {
+/// A variable over the claims of a token.
+pub fn variable(source: &str) -> Result<Expression, CelError> {
     Expression::compile(source, &["claims", "vars"])
 }
 
-fn expressions(spec: &ReceiverSpec) -> Result<(), String> {
+/// A validation over the claims of a token.
+pub fn validation(source: &str) -> Result<Expression, CelError> {
+    variable(source)?.giving(Output::Bool)
+}
+
+fn expressions(spec: &ReceiverSpec, kind: ReceiverType) -> Result<(), String> {
     let filters = spec.resources.iter().map(|resource| &resource.filter).chain([&spec.resource_filter]);
     for source in filters.filter(|source| !source.is_empty()) {
-        filter(source).map_err(|error| format!("failed to parse expression {source}: {error}"))?;
+        filter(source, Some(kind)).map_err(|error| format!("failed to parse expression {source}: {error}"))?;
     }
     for (index, provider) in spec.oidc_providers.iter().enumerate() {
-        let variables = provider.variables.iter().map(|variable| &variable.expression);
-        let validations = provider.validations.iter().map(|validation| &validation.expression);
-        for source in variables.chain(validations).filter(|source| !source.is_empty()) {
-            claims_expression(source).map_err(|error| format!("oidcProviders[{index}]: {source}: {error}"))?;
+        let failed = |what: &str, name: &str, source: &str, error: CelError| {
+            let at = format!("oidcProviders[{index}] (issuerURL={:?})", provider.issuer_url);
+            format!("{at}: invalid expression for {what} {name:?}: failed to parse expression {source}: {error}")
+        };
+        for one in provider.variables.iter().filter(|one| !one.expression.is_empty()) {
+            variable(&one.expression).map_err(|error| failed("variable", &one.name, &one.expression, error))?;
+        }
+        for one in provider.validations.iter().filter(|one| !one.expression.is_empty()) {
+            validation(&one.expression).map_err(|error| failed("validation", &one.message, &one.expression, error))?;
         }
     }
     Ok(())

@@ -251,14 +251,28 @@ fn a_receiver_says_why_it_cannot_be_used() {
     assert_eq!(check(json!({"type": "github"}), None), Err(("ValidationFailed", true)));
     assert_eq!(check(json!({"secretRef": {"name": "t"}}), Some(&token)), Err(("ValidationFailed", true)));
     let mut filtered = named("generic");
-    for wrong in ["req.a ==", "request.a == 1", "isWanted(req.a)"] {
+    for (wrong, why) in [
+        ("req.a ==", "Syntax error"),
+        ("request.a == 1", "undeclared reference to 'request'"),
+        ("claims.sub == 'a'", "undeclared reference to 'claims'"),
+        ("isWanted(req.a)", "undeclared reference to 'isWanted'"),
+        ("size(res.metadata.name)", "CEL expression output type mismatch: expected bool, got int"),
+        ("req.wanted", "CEL expression output type mismatch: expected bool, got dyn"),
+        ("1 + 'a' == req.a", "found no matching overload for '_+_' applied to '(int, string)'"),
+    ] {
         filtered["resourceFilter"] = json!(wrong);
-        assert_eq!(check(filtered.clone(), Some(&token)), Err(("InvalidCELExpression", true)), "{wrong}");
+        let unready = readiness::check(&receiver(filtered.clone()), Some(&token)).unwrap_err();
+        assert_eq!((unready.reason, unready.is_terminal), ("InvalidCELExpression", true), "{wrong}");
+        assert!(unready.message.contains(why), "{wrong}: {}", unready.message);
     }
     let oidc = |validations: Value| json!({"type": "generic-oidc", "oidcProviders": [{"issuerURL": "https://a.io", "validations": validations}]});
     assert_eq!(check(oidc(json!([])), None), Err(("ValidationFailed", true)));
     let good = json!([{"expression": "true", "message": "m"}]);
     assert_eq!(check(oidc(good), None), Ok(readiness::path(b"", "hook", "apps")));
+    for wrong in ["claims.admin", "claims.sub.size() == 'a'", "req.a == 1"] {
+        let validations = json!([{"expression": wrong, "message": "m"}]);
+        assert_eq!(check(oidc(validations), None), Err(("InvalidCELExpression", true)), "{wrong}");
+    }
 }
 
 #[test]

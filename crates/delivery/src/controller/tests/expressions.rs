@@ -22,6 +22,9 @@ async fn an_expression_says_when_a_dependency_is_ready_or_that_it_cannot_be_read
     assert!(ready(&stalled).contains("undeclared reference to 'deps'"), "{}", ready(&stalled));
     assert!(stalled["status"]["conditions"].as_array().unwrap().iter().any(|condition| condition["type"] == "Stalled"));
     assert_eq!(stalled["status"]["observedGeneration"], stalled["metadata"]["generation"]);
+    world.kustomization("apps", on("size(dep.metadata.name) == 'infra'")).await;
+    let applied = "found no matching overload for '_==_' applied to '(int, string)'";
+    world.until(&kustomization("apps"), |object| ready(object).contains(applied)).await;
 }
 
 #[tokio::test(start_paused = true)]
