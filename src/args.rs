@@ -13,7 +13,8 @@ pub mod scanner;
 pub mod update;
 
 use clap::{
-    Parser, Subcommand, ValueEnum,
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    builder::Resettable,
     error::{ContextKind, ContextValue},
 };
 
@@ -21,7 +22,7 @@ use crate::commands::mark::Color;
 
 /// Image automation and progressive delivery: from the registry to all of traffic, and back.
 #[derive(Debug, Parser)]
-#[command(name = "slipway", version, max_term_width = 100)]
+#[command(name = "slipway", version, max_term_width = 100, after_long_help = EXIT_CODES)]
 pub struct Arguments {
     /// When colour is used.
     #[arg(long, global = true, value_enum, default_value_t, hide_short_help = true)]
@@ -79,7 +80,7 @@ pub enum Verb {
     Receive(notify::Receive),
     /// Flagger's load tester API: gates, and tasks for webhooks.
     Loadtester(notify::Loadtester),
-    /// What a Canary would do: its routes, its queries, a rehearsal.
+    /// One Canary: promote it, roll it back, pause it; or what it would do: a rehearsal, its routes, its queries.
     #[command(subcommand)]
     Canary(canary::Canary),
     /// Put slipway into a cluster.
@@ -96,17 +97,55 @@ pub enum Verb {
     DemoApp,
 }
 
+/// Reads the command line. A variable that is set to nothing says nothing, as where it is not set.
+pub fn parse() -> Result<Arguments, clap::Error> {
+    let mut command = Arguments::command();
+    if std::env::vars_os().any(|(_, value)| value.is_empty()) {
+        command = without_empty(command);
+    }
+    let matches = command.try_get_matches()?;
+    Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut Arguments::command()))
+}
+
+/// The command without variables that are set to nothing.
+fn without_empty(command: clap::Command) -> clap::Command {
+    let is_empty =
+        |argument: &clap::Arg| argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    let heard = |argument: clap::Arg| match is_empty(&argument) {
+        true => argument.env(Resettable::Reset),
+        false => argument,
+    };
+    command.mut_args(heard).mut_subcommands(without_empty)
+}
+
 /// What a word that is no verb here mostly means: the verbs below `canary`, and words of other programs.
 pub fn meant(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
     let below = ["render", "weights", "queries", "simulate", "promote", "rollback", "pause", "retry", "skip"];
     match word.as_str() {
         "abort" => Some("slipway canary rollback".into()),
+        "version" => Some("slipway --version".into()),
         "status" | "list" => Some("slipway get canary -A".into()),
         "diff" => Some("slipway set PATH -f POLICIES --dry-run --diff".into()),
-        word => below.contains(&word).then(|| format!("slipway canary {word}")),
+        word => below.contains(&word).then(|| format!("slipway canary {word}{}", rest(word))),
     }
 }
+
+/// What was typed behind that word, to be typed again.
+fn rest(word: &str) -> String {
+    let typed = std::env::args_os().map(|typed| typed.to_string_lossy().into_owned());
+    let behind = typed.skip_while(|typed| typed != word).skip(1);
+    // What a shell would take to pieces is left to whoever typed it.
+    let is_plain = |typed: &String| typed.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=,:@".contains(c));
+    behind.take_while(is_plain).map(|typed| format!(" {typed}")).collect()
+}
+
+/// What the exit codes mean, below the help of the program.
+const EXIT_CODES: &str = "Exit codes:
+  0 done   1 the answer is no   2 the input is wrong   3 not reachable   4 not allowed
+  5 refused in this state   6 waited in vain   130 interrupted
+
+More: slipway VERB --help";
 
 /// How the answer is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -158,10 +197,10 @@ pub struct Image {
 /// `slipway choose -f IMAGEPOLICY.yaml --tags FILE|-` or `slipway choose NAME`
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "slipway choose -f FILE --tags FILE [OPTIONS]
-       slipway choose NAME [OPTIONS]")]
+       slipway choose NAME [OPTIONS]", group = clap::ArgGroup::new("policies").args(["file", "name"]).required(true))]
 pub struct Choose {
     /// An ImagePolicy of a running slipway, among the tags that it keeps.
-    #[arg(conflicts_with = "file", required_unless_present = "file")]
+    #[arg(conflicts_with = "file")]
     pub name: Option<String>,
     /// File that holds the ImagePolicy, and maybe its ImageRepository with an exclusion list. `-` is standard input.
     #[arg(short, long, value_name = "FILE", requires = "tags")]

@@ -10,7 +10,7 @@ mod events;
 mod get;
 mod image;
 mod install;
-mod kinds;
+pub mod kinds;
 mod loadtester;
 mod logs;
 pub mod mark;
@@ -122,7 +122,11 @@ fn inner(error: &anyhow::Error) -> Option<&kube::Error> {
 /// What an error says, from the outside in. A cause that the error around it has told is left out.
 pub fn told(error: &anyhow::Error) -> Vec<String> {
     let mut told: Vec<String> = Vec::new();
-    for cause in error.chain().map(ToString::to_string) {
+    // The system's own words are told in one way, whoever met them.
+    let plain = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().map_or_else(|| cause.to_string(), streams::said)
+    };
+    for cause in error.chain().map(plain) {
         if !told.iter().any(|outer| outer.ends_with(&cause)) {
             told.push(cause);
         }
@@ -149,6 +153,17 @@ pub fn wrong_in_a_line(output: Output, error: anyhow::Error) -> anyhow::Error {
 /// An error as programs find it.
 fn object(error: &anyhow::Error) -> serde_json::Value {
     serde_json::json!({ "error": told(error).join(": ") })
+}
+
+/// The address of the cluster that this process asks, once it knows.
+pub fn asked_cluster() -> Option<&'static str> {
+    system::asked_cluster()
+}
+
+/// Who gives the command, as it is noted with what was asked for.
+pub fn who() -> String {
+    let user = ["USER", "LOGNAME"].iter().find_map(|key| std::env::var(key).ok().filter(|user| !user.is_empty()));
+    user.unwrap_or_else(|| "somebody".into())
 }
 
 /// Runs what waits for others, on this thread.

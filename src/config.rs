@@ -4,6 +4,7 @@ pub mod cluster;
 
 use std::{
     collections::BTreeSet,
+    io::Read as _,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -21,6 +22,9 @@ use crate::{
     dashboard,
     serve::hooks,
 };
+
+/// With what every file of SQLite begins.
+const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// Where objects live.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,6 +127,7 @@ impl Config {
         let (listen, dashboard) = pages(&args, standalone)?;
         let place = if standalone {
             let state = args.state.context("--manifests needs --state FILE, where slipway keeps what it writes")?;
+            own(&state)?;
             for path in &args.manifests {
                 ensure!(path.exists(), "--manifests {}: no such file or folder", path.display());
             }
@@ -138,10 +143,9 @@ impl Config {
         let stages = stages(&args.controllers, standalone)?;
         let storage = args.storage_path.unwrap_or_else(|| default_storage(&place));
         let server = args.metrics_server;
-        ensure!(
-            server.starts_with("http://") || server.starts_with("https://"),
-            "--metrics-server {server}: an http or https URL is expected"
-        );
+        url("--metrics-server", Some(&server))?;
+        url("--events-addr", args.events_addr.as_deref())?;
+        url("--external-url", args.external_url.as_deref())?;
         Ok(Self {
             place,
             stages,
@@ -180,6 +184,30 @@ impl Config {
     }
 }
 
+/// Errs unless a flag that is given, and not empty, names an address of HTTP.
+fn url(flag: &str, given: Option<&str>) -> anyhow::Result<()> {
+    let Some(given) = given.filter(|given| !given.is_empty() || flag == "--metrics-server") else { return Ok(()) };
+    let host = given.strip_prefix("http://").or_else(|| given.strip_prefix("https://"));
+    ensure!(host.is_some_and(|host| !host.is_empty()), "{flag} {given}: an http or https URL is expected");
+    Ok(())
+}
+
+/// Errs if the state file is something else of the user's: it would be put aside as a damaged one. One that was ours has
+/// a lock beside it.
+pub fn own(state: &Path) -> anyhow::Result<()> {
+    ensure!(!state.is_dir(), "--state {}: is a folder; name a file in it", state.display());
+    let Ok(mut file) = std::fs::File::open(state) else { return Ok(()) };
+    let mut head = Vec::new();
+    file.by_ref().take(SQLITE.len() as u64).read_to_end(&mut head)?;
+    let lock = PathBuf::from(format!("{}.lock", state.display()));
+    ensure!(
+        head.is_empty() || head == SQLITE || lock.exists(),
+        "--state {}: is no state file of slipway; name one that is, or none yet",
+        state.display()
+    );
+    Ok(())
+}
+
 /// Where pages are served, and what they are for.
 fn pages(args: &Run, standalone: bool) -> anyhow::Result<(SocketAddr, dashboard::Options)> {
     let address = if standalone { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
@@ -188,6 +216,9 @@ fn pages(args: &Run, standalone: bool) -> anyhow::Result<(SocketAddr, dashboard:
         args.dashboard != Dashboard::Act || args.dashboard_tokens.is_some() || listen.ip().is_loopback(),
         "--dashboard act at {listen} needs --dashboard-tokens FILE: others than this machine can connect"
     );
+    if let Some(file) = args.dashboard_tokens.as_deref().filter(|_| args.dashboard == Dashboard::Act) {
+        std::fs::File::open(file).with_context(|| format!("--dashboard-tokens {}: cannot be read", file.display()))?;
+    }
     let options = dashboard::Options {
         mode: args.dashboard,
         tokens: args.dashboard_tokens.clone(),

@@ -21,7 +21,7 @@ mod serve;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::error::ContextKind;
 use tikv_jemallocator::Jemalloc;
 
 /// Objects are many small maps that live a moment: the C library's allocator took more than a quarter of all time for
@@ -30,16 +30,26 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    let arguments = args::Arguments::try_parse().unwrap_or_else(|error| {
+    let arguments = args::parse().unwrap_or_else(|mut error| {
+        let meant = args::meant(&error);
+        if meant.is_some() {
+            // One tip, the right one.
+            error.remove(ContextKind::SuggestedSubcommand);
+            error.remove(ContextKind::Suggested);
+        }
         let _ = error.print();
-        if let Some(meant) = args::meant(&error) {
+        if let Some(meant) = meant {
             eprintln!("tip: {meant}");
         }
         std::process::exit(error.exit_code())
     });
     let exit = commands::run(arguments).unwrap_or_else(|error| {
         eprintln!("{} {}", commands::mark::error(), commands::told(&error).join("\n  because: "));
-        commands::exit_of(&error)
+        let exit = commands::exit_of(&error);
+        if let (commands::Exit::Unreachable, Some(server)) = (exit, commands::asked_cluster()) {
+            eprintln!("hint: the cluster at {server} is asked; --kubeconfig FILE or --context NAME names another");
+        }
+        exit
     });
     match commands::streams::lost() {
         Some(problem) => {

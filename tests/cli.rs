@@ -19,7 +19,7 @@ fn complains(run: &Run, texts: &[&str]) {
 fn a_wrong_flag_is_named_with_a_tip() {
     complains(&slipway(&["image", "--outptu", "json", "a.io/b"]), &["--outptu", "--output"]);
     complains(&slipway(&["semvre"]), &["semvre", "semver"]);
-    complains(&slipway(&["promote", "app"]), &["'promote'", "tip: slipway canary promote\n"]);
+    complains(&slipway(&["promote", "app"]), &["'promote'", "tip: slipway canary promote app\n"]);
     complains(&slipway(&["abort", "app"]), &["tip: slipway canary rollback\n"]);
     complains(&slipway(&["choose"]), &["slipway choose -f FILE --tags FILE", "slipway choose NAME"]);
 }

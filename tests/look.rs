@@ -144,6 +144,17 @@ async fn what_is_not_there_is_told_with_a_tip() {
 }
 
 #[tokio::test]
+async fn what_no_controller_reports_on_is_described_and_no_choice_is_json_too() {
+    let state = State::new().await;
+    let run = state.run(&["describe", "deployment", "podinfo", "-n", "apps"]);
+    assert!(run.stdout.starts_with("podinfo: 0/1 pods ready\n"), "{run:?}");
+    let run = state.run(&["choose", "other", "-n", "apps", "-o", "json"]);
+    assert_eq!((run.code, run.json()["latest"].clone()), (1, Value::Null), "{run:?}");
+    let run = state.run(&["canary", "rollback", "canary/podinfo", "-n", "apps"]);
+    assert_eq!(run.code, 2, "it is found, and wants a yes: {run:?}");
+}
+
+#[tokio::test]
 async fn events_are_listed_by_object_type_and_place() {
     let state = State::new().await;
     let run = state.run(&["events", "--for", "canary/podinfo", "-n", "apps"]);
@@ -330,6 +341,13 @@ async fn watch_paints_a_terminal_and_gives_it_back() {
     assert!(screen.contains("\x1b[?1049h") && screen.contains("\x1b[1;1Happs/podinfo  Ready"), "{text}");
     assert!(after.contains("apps/podinfo  Ready") && after.is_ascii() && !after.contains('\x1b'), "{text}");
     assert!(shown("--color always").1.contains("\x1b[1mapps/podinfo\x1b[0m"));
+    let line = format!(
+        "stty cols 60; export TERM=dumb; {SLIPWAY} watch podinfo -n apps --state {path}; {SLIPWAY} get cd -n apps --state {path}"
+    );
+    let output = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
+    let text = String::from_utf8_lossy(&output.expect("script runs").stdout).into_owned();
+    assert!(text.contains("apps/podinfo  Ready") && !text.contains('\x1b'), "{text}");
+    assert!(text.contains("New revisio…\r\n") || text.contains("New revi...\r\n"), "{text}");
 }
 
 /// A process that ends with the value.

@@ -9,6 +9,7 @@ mod dashboard;
 #[allow(dead_code, reason = "the demo's world is shared with the binary, which also prints")]
 #[path = "../src/demo.rs"]
 mod demo;
+mod first_try;
 mod fuzz;
 mod hooks;
 mod image;

@@ -72,6 +72,7 @@ async fn what_makes_no_sense_is_refused_with_exit_5() {
         let run = state.run(&["canary", verb, "podinfo", "--yes"]);
         assert_eq!(run.code, 5, "{verb}: {}", run.stderr);
         assert!(run.stderr.contains(why), "{verb}: {}", run.stderr);
+        assert!(verb == "resume" || run.stderr.contains(" cannot be "), "{verb}: {}", run.stderr);
         assert_eq!(state.annotation(REQUEST).await, None);
     }
 }

@@ -4,6 +4,7 @@ use canary::metrics::GatewayMetrics;
 use clap::Subcommand;
 
 use super::{Output, look::Place};
+use crate::commands::kinds;
 
 /// The verbs below `canary`, each in its file in `commands/canary/`.
 #[derive(Debug, Subcommand)]
@@ -35,6 +36,7 @@ pub enum Canary {
 #[derive(Debug, clap::Args)]
 pub struct Steer {
     /// Name of the Canary.
+    #[arg(value_parser = name)]
     pub name: String,
     /// Which system.
     #[command(flatten)]
@@ -203,13 +205,13 @@ pub struct Simulate {
     #[arg(long, value_name = "URL")]
     pub prometheus: Option<String>,
     /// Where the past begins.
-    #[arg(long, value_name = "TIME", conflicts_with = "since")]
+    #[arg(long, value_name = "TIME", conflicts_with = "since", value_parser = super::look::time)]
     pub from: Option<jiff::Timestamp>,
     /// How long ago the past begins.
     #[arg(long, value_name = "DURATION")]
     pub since: Option<api::Duration>,
     /// Where the past ends [default: now]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::look::time)]
     pub to: Option<jiff::Timestamp>,
     /// Play the primary's own series, as where no canary ran.
     #[arg(long)]
@@ -226,6 +228,17 @@ pub struct Simulate {
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// The name of a Canary, also written `canary/NAME`.
+fn name(text: &str) -> Result<String, String> {
+    if !text.contains('/') {
+        return Ok(text.to_owned());
+    }
+    match kinds::parse_one(text)? {
+        (kind, name) if kind.kind == "Canary" => Ok(name),
+        (kind, _) => Err(format!("this is about canaries, not {}", kind.plural)),
+    }
 }
 
 /// `90,10` as two shares of 100.

@@ -157,7 +157,7 @@ pub struct Logs {
     #[arg(long, value_name = "DURATION")]
     pub since: Option<api::Duration>,
     /// Only lines from this time on.
-    #[arg(long, value_name = "TIME", conflicts_with = "since")]
+    #[arg(long, value_name = "TIME", conflicts_with = "since", value_parser = time)]
     pub since_time: Option<jiff::Timestamp>,
     /// Only the last so many lines.
     #[arg(long, value_name = "LINES")]
@@ -229,7 +229,15 @@ pub struct Scan {
     /// Folder of Docker's `config.json`, where logins are [default: $DOCKER_CONFIG, else ~/.docker]
     #[arg(long, value_name = "DIR")]
     pub config: Option<PathBuf>,
+    /// How long the registry is waited for, all pages and tries together.
+    #[arg(long, default_value = "1m")]
+    pub timeout: api::Duration,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// A time as people and logs write it.
+pub fn time(text: &str) -> Result<jiff::Timestamp, String> {
+    text.parse().map_err(|_| "a time such as 2026-05-04T09:14:31Z is expected".into())
 }

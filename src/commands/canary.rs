@@ -56,8 +56,13 @@ impl Manifests {
 
     /// An error about what the Canary asks for, with the place of the field that asks for it.
     pub fn refused(&self, field: &str, problem: impl ToString) -> anyhow::Error {
+        self.refused_with(field, problem, None)
+    }
+
+    /// The same, with what to do about it.
+    pub fn refused_with(&self, field: &str, problem: impl ToString, hint: Option<&'static str>) -> anyhow::Error {
         let place = format!("{}: Canary {}", self.place.place(field), self.canary.name());
-        Refused { place, problem: problem.to_string() }.into()
+        Refused { place, problem: problem.to_string(), hint }.into()
     }
 
     /// An error about a metric of the Canary.
@@ -76,11 +81,13 @@ impl Manifests {
 struct Refused {
     place: String,
     problem: String,
+    hint: Option<&'static str>,
 }
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.place, self.problem)
+        write!(f, "{}: {}", self.place, self.problem)?;
+        self.hint.map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
     }
 }
 

@@ -6,6 +6,7 @@ mod automation;
 mod canary;
 mod cluster;
 mod fields;
+mod identity;
 mod image;
 mod metrics;
 mod notification;
@@ -56,7 +57,7 @@ const CHECKS: &[Check] = &[
 ];
 
 /// Groups whose objects are looked at: others have kinds of the same names.
-const GROUPS: [&str; 5] = [
+pub const GROUPS: [&str; 5] = [
     "image.toolkit.fluxcd.io",
     "source.toolkit.fluxcd.io",
     "kustomize.toolkit.fluxcd.io",
@@ -149,10 +150,21 @@ struct Manifests {
 
 /// Runs the verb. An error in a manifest is the negative answer; warnings alone are none.
 pub fn run(args: &Arguments) -> anyhow::Result<Exit> {
-    match args.files.as_slice() {
-        [] => cluster::run(args),
-        _ => manifests(args).map_err(|error| super::wrong(args.output, error)),
+    let outcome = match args.files.as_slice() {
+        [] => cluster::run(args).map_err(|error| or_files(args, error)),
+        _ => manifests(args),
+    };
+    outcome.map_err(|error| super::wrong(args.output, error))
+}
+
+/// Whoever named neither a cluster nor files may have meant files.
+fn or_files(args: &Arguments, error: anyhow::Error) -> anyhow::Error {
+    let is_bare = args.access.is_default() && !args.pre && !args.takeover;
+    if !is_bare || super::exit_of(&error) != Exit::Wrong {
+        return error;
     }
+    let told = super::told(&error).join("\n  because: ");
+    anyhow!("{told}\nhint: to look at manifests: slipway check FILES")
 }
 
 fn manifests(args: &Arguments) -> anyhow::Result<Exit> {
@@ -179,6 +191,11 @@ fn manifests(args: &Arguments) -> anyhow::Result<Exit> {
     };
     for file in &files {
         for document in &file.documents {
+            if let Some(complaint) = identity::check(&document.object) {
+                let id = identity::of(&document.object);
+                findings.push(place(file, document, id, complaint));
+                continue;
+            }
             let Some(id) = ObjectReference::of(&document.object).filter(|id| GROUPS.contains(&id.group())) else {
                 continue;
             };

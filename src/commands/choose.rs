@@ -48,9 +48,15 @@ pub fn run(args: &Choose) -> anyhow::Result<Exit> {
         // Programs find the plain text in the answer; the place is for people, on standard error.
         let reason = super::told(refusal).join(": ");
         let text = refusal.downcast_ref::<policy::Error>().map_or_else(|| reason.clone(), ToString::to_string);
-        super::print_json(&Answer { latest: None, reason, error: Some(text), candidates: Vec::new() })?;
+        super::print_json(&nothing(reason, Some(text)))?;
     }
     outcome
+}
+
+/// The answer where nothing could be looked at; the error is the reason unless there is a plainer one.
+fn nothing<'a>(reason: String, error: Option<String>) -> Answer<'a> {
+    let error = error.unwrap_or_else(|| reason.clone());
+    Answer { latest: None, reason, error: Some(error), candidates: Vec::new() }
 }
 
 /// Reads, chooses, prints.
@@ -60,7 +66,12 @@ async fn choose(args: &Choose) -> anyhow::Result<Exit> {
         None => match live::read(args).await? {
             Some((manifest, kept, live)) if args.tags.is_none() => (manifest, kept, Some(live)),
             Some((manifest, _, live)) => (manifest, undated(given(args)?), Some(live)),
-            None => return Ok(Exit::No),
+            None => {
+                if args.output == Output::Json {
+                    super::print_json(&nothing("the image policy or its repository is not there".into(), None))?;
+                }
+                return Ok(Exit::No);
+            }
         },
     };
     let (policy, exclusions) = (manifest.policy()?, manifest.exclusions()?);

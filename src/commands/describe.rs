@@ -50,7 +50,7 @@ fn describe(args: &Describe) -> anyhow::Result<Exit> {
             return Ok(Exit::Done);
         }
         let events = events(&system, kind, &name).await?;
-        let head = rollout.map_or_else(|| sentence(&object) + "\n", |rollout| rollout.text());
+        let head = rollout.map_or_else(|| sentence(kind, &object, &around) + "\n", |rollout| rollout.text());
         print(&(head + "\n" + &text(kind, &object, &around, &events)?));
         Ok(Exit::Done)
     })
@@ -95,15 +95,31 @@ fn text(kind: &Kind, object: &Value, around: &Around, events: &[Event]) -> anyho
     Ok(text)
 }
 
+/// Where an object without conditions stands, in the words of its columns.
+fn plainly(kind: &Kind, object: &Value, around: &Around) -> String {
+    let shown = columns::shown(kind, std::slice::from_ref(object), true);
+    let find = |title: &str| {
+        let cell = shown.iter().find(|column| column.title == title).map(|column| (column.cell)(object, around));
+        cell.filter(|cell| cell != "-")
+    };
+    match (find("LAST-SENT"), find("MESSAGE"), kind.kind) {
+        (Some(sent), Some(message), _) => format!("last sent {sent} ago: {message}"),
+        (None, _, "Alert" | "Provider") => "nothing was sent yet".into(),
+        (.., "Deployment" | "DaemonSet") => format!("{} pods ready", find("READY").unwrap_or_default()),
+        _ if suspend::KINDS.contains(&kind.kind) => "no controller has reported on it".into(),
+        _ => format!("{} in namespace {}", kind.singular, columns::text(object, "/metadata/namespace")),
+    }
+}
+
 /// Where the object stands, in the words of its condition.
-fn sentence(object: &Value) -> String {
+fn sentence(kind: &Kind, object: &Value, around: &Around) -> String {
     let name = columns::text(object, "/metadata/name");
     let all = object.pointer("/status/conditions").and_then(Value::as_array);
     let find = |kind: &str| all.into_iter().flatten().find(|condition| condition["type"] == kind);
     let suspended = object.pointer("/spec/suspend").is_some_and(|suspend| *suspend == true);
     let stands = match find("Stalled").or_else(|| find("Ready")).or_else(|| find("Promoted")) {
         Some(condition) => cell(condition["message"].as_str().unwrap_or_default()),
-        None => "no controller has reported on it".into(),
+        None => plainly(kind, object, around),
     };
     match suspended {
         true => format!("{name} is suspended{}. Before: {stands}", suspend::told(object)),

@@ -6,8 +6,8 @@ use reconcile::{Event, Severity, clock, store::EventFilter};
 use super::{
     Exit, get,
     kinds::{self, Kind},
-    print, print_json, system,
-    table::{ago, cell, render, span},
+    mark, print, print_json, system,
+    table::{ago, cell, fitted, span},
 };
 use crate::args::look::{Events, Format};
 
@@ -59,7 +59,8 @@ fn show(args: &Events, events: &[Event], now: jiff::Timestamp) -> anyhow::Result
             if args.all_namespaces {
                 titles.insert(0, "NAMESPACE");
             }
-            print(&render(Some(titles.as_slice()).filter(|_| !args.no_headers), &rows));
+            let columns = mark::columns().filter(|_| args.output == Format::Table);
+            print(&fitted(Some(titles.as_slice()).filter(|_| !args.no_headers), rows, columns));
         }
     }
     Ok(())
@@ -67,7 +68,7 @@ fn show(args: &Events, events: &[Event], now: jiff::Timestamp) -> anyhow::Result
 
 fn row(args: &Events, event: &Event, now: jiff::Timestamp) -> Vec<String> {
     let seen = match args.output {
-        Format::Wide => event.timestamp.to_string(),
+        Format::Wide => format!("{:.0}", event.timestamp),
         _ => ago(event.timestamp, now),
     };
     // Traces are Normal to Kubernetes; people may want to tell them apart.

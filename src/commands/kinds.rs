@@ -180,6 +180,11 @@ fn slashes(words: &[String]) -> Result<Named, String> {
 }
 
 fn unknown(word: &str) -> String {
+    let begun: Vec<&str> =
+        KINDS.iter().map(|kind| kind.singular).filter(|singular| singular.starts_with(&format!("{word} "))).collect();
+    if !begun.is_empty() {
+        return format!("no kind is called {word:?} alone\ntip: kinds that begin so are {}", begun.join(", "));
+    }
     let candidates =
         KINDS.iter().flat_map(|kind| [kind.singular, kind.plural].into_iter().chain(kind.words.iter().copied()));
     match similar(&word.to_lowercase(), candidates) {
@@ -258,6 +263,8 @@ mod tests {
             parse(&words("kust")).unwrap_err(),
             "no kind is called \"kust\"\ntip: a similar kind exists: kustomization"
         );
+        let image = "no kind is called \"image\" alone\ntip: kinds that begin so are image repository, image policy, image update";
+        assert_eq!(parse(&words("image")).unwrap_err(), image);
         assert!(parse(&words("xyzzy")).unwrap_err().contains("tip: kinds are image repository, "));
         assert!(parse(&words("canary/a ip/b")).is_err());
     }

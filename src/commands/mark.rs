@@ -70,6 +70,22 @@ pub fn decide(asked: Color, ascii: bool) {
     ASCII.store(ascii || !environment.utf8, Ordering::Relaxed);
 }
 
+/// Whether standard output is a terminal on which lines can be written over.
+pub fn repaints() -> bool {
+    moves(&Environment::read(), std::io::stdout().is_terminal())
+}
+
+/// Whether the cursor can be moved.
+const fn moves(environment: &Environment, is_terminal: bool) -> bool {
+    is_terminal && !environment.dumb
+}
+
+/// Columns of the terminal that standard output is; none in a pipe, and where the terminal does not say.
+pub fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
 /// The colours of the palette.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
@@ -183,5 +199,6 @@ mod tests {
             assert_eq!(colored(asked, environment, is_terminal), expected, "{asked:?} {environment:?} {is_terminal}");
         }
         assert_eq!(painted("x", Paint::Red, true), "\x1b[31mx\x1b[0m");
+        assert!(moves(&none, true) && moves(&no_color, true) && !moves(&dumb, true) && !moves(&none, false));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use serde::Serialize;
 use updater::setters::{self, Listed};
 
@@ -77,7 +77,10 @@ fn list(args: &Markers, path: &Path) -> anyhow::Result<Exit> {
         Output::Json => super::print_json(&answer)?,
         Output::Table => {
             let rows: Vec<Vec<String>> = answer.markers.iter().map(cells).collect();
-            super::print(&table::render(Some(&["WHERE", "MARKER", "VALUE", "STATE"]), &rows));
+            match rows.is_empty() {
+                true => eprintln!("No markers found under {}.\nhint: {}", path.display(), set::HOW_TO_MARK),
+                false => super::print(&table::render(Some(&["WHERE", "MARKER", "VALUE", "STATE"]), &rows)),
+            }
             answer.warnings.iter().for_each(|warning| super::print(&format!("warning: {warning}\n")));
         }
     }
@@ -106,6 +109,12 @@ fn add(args: &MarkersAdd) -> anyhow::Result<Exit> {
         "--policy {:?}: write namespace:name, and :tag, :name or :digest behind it for a part",
         args.policy
     );
+    let last = args.image.rsplit('/').next().unwrap_or_default();
+    ensure!(
+        !last.is_empty() && !last.contains([':', '@']),
+        "--image {:?}: write the image without tag and digest, as ghcr.io/team/app",
+        args.image
+    );
     let mut answer = Added::default();
     let mut edits = Vec::new();
     let mut skipped = Vec::new();
@@ -132,7 +141,11 @@ fn add(args: &MarkersAdd) -> anyhow::Result<Exit> {
             answer.added.iter().for_each(|place| super::print(&format!("{}:{}\n", place.file, place.line)));
             answer.warnings.iter().for_each(|warning| super::print(&format!("warning: {warning}\n")));
             let verb = if args.dry_run { "Would add" } else { "Added" };
-            super::print(&format!("{verb} {}.\n", table::count(answer.added.len(), "marker")));
+            let why = match answer.added.is_empty() {
+                true => format!(": no value without a marker names {}", args.image),
+                false => String::new(),
+            };
+            super::print(&format!("{verb} {}{why}.\n", table::count(answer.added.len(), "marker")));
         }
     }
     Ok(if answer.added.is_empty() { Exit::No } else { Exit::Done })
@@ -147,7 +160,7 @@ fn each(
     ensure!(path.exists(), "{}: no such file or folder", path.display());
     let tree = files::tree(path)?;
     for found in files::below(path, &tree, warnings)? {
-        let content = std::fs::read(&found.path).with_context(|| format!("cannot read {}", found.path.display()))?;
+        let content = files::read(&found)?;
         show(&found, &content)?;
     }
     Ok(())

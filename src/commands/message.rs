@@ -20,17 +20,24 @@ struct Answer {
 pub fn run(args: &Message) -> anyhow::Result<Exit> {
     let outcome = render(args);
     if let (Err(error), Output::Json) = (&outcome, args.output) {
-        super::print_json(&Answer { message: String::new(), error: Some(super::told(error).join(": ")) })?;
+        // Programs find the template's own words; the place is for people, on standard error.
+        let plain = error.downcast_ref::<message::Error>().map(ToString::to_string);
+        let error = plain.unwrap_or_else(|| super::told(error).join(": "));
+        super::print_json(&Answer { message: String::new(), error: Some(error) })?;
     }
     outcome
 }
 
 fn render(args: &Message) -> anyhow::Result<Exit> {
-    let automation: ImageUpdateAutomation = objects::one(&args.file)?;
+    let read = objects::read(&[&args.file])?;
+    let placed = objects::only(&read, "ImageUpdateAutomation", &[&args.file])?;
+    let automation: ImageUpdateAutomation = placed.typed()?;
     let text = super::read(&args.changes)?;
     let changes: Vec<Change> =
         serde_json::from_str(&text).with_context(|| format!("{}: a JSON list of changes is expected", args.changes))?;
-    let message = message::render(&automation, &changes, clock::now())?;
+    let field = "spec.git.commit.messageTemplate";
+    let message = message::render(&automation, &changes, clock::now())
+        .map_err(|error| anyhow::Error::new(error).context(format!("{}: {field}", placed.place(field))))?;
     match args.output {
         Output::Json => super::print_json(&Answer { message, error: None })?,
         Output::Table if message.ends_with('\n') => super::print(&message),

@@ -44,8 +44,16 @@ pub fn run(args: &Receive) -> anyhow::Result<Exit> {
 
 fn receive(args: &Receive) -> anyhow::Result<Exit> {
     let objects = objects(&args.files)?;
-    let receivers = receivers(&objects)?;
-    let Some(file) = &args.request else { return paths(args, &receivers) };
+    let mut receivers = receivers(&objects)?;
+    let named = args.receiver.as_ref().map(|name| format!(" named {name}")).unwrap_or_default();
+    if let Some(name) = &args.receiver {
+        receivers.retain(|candidate| candidate.receiver.name_any() == *name);
+    }
+    let Some(file) = &args.request else {
+        // A call without one is answered: by 404.
+        ensure!(!receivers.is_empty(), "no Receiver{named} in {}", args.files.join(", "));
+        return paths(args, &receivers);
+    };
     let request: Request =
         serde_json::from_str(&super::read(file)?).with_context(|| format!("{file} is no request"))?;
     let answer = super::wait_for(answer(args, &objects, receivers, &request))?;
@@ -149,9 +157,6 @@ async fn answer(
     if let Some(path) = &request.path {
         receivers.retain(|candidate| candidate.path == *path);
     }
-    if let Some(name) = &args.receiver {
-        receivers.retain(|candidate| candidate.receiver.name_any() == *name);
-    }
     ensure!(receivers.len() < 2, "several Receivers could be meant; name one with --receiver or the request's path");
     let not_found = Answer {
         status: StatusCode::NOT_FOUND,
@@ -159,8 +164,11 @@ async fn answer(
         problems: vec!["no receiver listens on this path".into()],
     };
     let Some(candidate) = receivers.pop() else { return Ok(not_found) };
+    let problem = candidate.problem.clone();
     let known = Known::new(with_status(candidate));
-    if let Err(refused) = known.is_open(None) {
+    if let Err(mut refused) = known.is_open(None) {
+        // Who calls is told no more than that; whoever tries it out may know why.
+        refused.problems.extend(problem);
         return Ok(refused);
     }
     let body = body(request)?;

@@ -1,6 +1,6 @@
 //! `slipway run` and `slipway demo`.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use super::Exit;
 use crate::{
@@ -32,6 +32,12 @@ pub fn demo(args: &Demo) -> anyhow::Result<Exit> {
     let temporary = match &args.folder {
         Some(folder) => {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            let mut entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+            ensure!(
+                entries.next().is_none(),
+                "--folder {}: is not empty; name a folder that is, or none",
+                folder.display()
+            );
             None
         }
         None => Some(tempfile::Builder::new().prefix("slipway-demo-").tempdir()?),

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, bail};
+use http::StatusCode;
 use oci::{Client, Keychain, Name, credential_program};
 use reconcile::Http;
 use scanner::result::{Exclusions, Listing};
@@ -26,7 +27,14 @@ pub fn run(args: &Scan) -> anyhow::Result<Exit> {
         }
         Err(error) => return Err(failed(args, None, error.into())),
     };
-    match super::wait_for(list(args, &name)) {
+    let listed = super::wait_for(async { Ok(tokio::time::timeout(args.timeout.get(), list(args, &name)).await) });
+    let Ok(listed) = listed? else {
+        let slow = anyhow!("{} has not listed the tags of {name} within {}", name.registry(), args.timeout);
+        eprintln!("{} {}", super::mark::error(), failed(args, Some(&name), slow));
+        eprintln!("hint: to wait longer: --timeout 5m");
+        return Ok(Exit::Unreachable);
+    };
+    match listed {
         Ok(listing) => {
             show(args, &name, &listing)?;
             Ok(Exit::Done)
@@ -35,15 +43,27 @@ pub fn run(args: &Scan) -> anyhow::Result<Exit> {
             Some(oci::Error::Credentials(_)) | None => Err(failed(args, Some(&name), error)),
             // The registry answered no, or could not be asked.
             Some(refused) => {
-                let exit = if refused.status().is_some_and(|status| status.is_client_error()) {
-                    Exit::No
-                } else {
-                    Exit::Unreachable
-                };
-                eprintln!("error: {}", super::told(&failed(args, Some(&name), error)).join(": "));
+                let exit = exit_of(refused.status());
+                eprintln!("{} {}", super::mark::error(), super::told(&failed(args, Some(&name), error)).join(": "));
+                if exit == Exit::Forbidden {
+                    eprintln!(
+                        "hint: log in with docker login {}, or name the folder with the login by --config",
+                        name.registry()
+                    );
+                }
                 Ok(exit)
             }
         },
+    }
+}
+
+/// What the registry's answer means to who called us. One that is asked too often does not say no.
+fn exit_of(status: Option<StatusCode>) -> Exit {
+    match status {
+        Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Exit::Forbidden,
+        Some(StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) => Exit::Unreachable,
+        Some(status) if status.is_client_error() => Exit::No,
+        _ => Exit::Unreachable,
     }
 }
 
@@ -68,7 +88,7 @@ fn keychain(folder: Option<PathBuf>) -> anyhow::Result<Keychain> {
     match std::fs::read(&path) {
         Ok(content) => Keychain::from_config_file(&content).with_context(|| format!("cannot use {}", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_named => Ok(Keychain::default()),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Err(error) => bail!("cannot read {}: {}", path.display(), super::streams::said(&error)),
     }
 }
 
@@ -103,4 +123,24 @@ fn failed(args: &Scan, name: Option<&Name>, error: anyhow::Error) -> anyhow::Err
         }));
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_look_and_who_asks_too_often_are_told_apart_from_what_is_not_there() {
+        for (status, exit) in [
+            (Some(401), Exit::Forbidden),
+            (Some(403), Exit::Forbidden),
+            (Some(404), Exit::No),
+            (Some(429), Exit::Unreachable),
+            (Some(500), Exit::Unreachable),
+            (None, Exit::Unreachable),
+        ] {
+            let code = status.and_then(|code| StatusCode::from_u16(code).ok());
+            assert_eq!(exit_of(code), exit, "{status:?}");
+        }
+    }
 }

@@ -79,10 +79,14 @@ fn requirement(text: &str) -> anyhow::Result<Requirement> {
         inner.map(|inner| inner.split(',').map(|value| value.trim().to_owned()).collect::<Vec<_>>())
     };
     if let Some((key, list)) = text.split_once(" notin ") {
-        return values(list).map(|values| Requirement::IsNot(key.trim().into(), values)).context("say KEY notin (A,B)");
+        return values(list)
+            .map(|values| Requirement::IsNot(key.trim().into(), values))
+            .with_context(|| format!("--selector: {text:?} is no requirement; say KEY notin (A,B)"));
     }
     if let Some((key, list)) = text.split_once(" in ") {
-        return values(list).map(|values| Requirement::Is(key.trim().into(), values)).context("say KEY in (A,B)");
+        return values(list)
+            .map(|values| Requirement::Is(key.trim().into(), values))
+            .with_context(|| format!("--selector: {text:?} is no requirement; say KEY in (A,B)"));
     }
     if let Some((key, value)) = text.split_once("!=") {
         return Ok(Requirement::IsNot(key.trim().into(), vec![value.trim().into()]));

@@ -3,7 +3,7 @@
 mod diff;
 pub mod files;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use api::image::{ImagePolicy, ImageUpdateAutomation};
 use kube::ResourceExt as _;
 use reconcile::clock;
@@ -15,6 +15,10 @@ use updater::{
 
 use super::{Exit, objects, table::count};
 use crate::args::{Output, update::Set};
+
+/// What puts markers where there are none.
+pub const HOW_TO_MARK: &str =
+    "to put markers beside images: slipway markers add PATH --image IMAGE --policy NAMESPACE:NAME";
 
 /// The answer. Field names are part of the command contract.
 #[derive(Debug, Default, Serialize)]
@@ -52,8 +56,9 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
     let mut answer = Answer { diff: args.diff.then(String::new), ..Answer::default() };
     // All files are read before one is written: a link and its target both show what was there.
     let mut edits = Vec::new();
-    for found in files::below(&root, &tree, &mut answer.warnings)? {
-        let content = std::fs::read(&found.path).with_context(|| format!("cannot read {}", found.path.display()))?;
+    let all = files::below(&root, &tree, &mut answer.warnings)?;
+    for found in &all {
+        let content = files::read(found)?;
         let edited = setters::edit(&found.name, &content, &policies);
         let unread = found.unread().filter(|_| !edited.changes.is_empty());
         let is_skipped = unread.is_some() && automation.is_some();
@@ -67,7 +72,7 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
         if let Some(diff) = &mut answer.diff {
             diff.push_str(&diff::lines(&found.name, &content, &new));
         }
-        edits.push((found.path, new));
+        edits.push((&found.path, new));
     }
     if !answer.changes.is_empty() {
         // Without an automation the message is the one that Flux writes where nothing is said.
@@ -80,9 +85,31 @@ fn set(args: &Set) -> anyhow::Result<Exit> {
     }
     match args.output {
         Output::Json => super::print_json(&answer)?,
-        Output::Table => super::print(&table(&answer, args)),
+        Output::Table => {
+            let unchanged = if answer.changes.is_empty() { unchanged(&all, &policies, args)? } else { String::new() };
+            super::print(&(table(&answer, args) + &unchanged));
+        }
     }
     Ok(Exit::Done)
+}
+
+/// Why nothing changes: the markers are right, name no policy with an image, or are not there.
+fn unchanged(all: &[files::Found], policies: &Policies, args: &Set) -> anyhow::Result<String> {
+    let mut markers = Vec::new();
+    for found in all {
+        // A file that cannot be read as YAML was told of.
+        markers.extend(setters::list(&found.name, &files::read(found)?, policies).unwrap_or_default());
+    }
+    let right = markers.iter().filter(|marker| marker.is_covered()).count();
+    Ok(match (markers.len(), right) {
+        (0, _) => {
+            eprintln!("hint: {HOW_TO_MARK}");
+            format!("No markers found under {}.\n", args.path.display())
+        }
+        (_, 0) => format!("No commit needed: no marker names a policy with an image in {}.\n", args.file.join(", ")),
+        (_, 1) => "No commit needed: 1 marker already names the chosen tag.\n".into(),
+        (_, right) => format!("No commit needed: {right} markers already name the chosen tags.\n"),
+    })
 }
 
 /// The chosen images of the policies in the files; with an automation only those that it would follow.
@@ -130,7 +157,7 @@ fn table(answer: &Answer, args: &Set) -> String {
     let files: std::collections::BTreeSet<_> = answer.changes.iter().map(|change| &change.file).collect();
     let (markers, files) = (count(answer.changes.len(), "marker"), count(files.len(), "file"));
     text.push_str(&match (answer.changes.len(), args.dry_run) {
-        (0, _) => "No commit needed: the markers already name the chosen tags.\n".to_owned(),
+        (0, _) => String::new(),
         (_, true) => format!("Would change {markers} in {files}.\n"),
         (_, false) => format!("Changed {markers} in {files}.\n"),
     });

@@ -81,8 +81,7 @@ async fn everything(system: &System, kind: &Kind) -> anyhow::Result<Vec<String>>
 fn change(args: &Suspend, wish: Wish) -> Value {
     let note = match wish {
         Wish::Suspend => {
-            let by = std::env::var("USER").unwrap_or_else(|_| "unknown".into());
-            json!(json!({"by": by, "at": clock::now(), "reason": args.reason}).to_string())
+            json!(json!({"by": super::who(), "at": clock::now(), "reason": args.reason}).to_string())
         }
         Wish::Resume => Value::Null,
     };
@@ -110,7 +109,7 @@ fn said(kind: &Kind, namespace: &str, object: &Value, wish: Wish) -> String {
 pub fn told(object: &Value) -> String {
     let note = object.pointer("/metadata/annotations").and_then(|all| all.get(SUSPENDED)?.as_str());
     let Some(note) = note.and_then(|note| serde_json::from_str::<Value>(note).ok()) else { return String::new() };
-    let by = note["by"].as_str().unwrap_or("unknown");
+    let by = note["by"].as_str().unwrap_or("somebody");
     let when = note["at"].as_str().and_then(|at| at.parse().ok());
     let when = when.map(|at| format!(", {} ago", table::ago(at, clock::now()))).unwrap_or_default();
     let why = note["reason"].as_str().map(|reason| format!(": {reason:?}")).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The running system that a verb is about: a state file on this machine, or a cluster.
 
-use std::path::Path;
+use std::{path::Path, sync::OnceLock};
 
 use anyhow::{Context as _, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -21,7 +21,7 @@ pub struct System {
 
 /// Opens the system that the flags name.
 pub async fn open(place: &Place) -> anyhow::Result<System> {
-    let namespace = place.namespace.clone();
+    let namespace = place.namespace.clone().filter(|namespace| !namespace.is_empty());
     if let Some(state) = &place.state {
         if let Err(error) = std::fs::File::open(state)
             && error.kind() == std::io::ErrorKind::PermissionDenied
@@ -31,6 +31,7 @@ pub async fn open(place: &Place) -> anyhow::Result<System> {
                 state.display()
             );
         }
+        crate::config::own(state)?;
         let store = Store::Directory(Directory::attach(state)?);
         return Ok(System { store, namespace: namespace.unwrap_or_else(|| "default".into()), _records: None });
     }
@@ -56,7 +57,16 @@ pub async fn open_cluster(access: &Access) -> anyhow::Result<(Store, kube::Clien
     Ok((store, client, records))
 }
 
+/// Which cluster is asked, for who reads that it does not answer.
+static ASKED: OnceLock<String> = OnceLock::new();
+
+/// The address of the cluster that is asked, once one is.
+pub fn asked_cluster() -> Option<&'static str> {
+    ASKED.get().map(String::as_str)
+}
+
 fn cluster(config: kube::Config) -> anyhow::Result<(Store, TempDir)> {
+    let _ = ASKED.set(config.cluster_url.to_string());
     let records = tempfile::tempdir().context("no temporary folder")?;
     let database = Database::open(&records.path().join("records.db"))?;
     let client = kube::Client::try_from(config).context("the cluster's settings cannot be used")?;

@@ -1,6 +1,8 @@
-//! Tables for people and pipes: aligned columns, no cutting; and times in two units.
+//! Tables for people and pipes: aligned columns, on a terminal no wider than it; and times in two units.
 
 use jiff::Timestamp;
+
+use super::mark::sign;
 
 /// Rows under titles, columns two blanks apart; the last column is not padded.
 pub fn render(titles: Option<&[&str]>, rows: &[Vec<String>]) -> String {
@@ -10,6 +12,29 @@ pub fn render(titles: Option<&[&str]>, rows: &[Vec<String>]) -> String {
     let wide = |column: usize| lines.iter().filter_map(|line| Some(width(line.get(column)?))).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(wide).collect();
     lines.iter().map(|line| padded(line, &widths)).collect()
+}
+
+/// Fewest letters that are left of a last column.
+const FEWEST: usize = 12;
+
+/// The same, for that many columns: what does not fit is cut off the last one, unless hardly any of it would be left.
+pub fn fitted(titles: Option<&[&str]>, mut rows: Vec<Vec<String>>, columns: Option<usize>) -> String {
+    let last = rows.iter().map(Vec::len).max().unwrap_or(0).saturating_sub(1);
+    let header = titles.and_then(|titles| titles.get(..last)).unwrap_or_default();
+    let before = |column: usize| {
+        let cells = rows.iter().filter_map(|row| Some(width(row.get(column)?)));
+        cells.chain(header.get(column).map(|title| width(title))).max().unwrap_or(0) + 2
+    };
+    let begins: usize = (0..last).map(before).sum();
+    if let Some(columns) = columns {
+        let room = columns.saturating_sub(begins).max(FEWEST);
+        for cell in rows.iter_mut().filter_map(|row| row.get_mut(last)).filter(|cell| width(cell) > room) {
+            let end = sign("…", "...");
+            // The last column has no colour.
+            *cell = cell.chars().take(room - width(end)).collect::<String>() + end;
+        }
+    }
+    render(titles, &rows)
 }
 
 /// One line, its cells padded to these widths.
@@ -80,6 +105,23 @@ mod tests {
         assert_eq!(render(Some(&["NAME", "WEIGHT"]), &rows), "NAME     WEIGHT\npodinfo  10%\na\n");
         assert_eq!(render(None, &rows), "podinfo  10%\na\n");
         assert_eq!(width("\x1b[31mred\x1b[0m"), 3);
+    }
+
+    #[test]
+    fn on_a_terminal_the_last_column_is_cut_to_fit() {
+        let row = |message: &str| vec!["app".to_owned(), message.to_owned()];
+        let told = "a message that goes on";
+        let titles: &[&str] = &["NAME", "MESSAGE"];
+        for (columns, expected) in [
+            (None, told),
+            (Some(80), told),
+            (Some(28), told),
+            (Some(27), "a message that goes …"),
+            (Some(10), "a message t…"),
+        ] {
+            let text = fitted(Some(titles), vec![row(told), row("short")], columns);
+            assert_eq!(text, format!("NAME  MESSAGE\napp   {expected}\napp   short\n"), "{columns:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod list;
 mod one;
 mod screen;
 
-use std::{collections::BTreeMap, io::IsTerminal as _};
+use std::collections::BTreeMap;
 
 use anyhow::bail;
 use api::flagger::{Canary, Phase};
@@ -58,7 +58,7 @@ pub fn run(args: &Watch) -> anyhow::Result<Exit> {
         }
         tokio::select! {
             ended = async {
-                if std::io::stdout().is_terminal() { watcher.paint().await } else { watcher.append().await }
+                if mark::repaints() { watcher.paint().await } else { watcher.append().await }
             } => ended,
             stopped = crate::run::signalled() => stopped.map(|()| Exit::Interrupted),
         }

@@ -28,6 +28,12 @@ use crate::args::run::LogEncoding;
 pub fn start(level: &str, encoding: LogEncoding, folder: Option<&Path>) -> anyhow::Result<()> {
     // The word of Flagger's chart.
     let level = if level == "warning" { "warn" } else { level };
+    if let Some(unknown) = unknown_level(level) {
+        // A filter takes any word for a part of the program, and then nothing else is logged.
+        anyhow::bail!(
+            "--log-level {level}: no level is called {unknown:?}; levels are error, warn, info, debug, trace"
+        );
+    }
     // kube-runtime opens a span of its own around ours, and kube-client calls every refusal an error; neither is for users.
     let filter = EnvFilter::try_new(format!("{level},kube_runtime=warn,kube_client=off"));
     let filter = filter.with_context(|| format!("--log-level {level}"))?;
@@ -43,6 +49,13 @@ pub fn start(level: &str, encoding: LogEncoding, folder: Option<&Path>) -> anyho
     });
     let started = tracing_subscriber::registry().with(filter).with(shown).with(kept).try_init();
     started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
+}
+
+/// A word of a filter that stands alone where every filter must say a level.
+fn unknown_level(filter: &str) -> Option<&str> {
+    let is_level = |word: &str| word.is_empty() || word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    let mut words = filter.split(',').map(str::trim);
+    words.find(|word| !word.contains(['=', '[', ':']) && !is_level(word))
 }
 
 /// Flux's form of a line: `level`, `ts`, `msg`, `controllerKind`, `name`, `namespace`, then the event's own fields.

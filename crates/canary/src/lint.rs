@@ -4,6 +4,7 @@ mod around;
 
 use api::flagger::{Canary, HookType, Strategy};
 use serde_json::Value;
+use url::Url;
 
 pub use around::Surroundings;
 
@@ -15,6 +16,9 @@ use crate::{
 
 /// Providers of metrics whose window is made of the metric's interval.
 const WINDOWED: [&str; 5] = ["cloudwatch", "datadog", "dynatrace", "newrelic", "splunk"];
+
+/// Numbers of ports.
+const PORTS: std::ops::RangeInclusive<i64> = 1..=65_535;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +43,7 @@ fn warning(field: impl Into<String>, message: impl Into<String>) -> Finding {
 pub fn lint(canary: &Canary, options: &router::Options, around: &Surroundings<'_>) -> Vec<Finding> {
     let mut found: Vec<_> =
         [refusal(canary), port(canary), routing(canary, options, around)].into_iter().flatten().collect();
+    found.extend(numbers(canary));
     found.extend(around.rivals(canary));
     found.extend(metrics(canary, around));
     found.extend(idle(canary, options));
@@ -56,6 +61,39 @@ fn refusal(canary: &Canary) -> Option<Finding> {
 fn port(canary: &Canary) -> Option<Finding> {
     let is_missing = canary.spec.service.port == 0 && Kind::of(canary) != Kind::Knative;
     is_missing.then(|| error("spec.service", "port is required"))
+}
+
+/// Names and numbers that the schema lets pass, and that no cluster could do anything with.
+fn numbers(canary: &Canary) -> Vec<Finding> {
+    let (service, analysis) = (&canary.spec.service, canary.analysis());
+    let mut found = Vec::new();
+    if canary.spec.target_ref.name.is_empty() {
+        found.push(error("spec.targetRef.name", "is required"));
+    }
+    if service.port != 0 && !PORTS.contains(&service.port) {
+        found.push(error("spec.service.port", format!("{} is no port: 1 to 65535 are", service.port)));
+    }
+    if let Some(weight) = analysis.step_weight.filter(|weight| *weight < 0) {
+        found.push(error("spec.analysis.stepWeight", format!("{weight} is no share of requests: traffic never moves")));
+    }
+    if let Some(weight) = analysis.max_weight.filter(|weight| *weight < 0) {
+        found.push(warning("spec.analysis.maxWeight", format!("{weight} is no share of requests: 100 counts")));
+    }
+    if let Some(weight) = analysis.step_weights.iter().find(|weight| !(0..=100).contains(*weight)) {
+        found.push(error("spec.analysis.stepWeights", format!("{weight} is no share of requests: 0 to 100 are")));
+    }
+    if analysis.step_weight.is_some_and(|weight| weight > 100) {
+        found.push(warning("spec.analysis.stepWeight", "is more than all traffic: the first step takes all of it"));
+    }
+    for (index, hook) in analysis.webhooks.iter().enumerate() {
+        let is_http = Url::parse(&hook.url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        // That there is one is asked for by the schema.
+        if !hook.url.is_empty() && !is_http {
+            let field = format!("spec.analysis.webhooks[{index}].url");
+            found.push(error(field, format!("{:?} is no http or https URL: every call fails", hook.url)));
+        }
+    }
+    found
 }
 
 /// Objects that are not among the files may be in the cluster.
@@ -194,6 +232,13 @@ mod tests {
             &[],
             &[],
         );
+        check(json!({"targetRef": {"name": ""}}), &[], &[("error spec.targetRef.name", "is required")]);
+        check(json!({"service": {"port": 99_999}}), &[], &[("error spec.service.port", "99999 is no port")]);
+        check(json!({"analysis": {"stepWeight": -5}}), &[], &[("error spec.analysis.stepWeight", "-5 is no share")]);
+        let steps = json!({"analysis": {"stepWeight": null, "stepWeights": [50, 500]}});
+        check(steps, &[], &[("error spec.analysis.stepWeights", "500 is no share")]);
+        let hooks = json!({"analysis": {"webhooks": [{"name": "gate", "url": "gate.test/"}]}});
+        check(hooks, &[], &[("error spec.analysis.webhooks[0].url", "is no http or https URL")]);
         let cookies = json!({"analysis": {"sessionAffinity": {"cookieName": "a", "primaryCookieName": "a"}}});
         check(cookies, &[], &[("error spec", "can't use the same cookie name")]);
     }

@@ -236,6 +236,7 @@ impl Policy {
                 format!("none of the {all} tags is a version of the form {}", format.as_str())
             }
             (Some(error), _) => error.to_string(),
+            (None, Order::SemVer(range)) if fit == 1 => format!("the only version in the range {range}"),
             (None, Order::SemVer(range)) => format!("highest of {fit} versions in the range {range}"),
             (None, Order::CalVer(format)) => format!("newest of {fit} versions of the form {}", format.as_str()),
             (None, Order::Alphabetical(Direction::Ascending)) => format!("last of {fit} in byte order"),

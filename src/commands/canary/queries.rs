@@ -16,6 +16,7 @@ pub fn run(args: &Queries) -> anyhow::Result<Exit> {
     let queries = rendered(args).map_err(|error| super::wrong(args.output, error))?;
     match args.output {
         Output::Json => print_json(&queries)?,
+        Output::Table if queries.is_empty() => eprintln!("The Canary asks for no metrics."),
         Output::Table => {
             for Query { metric, provider, query } in &queries {
                 print(&format!("# {metric} ({provider})\n{query}\n"));

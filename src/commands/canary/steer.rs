@@ -79,7 +79,12 @@ pub fn pause(args: &Pause) -> anyhow::Result<Exit> {
         let Some(canary) = find(store, namespace, steer).await? else { return Ok(Exit::No) };
         let until = args.length.map(|length| clock::now() + length.get());
         annotate(store, namespace, steer, PAUSED, json!(signature(steer, until).to_string())).await?;
-        let weight = canary.status().canary_weight;
+        let status = canary.status();
+        if status.phase.is_settled() {
+            print(&format!("{} is paused; no rollout begins until it is resumed\n", steer.name));
+            return Ok(Exit::Done);
+        }
+        let weight = status.canary_weight;
         print(&format!("{} is paused; the canary keeps {weight}% of traffic until resumed\n", steer.name));
         eprintln!("hint: to send it all back: slipway canary rollback {} -n {namespace}", steer.name);
         Ok(Exit::Done)
@@ -106,7 +111,13 @@ fn request(steer: &Steer, action: report::Steer, consent: impl Fn(&Canary) -> Co
         let System { store, namespace, .. } = &system::open(&steer.place).await?;
         let Some(canary) = find(store, namespace, steer).await? else { return Ok(Exit::No) };
         if let Some(why) = refusal(&canary, action) {
-            eprintln!("error: {} cannot be asked to {}: {why}", steer.name, action.as_str());
+            eprintln!("error: {} {}: {why}", steer.name, cannot(action));
+            if action == report::Steer::Rollback {
+                eprintln!(
+                    "hint: after a promotion, to an earlier image: slipway canary rollback {} -n {namespace} --to VERSION",
+                    steer.name
+                );
+            }
             if action == report::Steer::Promote && canary.status().phase == Phase::Progressing {
                 eprintln!(
                     "hint: to go straight to the end: slipway canary promote {} -n {namespace} --full",
@@ -123,6 +134,18 @@ fn request(steer: &Steer, action: report::Steer, consent: impl Fn(&Canary) -> Co
         eprintln!("{} asked {} to {text}", mark::step(), steer.name);
         if steer.wait { follow((store, namespace), steer, action, &text).await } else { Ok(Exit::Done) }
     })
+}
+
+/// What is refused, as the beginning of a sentence.
+const fn cannot(action: report::Steer) -> &'static str {
+    match action {
+        report::Steer::Promote | report::Steer::PromoteFull => "cannot be promoted",
+        report::Steer::Rollback => "cannot be rolled back",
+        report::Steer::Retry => "cannot be tried again",
+        report::Steer::Skip => "cannot skip its analysis",
+        report::Steer::Pause => "cannot be paused",
+        report::Steer::Resume => "cannot be resumed",
+    }
 }
 
 /// The Canary; says what is alike if there is none.
@@ -144,11 +167,10 @@ async fn annotate(store: &Store, namespace: &str, steer: &Steer, key: &str, valu
 
 /// When, who, and why.
 fn signature(steer: &Steer, until: Option<Timestamp>) -> Signed {
-    let user = ["USER", "LOGNAME"].iter().find_map(|key| std::env::var(key).ok()).filter(|user| !user.is_empty());
     Signed {
         at: Some(clock::now()),
         until,
-        by: user.unwrap_or_else(|| "somebody".into()),
+        by: crate::commands::who(),
         reason: steer.reason.clone().filter(|reason| !reason.is_empty()),
     }
 }

@@ -25,5 +25,9 @@ fn read(args: &Weights) -> anyhow::Result<router::Weights> {
     let manifests = super::manifests(&args.files)?;
     let current: Vec<Value> = super::objects(&args.existing)?.into_iter().chain(manifests.beside()).collect();
     let options = super::options(&args.router);
-    router::weights(&manifests.canary, &options, &current).map_err(|error| manifests.refused("spec", error))
+    router::weights(&manifests.canary, &options, &current).map_err(|error| {
+        let is_ungiven = args.existing.is_empty() && matches!(error, router::Error::NotFound { .. });
+        let hint = is_ungiven.then_some("the routing objects as they are now are given by --existing FILE");
+        manifests.refused_with("spec", error, hint)
+    })
 }

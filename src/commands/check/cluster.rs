@@ -7,11 +7,11 @@ use std::cmp::Ordering;
 use api::{crd, meta::ObjectReference};
 use clap::ValueEnum as _;
 use reconcile::{Error, Store};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    args::{check::Check, look::Access, run::Stage},
-    commands::{Exit, mark, print, system},
+    args::{Output, check::Check, run::Stage},
+    commands::{Exit, mark, print, print_json, system},
     deploy::{self, NAME},
 };
 
@@ -33,26 +33,27 @@ enum Line {
 /// Runs the verb.
 pub fn run(args: &Check) -> anyhow::Result<Exit> {
     match (args.pre, args.takeover) {
-        (true, _) => prerequisites(&args.access),
-        (_, true) => takeover::run(&args.access),
-        _ => installation(&args.access, &args.namespace),
+        (true, _) => prerequisites(args),
+        (_, true) => takeover::run(args),
+        _ => installation(args),
     }
 }
 
-fn prerequisites(access: &Access) -> anyhow::Result<Exit> {
+fn prerequisites(args: &Check) -> anyhow::Result<Exit> {
     crate::commands::wait_for(async {
-        let (_store, client, _records) = system::open_cluster(access).await?;
+        let (_store, client, _records) = system::open_cluster(&args.access).await?;
         let mut lines = vec![Line::Step("checking prerequisites".into()), version(&client).await?];
         if !is_bad(&lines) {
             lines.push(Line::Good("prerequisites checks passed".into()));
         }
-        Ok(tell(&lines))
+        tell(&lines, args.output)
     })
 }
 
-fn installation(access: &Access, namespace: &str) -> anyhow::Result<Exit> {
+fn installation(args: &Check) -> anyhow::Result<Exit> {
+    let namespace = args.namespace.as_str();
     crate::commands::wait_for(async {
-        let (store, client, _records) = system::open_cluster(access).await?;
+        let (store, client, _records) = system::open_cluster(&args.access).await?;
         let mut lines = vec![Line::Step("checking prerequisites".into()), version(&client).await?];
         lines.push(Line::Step("checking controllers".into()));
         let ours = store.find(&deployment(namespace, NAME)).await?;
@@ -62,23 +63,38 @@ fn installation(access: &Access, namespace: &str) -> anyhow::Result<Exit> {
         if !is_bad(&lines) {
             lines.push(Line::Good("all checks passed".into()));
         }
-        Ok(tell(&lines))
+        tell(&lines, args.output)
     })
 }
 
 /// Prints the lines; the answer is no if one of them is bad.
-fn tell(lines: &[Line]) -> Exit {
-    let text: String = lines
-        .iter()
-        .map(|line| match line {
-            Line::Step(text) => format!("{} {text}\n", mark::look()),
-            Line::Good(text) => format!("{} {text}\n", mark::good()),
-            Line::Note(text) => format!("{} {text}\n", mark::note()),
-            Line::Bad(text) => format!("{} {text}\n", mark::bad()),
-        })
-        .collect();
-    print(&text);
-    if is_bad(lines) { Exit::No } else { Exit::Done }
+fn tell(lines: &[Line], output: Output) -> anyhow::Result<Exit> {
+    match output {
+        Output::Json => print_json(&json!({"checks": lines.iter().map(Line::json).collect::<Vec<_>>()}))?,
+        Output::Table => print(&lines.iter().map(Line::text).collect::<String>()),
+    }
+    Ok(if is_bad(lines) { Exit::No } else { Exit::Done })
+}
+
+impl Line {
+    fn text(&self) -> String {
+        match self {
+            Self::Step(text) => format!("{} {text}\n", mark::look()),
+            Self::Good(text) => format!("{} {text}\n", mark::good()),
+            Self::Note(text) => format!("{} {text}\n", mark::note()),
+            Self::Bad(text) => format!("{} {text}\n", mark::bad()),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let (state, message) = match self {
+            Self::Step(text) => ("step", text),
+            Self::Good(text) => ("good", text),
+            Self::Note(text) => ("note", text),
+            Self::Bad(text) => ("bad", text),
+        };
+        json!({"state": state, "message": message})
+    }
 }
 
 fn is_bad(lines: &[Line]) -> bool {

@@ -11,7 +11,7 @@ use scanner::result::Exclusions;
 use serde_json::Value;
 
 use super::{Complaint, Subject};
-use crate::commands::{choose::manifest::field_of, kinds::similar};
+use crate::commands::{choose::manifest::field_of, kinds::similar, told};
 
 /// Most patterns that the API server takes. Source: reference image-automation.md section 1.2.
 const MAX_EXCLUSIONS: usize = 25;
@@ -63,7 +63,10 @@ pub fn policy(subject: &Subject<'_>) -> Vec<Complaint> {
     found.extend(reference(subject, &policy));
     found.extend(rules(&policy));
     match Policy::annotated(spec, policy.annotations()) {
-        Err(error) => found.push(Complaint::error(field_of(&error, spec), error.to_string())),
+        Err(error) => {
+            let field = field_of(&error, spec);
+            found.push(Complaint::error(field, told(&error.into()).join(": ")));
+        }
         Ok(readable) => {
             if let Some(tags) = &subject.tags {
                 found.extend(choice(spec, &readable, tags));
@@ -76,7 +79,8 @@ pub fn policy(subject: &Subject<'_>) -> Vec<Complaint> {
 /// `v1beta2` still works here; the API server warns.
 pub fn deprecated(subject: &Subject<'_>) -> Vec<Complaint> {
     let (kind, version) = (&subject.id.kind, subject.id.version());
-    let is_old = version != "v1";
+    // Versions that are not served at all are told by the schema.
+    let is_old = version == "v1beta2";
     is_old
         .then(|| Complaint::warning("apiVersion", format!("{version} {kind} is deprecated, upgrade to v1")))
         .into_iter()

@@ -69,7 +69,11 @@ async fn canary(asker: &Asker, args: &Arguments, object: &Value, all: &[Value]) 
     for (index, metric) in canary.analysis().metrics.iter().enumerate() {
         let is_template = metric.template_ref.is_some();
         if !is_template && server.address.is_empty() {
-            // Nobody said where the controller's Prometheus is.
+            let message = format!(
+                "{} is not asked: where its Prometheus is says neither the Canary nor --metrics-server URL",
+                metric.name
+            );
+            complaints.push(Complaint::warning("spec.analysis.metrics", message));
             continue;
         }
         let (field, name) = ("spec.analysis.metrics", &metric.name);

@@ -11,8 +11,8 @@ use crate::{
     args::look::{Format, Get},
     commands::{
         kinds,
-        mark::{Paint, paint},
-        table::render,
+        mark::{self, Paint, paint},
+        table::fitted,
     },
 };
 
@@ -49,7 +49,9 @@ pub(super) fn text(args: &Get, groups: &[Group], around: &Around) -> String {
         let (titles, rows) = rows(args, group, around, groups.len() > 1);
         let bold: Vec<String> = titles.iter().map(|title| paint(title, Paint::Bold)).collect();
         let bold: Vec<&str> = bold.iter().map(String::as_str).collect();
-        render(Some(bold.as_slice()).filter(|_| !args.no_headers), &rows)
+        // Wide tables are whole.
+        let columns = mark::columns().filter(|_| args.output == Format::Table);
+        fitted(Some(bold.as_slice()).filter(|_| !args.no_headers), rows, columns)
     });
     tables.collect::<Vec<_>>().join("\n")
 }

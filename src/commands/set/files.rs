@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
 use updater::setters;
+
+use crate::commands::streams::said;
 
 /// A file that may hold markers.
 #[derive(Debug)]
@@ -27,9 +28,19 @@ impl Found {
     }
 }
 
+/// What a file holds.
+pub fn read(found: &Found) -> anyhow::Result<Vec<u8>> {
+    fs::read(&found.path).map_err(|error| failed("read", &found.path)(error))
+}
+
+/// What could not be done to a file or folder, in the words of all other verbs.
+fn failed(done: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> anyhow::Error {
+    move |error| anyhow::anyhow!("cannot {done} {}: {}", path.display(), said(&error))
+}
+
 /// The tree that a path stands for: the folder itself, or that of a file, with links resolved.
 pub fn tree(path: &Path) -> anyhow::Result<PathBuf> {
-    let real = path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
+    let real = path.canonicalize().map_err(failed("read", path))?;
     let folder = if real.is_file() { real.parent().map(Path::to_owned) } else { None };
     Ok(folder.unwrap_or(real))
 }
@@ -39,14 +50,14 @@ pub fn tree(path: &Path) -> anyhow::Result<PathBuf> {
 pub fn below(root: &Path, tree: &Path, warnings: &mut Vec<String>) -> anyhow::Result<Vec<Found>> {
     if root.is_file() {
         let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let path = root.canonicalize().with_context(|| format!("cannot read {}", root.display()))?;
+        let path = root.canonicalize().map_err(failed("read", root))?;
         return Ok(vec![Found { path, name }]);
     }
     let (mut found, mut folders) = (Vec::new(), vec![root.to_owned()]);
     while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let entries = fs::read_dir(&folder).map_err(failed("read", &folder))?;
         for entry in entries {
-            let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
+            let entry = entry.map_err(failed("read", &folder))?;
             let (path, kind) = (entry.path(), entry.file_type()?);
             let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
             if kind.is_dir() {
@@ -78,13 +89,15 @@ fn linked_file(link: &Path) -> Option<PathBuf> {
 
 /// Puts new content in the place of a file's, keeping its mode: written beside it, then renamed.
 pub fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let failed = || format!("cannot write {}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mode = fs::metadata(path).with_context(failed)?.permissions();
-    let mut file = tempfile::Builder::new().prefix(".slipway-").tempfile_in(folder).with_context(failed)?;
-    file.write_all(content).with_context(failed)?;
-    file.as_file().set_permissions(mode).with_context(failed)?;
-    file.as_file().sync_all().with_context(failed)?;
-    file.persist(path).with_context(failed)?;
-    Ok(())
+    let write = || -> std::io::Result<()> {
+        let mode = fs::metadata(path)?.permissions();
+        let mut file = tempfile::Builder::new().prefix(".slipway-").tempfile_in(folder)?;
+        file.write_all(content)?;
+        file.as_file().set_permissions(mode)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(failed("write", path))
 }

@@ -104,6 +104,8 @@ fn every_tag_is_accounted_for_best_first() {
         ]
     );
     assert_eq!(policy.summary(&selection), "highest of 3 versions in the range 1.x");
+    let one = policy.select(&["1.0.0", "2.0.0"]);
+    assert_eq!(policy.summary(&one), "the only version in the range 1.x");
 }
 
 proptest! {

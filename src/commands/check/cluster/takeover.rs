@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::{Line, tell};
 use crate::{
     args::{
+        check::Check,
         install::Install,
-        look::Access,
         run::{Run, Stage},
     },
     commands::{Exit, system},
@@ -46,14 +46,15 @@ const OF_NO_MATTER: [&str; 17] = [
 ];
 
 /// Runs the verb.
-pub fn run(access: &Access) -> anyhow::Result<Exit> {
+pub fn run(args: &Check) -> anyhow::Result<Exit> {
     crate::commands::wait_for(async {
-        let (store, _client, _records) = system::open_cluster(access).await?;
+        let (store, _client, _records) = system::open_cluster(&args.access).await?;
         let deployments =
             ObjectReference { api_version: "apps/v1".into(), kind: "Deployment".into(), ..Default::default() };
         let found = controllers(&store.list_values(&deployments, None).await?);
         if found.is_empty() {
-            return Ok(tell(&[Line::Note("neither Flux's controllers nor Flagger run in this cluster".into())]));
+            let none = Line::Note("neither Flux's controllers nor Flagger run in this cluster".into());
+            return tell(&[none], args.output);
         }
         let mut lines = vec![Line::Step("controllers that run now".into())];
         lines.extend(found.iter().flat_map(settings));
@@ -62,7 +63,7 @@ pub fn run(access: &Access) -> anyhow::Result<Exit> {
         lines.push(Line::Step("objects".into()));
         lines.extend(objects(&store, &found).await?);
         lines.push(summary(&lines, &found));
-        Ok(tell(&lines))
+        tell(&lines, args.output)
     })
 }
 

@@ -37,13 +37,16 @@ pub(super) fn watch<K: Object>(directory: Directory) -> BoxStream<'static, Resul
             }
             yield Ok(watcher::Event::InitDone);
             while let Some(change) = changes.recv().await {
-                if change.version > listed
-                    && let Some(object) = decode::<K>(&directory, &change.object).await
-                {
-                    yield Ok(match change.deleted {
-                        true => watcher::Event::Delete(object),
-                        false => watcher::Event::Apply(object),
-                    });
+                if change.version <= listed {
+                    continue;
+                }
+                let event = match change.deleted {
+                    // Of one that did not fit nobody was told.
+                    true => object::from_value(&change.object).ok().map(watcher::Event::Delete),
+                    false => decode::<K>(&directory, &change.object).await.map(watcher::Event::Apply),
+                };
+                if let Some(event) = event {
+                    yield Ok(event);
                 }
             }
         }
@@ -56,8 +59,12 @@ async fn decode<K: Object>(directory: &Directory, value: &Value) -> Option<K> {
     match object::from_value(value) {
         Ok(object) => Some(object),
         Err(error) => {
-            tracing::warn!(%error, "object does not fit its kind");
             let status = controller::invalid_status(value, &error.to_string(), clock::now());
+            // The status is a change too, and each watcher sees it.
+            if value.get("status") == Some(&status) {
+                return None;
+            }
+            tracing::warn!(%error, "object does not fit its kind");
             if let Ok(id) = object::require_reference(value)
                 && let Err(error) = directory.write_status(&id, &status).await
             {
