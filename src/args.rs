@@ -4,6 +4,7 @@ pub mod canary;
 pub mod check;
 pub mod child;
 pub mod cluster;
+mod help;
 pub mod install;
 pub mod look;
 pub mod notifier;
@@ -70,24 +71,24 @@ pub enum Verb {
     Check(check::Check),
     /// What the next commit would change in files here, and the change.
     Set(update::Set),
-    /// The markers in files here: their policy, their value, what hinders them; and new ones.
+    /// The markers in files here: their policy, their value; and new ones.
     Markers(update::Markers),
     /// The commit message that an automation would write.
     Message(update::Message),
-    /// What Alerts and Providers would make of an event, without sending anything.
+    /// What Alerts and Providers would make of an event; nothing is sent.
     Notify(notify::Notify),
-    /// What a webhook would wake, and why not: a call judged as the running slipway judges it.
+    /// What a webhook would wake, and why not.
     Receive(notify::Receive),
     /// Flagger's load tester API: gates, and tasks for webhooks.
     Loadtester(notify::Loadtester),
-    /// One Canary: promote it, roll it back, pause it; or what it would do: a rehearsal, its routes, its queries.
+    /// Promote, roll back or pause a Canary; rehearse it, show its routes.
     #[command(subcommand)]
     Canary(canary::Canary),
     /// Put slipway into a cluster.
     Install(install::Install),
     /// Take slipway out of a cluster.
     Uninstall(install::Uninstall),
-    /// Write the completions of a shell: `source <(slipway completion bash)`.
+    /// The completions of a shell: `source <(slipway completion bash)`.
     Completion(Completion),
     /// Become a command that ends when whoever started it ends.
     #[command(hide = true)]
@@ -99,7 +100,7 @@ pub enum Verb {
 
 /// Reads the command line. A variable that is set to nothing says nothing, as where it is not set.
 pub fn parse() -> Result<Arguments, clap::Error> {
-    let mut command = Arguments::command();
+    let mut command = help::shortened(Arguments::command());
     if std::env::vars_os().any(|(_, value)| value.is_empty()) {
         command = without_empty(command);
     }

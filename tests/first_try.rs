@@ -37,7 +37,7 @@ fn a_slip_gets_one_tip_and_the_right_one() {
     let time = slipway(&["logs", "--since-time", "yesterday", "--state", "/nowhere/state.db"]);
     assert!(time.stderr.contains("a time such as 2026-05-04T09:14:31Z is expected"), "{}", time.stderr);
     let help = slipway(&["--help"]).stdout;
-    assert!(help.contains("Exit codes:") && help.contains("promote it"), "{help}");
+    assert!(help.contains("Exit codes:") && help.contains("Promote, roll back"), "{help}");
 }
 
 #[test]

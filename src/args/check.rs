@@ -9,11 +9,6 @@ use crate::deploy::NAMESPACE;
 
 /// `slipway check FILES…`; without files the cluster is looked at.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  slipway check clusters/            what Flux or Flagger would refuse or ignore in these manifests
-  slipway check --pre                can this cluster hold slipway
-  slipway check                      is the slipway in this cluster well
-  slipway check --takeover           what would change in place of Flux's controllers and Flagger")]
 pub struct Check {
     /// Files of manifests, folders with `*.yaml` and `*.yml`, or `-` for standard input.
     #[arg(value_name = "FILE", conflicts_with_all = ["pre", "takeover"])]

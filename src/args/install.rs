@@ -5,12 +5,6 @@ use crate::deploy::{NAMESPACE, Router};
 
 /// Put slipway into a cluster, or print what would be put there.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  slipway install                                          into the cluster of the current context
-  slipway install --export > slipway.yaml                  print everything, touch nothing
-  slipway install --controllers image,canary --routers gatewayapi
-  slipway install -- --concurrent=10 --kube-api-qps=200    with more flags of `slipway run`
-  slipway check --takeover && slipway install -n flux-system")]
 pub struct Install {
     /// Print the objects as YAML and touch nothing.
     #[arg(long)]
