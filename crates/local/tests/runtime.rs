@@ -14,7 +14,7 @@ mod registry;
 #[path = "runtime/world.rs"]
 mod world;
 
-use std::{collections::BTreeSet, panic::AssertUnwindSafe, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, panic::AssertUnwindSafe, time::Duration};
 
 use futures::{FutureExt as _, future::LocalBoxFuture};
 use reconcile::clock;
@@ -91,6 +91,16 @@ async fn a_deployment_is_served_through_the_gateway() {
         (&json!(1), &json!(2), &json!(2))
     );
     assert!(status.get("unavailableReplicas").is_none_or(Value::is_null));
+    // Available is told before the gateway knows, and it hears of one pod after the other.
+    let seen = RefCell::new(BTreeSet::new());
+    world::eventually("the gateway knows both pods", async || {
+        let (code, body) = http_status(address, "/").await;
+        if code == 200 {
+            seen.borrow_mut().insert(body);
+        }
+        seen.borrow().len() == 2
+    })
+    .await;
     let mut pods = BTreeSet::new();
     for _ in 0..4 {
         let (code, body) = http_status(address, "/").await;
