@@ -24,7 +24,7 @@ use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment},
     core::v1::{ConfigMap, Secret},
 };
-use reconcile::{Announce, Context, Controller, Crowd, Done, Failure, Reconciler, Shutdown, Style, Timetable, clock};
+use reconcile::{Announce, Context, Controller, Crowd, Done, Failure, Reconciler, Shutdown, Style, Timetable};
 
 pub use self::{ask::Asker, tell::Notifier};
 use self::{numbers::Numbers, providers::Providers};
@@ -171,8 +171,7 @@ impl Rollouts {
 
     /// How long until the next tick of a Canary that is due after `wait`: where more are due at the same time than a while
     /// needs, longer by up to half. Nothing comes early: a step's time is how long the canary bakes.
-    fn apart(&self, id: &ObjectReference, interval: Duration, wait: Duration) -> Duration {
-        let now = clock::now();
+    fn apart(&self, id: &ObjectReference, interval: Duration, wait: Duration, now: Timestamp) -> Duration {
         let due = now.checked_add(wait).unwrap_or(Timestamp::MAX);
         let later = (1..=MOST_MOMENTS).map(|moments| CROWD.moment * moments).take_while(|longer| *longer <= wait / 2);
         let later = later.map(|longer| due.checked_add(longer).unwrap_or(due));

@@ -397,13 +397,15 @@ async fn ticks_of_a_crowd_move_apart_and_none_comes_early() {
     let context = Context::new(Store::Directory(directory), Http::new("test"), "test");
     let rollouts = Rollouts::new(context, Options::default());
     let id = |number: u32| ObjectReference { name: format!("app{number}"), ..ObjectReference::default() };
-    let waits: Vec<Duration> = (0..1000).map(|number| rollouts.apart(&id(number), INTERVAL, INTERVAL)).collect();
+    // The real clock would cross into the next moment in the midst of them, now and then.
+    let now: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
+    let waits: Vec<Duration> = (0..1000).map(|number| rollouts.apart(&id(number), INTERVAL, INTERVAL, now)).collect();
     assert!(waits.iter().all(|wait| (INTERVAL..=INTERVAL * 3 / 2).contains(wait)), "{waits:?}");
-    let in_time = waits.iter().take_while(|wait| **wait == INTERVAL).count();
-    assert!(in_time >= 200, "two hundred stay together, not {in_time}");
     // A mean half second has 50 of them, the fullest 200.
-    let moved = waits.iter().filter(|wait| **wait >= INTERVAL + CROWD.moment * 4).count();
-    assert!(moved >= 100, "{moved} of 1,000 are two seconds later");
+    for moments in 0..5 {
+        let together = waits.iter().filter(|wait| **wait == INTERVAL + CROWD.moment * moments).count();
+        assert_eq!(together, 200, "{moments} moments later");
+    }
     // A wait that is over soon leaves no room.
-    assert_eq!(rollouts.apart(&id(0), INTERVAL, Duration::ZERO), Duration::ZERO);
+    assert_eq!(rollouts.apart(&id(0), INTERVAL, Duration::ZERO, now), Duration::ZERO);
 }

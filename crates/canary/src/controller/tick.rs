@@ -77,8 +77,10 @@ impl Rollouts {
         }
         self.numbers.note(&scene.canary, &answers, &decision, start.elapsed());
         // The interval counts from this tick, not from when it was done with.
-        let since = clock::now().duration_since(scene.now).try_into().unwrap_or_default();
-        Ok(Done::new(decision.waiting_for).requeue(self.apart(&id, decision.next, decision.next.saturating_sub(since))))
+        let now = clock::now();
+        let since = now.duration_since(scene.now).try_into().unwrap_or_default();
+        let wait = self.apart(&id, decision.next, decision.next.saturating_sub(since), now);
+        Ok(Done::new(decision.waiting_for).requeue(wait))
     }
 
     /// Reads what the tick may need.
