@@ -123,6 +123,7 @@ pub struct Config {
 impl Config {
     /// Reads the flags. Errs where they contradict each other or name what is not there.
     pub fn new(args: Run) -> anyhow::Result<Self> {
+        check_addresses(&args)?;
         let standalone = args.state.is_some() || !args.manifests.is_empty();
         let (listen, dashboard) = pages(&args, standalone)?;
         let place = if standalone {
@@ -142,10 +143,6 @@ impl Config {
         };
         let stages = stages(&args.controllers, standalone)?;
         let storage = args.storage_path.unwrap_or_else(|| default_storage(&place));
-        let server = args.metrics_server;
-        url("--metrics-server", Some(&server))?;
-        url("--events-addr", args.events_addr.as_deref())?;
-        url("--external-url", args.external_url.as_deref())?;
         Ok(Self {
             place,
             stages,
@@ -163,7 +160,7 @@ impl Config {
                 accounts: accounts(&args.scanner),
                 ..Default::default()
             },
-            metrics_server: server,
+            metrics_server: args.metrics_server,
             mesh_provider: args.mesh_provider,
             gateway_metrics: args.gateway_metrics,
             workloads: args.workloads.options(),
@@ -182,6 +179,13 @@ impl Config {
             log_encoding: args.log_encoding,
         })
     }
+}
+
+/// Errs if a flag that names a server is no address of HTTP.
+pub fn check_addresses(args: &Run) -> anyhow::Result<()> {
+    url("--metrics-server", Some(&args.metrics_server))?;
+    url("--events-addr", args.events_addr.as_deref())?;
+    url("--external-url", args.external_url.as_deref())
 }
 
 /// Errs unless a flag that is given, and not empty, names an address of HTTP.

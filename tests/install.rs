@@ -410,6 +410,22 @@ fn a_cluster_that_cannot_be_reached_is_told() {
 }
 
 #[test]
+fn what_no_cluster_or_pod_would_take_is_refused_before_anything_is_printed() {
+    for (flags, told) in [
+        (["--namespace", "Bad_NS"].as_slice(), "lower case letters"),
+        (&["--watch-namespace=-a"], "lower case letters"),
+        (&["--image", "no image"], "no image"),
+        (&["--metrics-server", "prometheus"], "--metrics-server prometheus: an http or https URL is expected"),
+        (&["--controllers", "local"], "works standalone only"),
+        (&["--", "--events-addr", "here"], "--events-addr here: an http or https URL is expected"),
+        (&["--", "--no-such-flag"], "slipway run: unexpected argument '--no-such-flag'"),
+    ] {
+        let run = slipway(&[&["install", "--export"], flags].concat());
+        assert!((run.code, run.stdout.as_str()) == (2, "") && run.stderr.contains(told), "{flags:?}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn shells_can_complete_verbs() {
     for shell in ["bash", "zsh", "fish"] {
         let run = slipway(&["completion", shell]);

@@ -158,6 +158,31 @@ fn rollouts_go_as_flagger_lets_them_go() {
 }
 
 #[test]
+fn the_table_ends_with_what_would_become_of_the_rollout() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (manifests, scenario) = (folder.path().join("manifests.yaml"), folder.path().join("scenario.yaml"));
+    let all = rows("canary/state_machine.jsonl");
+    for (phase, told, code) in [
+        ("Succeeded", "Would promote ", 0),
+        ("Failed", "Would roll back ", 1),
+        ("Progressing", "Would be Progressing ", 0),
+        ("", "Nothing would roll out.", 0),
+    ] {
+        let ends = |case: &&Value| {
+            case["ticks"].as_array().and_then(|ticks| ticks.last()).is_some_and(|tick| tick["phase"] == phase)
+        };
+        let case = all.iter().find(ends).expect("a case that ends so");
+        let objects: Vec<_> = [canary(case)].into_iter().chain(world(case)).map(|object| object.to_string()).collect();
+        fs::write(&manifests, objects.join("\n---\n")).expect("written");
+        fs::write(&scenario, script(case).to_string()).expect("written");
+        let [manifests, scenario] = [&manifests, &scenario].map(|file| file.display().to_string());
+        let run = slipway(&["canary", "simulate", "-f", &manifests, "--scenario", &scenario]);
+        let last = run.stdout.lines().last().unwrap_or_default();
+        assert!(run.code == code && last.starts_with(told), "{}: {}", case["name"], run.stdout);
+    }
+}
+
+#[test]
 fn what_the_reference_refuses_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let (manifest, scenario) = (folder.path().join("canary.yaml"), folder.path().join("scenario.yaml"));

@@ -13,10 +13,10 @@ pub struct Install {
     #[command(flatten)]
     pub access: Access,
     /// Namespace that slipway runs in.
-    #[arg(short, long, default_value = NAMESPACE)]
+    #[arg(short, long, default_value = NAMESPACE, value_parser = namespace)]
     pub namespace: String,
     /// Container image [default: this version's]
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", value_parser = image)]
     pub image: Option<String>,
     /// Which controllers run.
     #[arg(
@@ -40,7 +40,7 @@ pub struct Install {
     #[arg(long, value_name = "URL")]
     pub metrics_server: Option<String>,
     /// Look at this namespace alone; no rights in others are asked for.
-    #[arg(long, value_name = "NAMESPACE")]
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
     pub watch_namespace: Option<String>,
     /// Refuse references to objects of other namespaces.
     #[arg(long)]
@@ -86,4 +86,22 @@ pub struct Uninstall {
     /// Say what would be deleted and touch nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// The name of a namespace. Source: RFC 1123, as Kubernetes takes it.
+fn namespace(text: &str) -> Result<String, String> {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_name = (1..=63).contains(&text.len())
+        && text.bytes().all(|byte| is_inner(byte) || byte == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    match is_name {
+        true => Ok(text.to_owned()),
+        false => Err("up to 63 lower case letters, digits and inner dashes are expected".into()),
+    }
+}
+
+/// The reference of an image.
+fn image(text: &str) -> Result<String, String> {
+    oci::Reference::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }

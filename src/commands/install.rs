@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use clap::{Parser as _, ValueEnum as _};
 use reconcile::{Store, clock};
 use serde_json::Value;
 
 use super::{Exit, mark, print, system};
 use crate::{
-    args::{Arguments, install::Install},
+    args::{Arguments, Verb, install::Install, run::Stage},
     deploy::{Extra, Installation, Router},
 };
 
@@ -22,8 +22,9 @@ const LOOK: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// Runs the verb.
 pub fn run(args: &Install) -> anyhow::Result<Exit> {
-    understood(&args.more)?;
+    ensure!(!args.controllers.contains(&Stage::Local), "--controllers local works standalone only");
     let installation = installation(args);
+    understood(&installation.arguments)?;
     let definitions = if args.crds { installation.definitions() } else { Vec::new() };
     if args.export {
         print(&yaml(definitions.iter().chain(&installation.objects()))?);
@@ -100,8 +101,9 @@ fn arguments(args: &Install) -> Vec<String> {
 fn understood(flags: &[String]) -> anyhow::Result<()> {
     let words = ["slipway", "run"].into_iter().chain(flags.iter().map(String::as_str));
     match Arguments::try_parse_from(words) {
+        Ok(Arguments { verb: Verb::Run(run), .. }) => crate::config::check_addresses(&run),
         Ok(_) => Ok(()),
-        Err(error) => bail!("after --: {}", error.to_string().trim_start_matches("error: ").trim_end()),
+        Err(error) => bail!("slipway run: {}", error.to_string().trim_start_matches("error: ").trim_end()),
     }
 }
 

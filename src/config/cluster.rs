@@ -92,5 +92,6 @@ pub async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Client> {
         }
     };
     config.default_retry = false;
+    tracing::info!(server = %config.cluster_url, "the objects are a cluster's");
     kube::Client::try_from(config).context("the cluster's settings cannot be used")
 }

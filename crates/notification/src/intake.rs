@@ -12,7 +12,7 @@ pub const MAX_EVENT_BYTES: usize = 3 << 20;
 
 /// An event of another controller. What Flux's controllers may leave out is left out here too.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object with the event's fields")]
 struct Posted {
     involved_object: InvolvedObject,
     severity: Severity,

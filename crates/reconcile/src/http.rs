@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 
 use self::plain::Plain;
-use crate::{Fault, Site, effect};
+use crate::{Fault, Site, causes, effect};
 
 /// Limit for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -331,12 +331,6 @@ fn chain(error: &reqwest::Error) -> String {
         "" => "the connection broke".into(),
         text => text.to_owned(),
     }
-}
-
-/// The error, then its causes.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

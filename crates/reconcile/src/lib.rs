@@ -137,6 +137,37 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         !matches!(self, Self::Invalid { .. } | Self::UnknownKind { .. })
     }
+
+    /// Whether this mends itself and the log need not tell it: the connection to the API server was lost, of which the log
+    /// is told once, or the version from which a watch would go on has expired.
+    pub fn is_interruption(&self) -> bool {
+        use kube::{Error as Kube, runtime::watcher::Error as Watch};
+        let error = match self {
+            Self::Kube(error) => &**error,
+            Self::Watch(error) => match &**error {
+                Watch::InitialListFailed(error) | Watch::WatchStartFailed(error) | Watch::WatchFailed(error) => error,
+                Watch::WatchError(status) => return status.code == 410,
+                Watch::NoResourceVersion => return false,
+            },
+            _ => return false,
+        };
+        match error {
+            Kube::Api(status) => status.code == 410,
+            error => matches!(error, Kube::Service(_) | Kube::HyperError(_) | Kube::ReadEvents(_)),
+        }
+    }
+}
+
+/// An error and its causes in one line. Outer layers often repeat the inner ones; these are left out.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+    }
+    text
 }
 
 impl From<kube::Error> for Error {

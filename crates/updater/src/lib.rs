@@ -33,15 +33,6 @@ pub enum Error {
 impl Error {
     /// The error with its causes in one line, each said once.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let line = error.to_string();
-            if !text.contains(&line) {
-                text = format!("{text}: {line}");
-            }
-            cause = error.source();
-        }
-        text
+        reconcile::causes(self)
     }
 }

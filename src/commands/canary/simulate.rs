@@ -1,5 +1,7 @@
 //! `slipway canary simulate`: a Canary against a script or against recorded metrics, tick by tick.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail, ensure};
 use api::{flagger::Phase, manifest::Fields};
 use canary::{
@@ -20,16 +22,17 @@ use crate::{
 
 /// Runs the verb. A rollout that ends in `Failed` is the honest negative answer.
 pub fn run(args: &Simulate) -> anyhow::Result<Exit> {
-    let ticks = play(args).map_err(|error| super::wrong(args.output, error))?;
+    let (ticks, interval) = play(args).map_err(|error| super::wrong(args.output, error))?;
     match args.output {
         Output::Json => print_json(&serde_json::json!({ "ticks": ticks }))?,
-        Output::Table => print(&table(&ticks)),
+        Output::Table => print(&format!("{}{}\n", table(&ticks), sum(&ticks, interval))),
     }
     let has_failed = ticks.last().is_some_and(|tick| tick.phase == Phase::Failed);
     Ok(if has_failed { Exit::No } else { Exit::Done })
 }
 
-fn play(args: &Simulate) -> anyhow::Result<Vec<Tick>> {
+/// The ticks, and how far they are apart.
+fn play(args: &Simulate) -> anyhow::Result<(Vec<Tick>, Duration)> {
     let manifests = super::manifests(&args.files)?;
     let references = match args.no_cross_namespace_refs {
         true => References::OwnNamespace,
@@ -38,6 +41,7 @@ fn play(args: &Simulate) -> anyhow::Result<Vec<Tick>> {
     validate(&manifests.canary, references).map_err(|problem| manifests.refused("spec", problem))?;
     let options = Options { router: super::options(&args.router), workload: args.workloads.clone().options() };
     let others = manifests.beside();
+    let interval = manifests.canary.analysis().interval(api::flagger::MIN_INTERVAL);
     if let Some(file) = &args.scenario {
         let (text, script) = parsed(file)?;
         let read = Scenario::parse(&script);
@@ -49,7 +53,7 @@ fn play(args: &Simulate) -> anyhow::Result<Vec<Tick>> {
             let line = Fields::of(&text).line(place).unwrap_or(1);
             anyhow::anyhow!("{file}, line {line}: {error}")
         })?;
-        return Ok(simulate::run(manifests.canary, others, &scenario, options));
+        return Ok((simulate::run(manifests.canary, others, &scenario, options), interval));
     }
     let (recording, span) = match (&args.samples, &args.prometheus) {
         (Some(file), _) => {
@@ -65,7 +69,6 @@ fn play(args: &Simulate) -> anyhow::Result<Vec<Tick>> {
         }
         (None, None) => bail!("give --scenario FILE, --samples FILE, or --prometheus URL"),
     };
-    let interval = manifests.canary.analysis().interval(api::flagger::MIN_INTERVAL);
     let ticks = span.1.duration_since(span.0).as_secs().unsigned_abs() / interval.as_secs().max(1);
     ensure!(
         ticks <= simulate::MOST_TICKS,
@@ -74,7 +77,7 @@ fn play(args: &Simulate) -> anyhow::Result<Vec<Tick>> {
         span.1,
         simulate::MOST_TICKS
     );
-    Ok(simulate::replay(manifests.canary, others, &recording, span, options))
+    Ok((simulate::replay(manifests.canary, others, &recording, span, options), interval))
 }
 
 /// The text of a file, and what it says.
@@ -150,4 +153,24 @@ fn table(ticks: &[Tick]) -> String {
         text += &format!("        waits for {}\n", tick.waiting_for);
     }
     text
+}
+
+/// How the last rollout ends, and after what time.
+fn sum(ticks: &[Tick], interval: Duration) -> String {
+    use Phase::{Failed, Finalising, Progressing, Promoting, Succeeded, Waiting, WaitingPromotion};
+    let moves = |tick: &Tick| matches!(tick.phase, Waiting | Progressing | WaitingPromotion | Promoting | Finalising);
+    let begins = |index: &usize| moves(&ticks[*index]) && !index.checked_sub(1).is_some_and(|last| moves(&ticks[last]));
+    let Some(begun) = (0..ticks.len()).rev().find(begins) else {
+        return "Nothing would roll out.".into();
+    };
+    let run = &ticks[begun..];
+    let took = run.iter().take_while(|tick| moves(tick)).count();
+    let end = &run[took.min(run.len() - 1)];
+    let ticks = u32::try_from(took.min(run.len() - 1)).unwrap_or(u32::MAX);
+    let time = api::Duration(interval * ticks);
+    match end.phase {
+        Succeeded => format!("Would promote {time} after the rollout began."),
+        Failed => format!("Would roll back {time} after the rollout began."),
+        phase => format!("Would be {phase} {time} after the rollout began."),
+    }
 }

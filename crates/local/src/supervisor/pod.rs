@@ -162,7 +162,7 @@ impl Run<'_> {
         let policy = PullPolicy::of(self.container.image_pull_policy.as_deref(), &image);
         let keychain = self.keychain().await.map_err(|error| ("ErrImagePull", error))?;
         let unpacked = self.supervisor.inner.images.get(&image, policy, &keychain).await;
-        unpacked.map_err(|error| (error.reason(), chain(&error)))
+        unpacked.map_err(|error| (error.reason(), reconcile::causes(&error)))
     }
 
     /// Credentials of the pod's `imagePullSecrets`, then of this machine's Docker configuration.
@@ -305,18 +305,4 @@ impl Readiness {
     fn all(&self) -> bool {
         self.ready.load(Ordering::SeqCst).count_ones() as usize == self.containers
     }
-}
-
-/// An error with its causes, as far as they say more.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -205,7 +205,9 @@ impl Notification {
     async fn catch_up(&mut self) {
         self.catch_up_at = None;
         if let Err(error) = self.try_catch_up().await {
-            tracing::warn!(%error, "events are read again in a moment");
+            if !matches!(&error, Error::Store(error) if error.is_interruption()) {
+                tracing::warn!(%error, "events are read again in a moment");
+            }
             self.catch_up_at = Some(clock::now() + PAUSE);
         }
     }

@@ -149,6 +149,7 @@ impl Hooks {
                     put(&mut known, receiver);
                 }
                 Ok(watcher::Event::Delete(receiver)) => known.retain(|_, known| !is_same(&known.receiver, &receiver)),
+                Err(error) if error.is_interruption() => {}
                 Err(error) => tracing::warn!(%error, "receivers are not followed for a moment"),
             }
         }

@@ -15,7 +15,7 @@ use kube::runtime::{
 };
 
 use super::{Reconciler, Shutdown, Style};
-use crate::{Object, Result, Store};
+use crate::{Error, Object, Result, Store};
 
 /// The cache of a kind and what puts its objects into the queue.
 type Fed<K, S> = (reflector::Store<K>, S);
@@ -99,9 +99,13 @@ impl<R: Reconciler> Queue<R> {
     }
 }
 
-/// The event, or a word in the log where the watch broke; it is taken up again by itself.
-fn unbroken<K>(event: Result<Event<K>>) -> Option<Event<K>> {
-    event.inspect_err(|error| tracing::warn!(%error, "watch broke and is taken up again")).ok()
+/// The event, or a word in the log where the API server does not allow the watch; it is taken up again by itself.
+fn unbroken<K: Object>(event: Result<Event<K>>) -> Option<Event<K>> {
+    let told = |error: &Error| match error.is_interruption() {
+        true => tracing::debug!(kind = %K::kind(&()), %error, "watch broke and is taken up again"),
+        false => tracing::warn!(kind = %K::kind(&()), %error, "watch broke and is taken up again"),
+    };
+    event.inspect_err(told).ok()
 }
 
 /// Something about each object of a watch. A list that follows a broken watch tells what went meanwhile: what was known

@@ -1,7 +1,10 @@
 //! What every request to the API server passes: not faster than allowed, not after the lease ran out, not for ever.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -21,6 +24,8 @@ use crate::{clock, fence};
 
 /// Longest wait for the head of an answer; watches answer at once and then go on.
 const ANSWER: Duration = Duration::from_secs(60);
+/// What is said when it is over.
+const SILENCE: &str = "the API server did not answer in time";
 /// Tries of a request that the server was too busy for, or that got no sensible answer. Every request of ours can be
 /// repeated: it is a read, says how things shall be, or names the version it is about.
 const TRIES: u32 = 4;
@@ -102,12 +107,34 @@ pub(super) struct Gate {
     inner: Client,
     limiter: Arc<Limiter>,
     requests: Requests,
+    contact: Arc<Contact>,
     user: Option<HeaderValue>,
+}
+
+/// Whether the API server answers. The log is told when that changes, not by every request.
+#[derive(Debug, Default)]
+struct Contact {
+    is_lost: AtomicBool,
+}
+
+impl Contact {
+    fn made(&self) {
+        if self.is_lost.swap(false, Ordering::Relaxed) {
+            tracing::info!("the API server answers again");
+        }
+    }
+
+    fn lost(&self, error: &str) {
+        if !self.is_lost.swap(true, Ordering::Relaxed) {
+            tracing::warn!(error, "the API server cannot be reached and is asked again until it answers");
+        }
+    }
 }
 
 impl Gate {
     pub(super) fn new(inner: Client, rate: Rate) -> Self {
-        Self { inner, limiter: Arc::new(Limiter::new(rate)), requests: Requests::default(), user: None }
+        let (limiter, contact) = (Arc::new(Limiter::new(rate)), Arc::default());
+        Self { inner, limiter, requests: Requests::default(), contact, user: None }
     }
 
     /// What passed so far.
@@ -141,7 +168,7 @@ impl Gate {
             };
             tracing::trace!(%method, %path, code, "asked the API server");
             self.requests.observe(&method, code, begun.elapsed());
-            let answer = answer.map_err(|_| "the API server did not answer in time")?;
+            let answer = answer.map_err(|_| SILENCE).inspect_err(|error| self.contact.lost(error))?;
             match (pause(&answer, attempt), again) {
                 (Some(time), Some(again)) => {
                     tracing::debug!(attempt, "request to the API server is repeated");
@@ -149,7 +176,13 @@ impl Gate {
                     request = again;
                     attempt += 1;
                 }
-                _ => return Ok(answer?),
+                _ => {
+                    match &answer {
+                        Ok(_) => self.contact.made(),
+                        Err(error) => self.contact.lost(&crate::causes(error)),
+                    }
+                    return Ok(answer?);
+                }
             }
         }
     }
