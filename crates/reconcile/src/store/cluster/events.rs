@@ -117,6 +117,7 @@ fn name(event: &Event) -> String {
         hasher.update(part.as_bytes());
         hasher.update([0]);
     }
+    hasher.update(event.mark());
     let digest: String = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let object: String = about.reference.name.chars().take(NAME_LENGTH).collect();
     format!("{}.{digest}", object.trim_end_matches(['.', '-']))

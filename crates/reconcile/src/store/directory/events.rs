@@ -12,7 +12,8 @@ const LIMIT: i64 = 10_000;
 /// Keeps the event, within a transaction; it gets a new number even when it was seen before, so that followers notice.
 pub(super) fn record(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
     let about = &event.involved_object.reference;
-    let identity = format!("{}\n{}\n{}\n{}", about, event.involved_object.uid, event.reason, event.message);
+    let (uid, mark) = (&event.involved_object.uid, event.mark());
+    let identity = format!("{about}\n{uid}\n{}\n{}{mark}", event.reason, event.message);
     let now = event.timestamp.as_second();
     let body = |count| serde_json::to_string(&Event { count, ..event.clone() }).unwrap_or_default();
     let sql = "INSERT INTO events (identity, kind, namespace, name, last_seen, body) \
