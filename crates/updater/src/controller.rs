@@ -3,6 +3,7 @@
 
 mod edit;
 mod grouped;
+mod intent;
 mod links;
 mod memory;
 mod pull_request;

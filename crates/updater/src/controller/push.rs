@@ -10,7 +10,7 @@ use api::source::GitRepositoryRef;
 use git::{Author, Commit, Draft, Expected, Mirror};
 use reconcile::{Failure, clock};
 
-use super::{Automations, Run, edit::edit, failed_checkout, memory::Memory, source};
+use super::{Automations, Run, edit::edit, failed_checkout, intent, memory::Memory, source};
 use crate::{Error, message, refspec::Source, setters};
 
 /// Pushes tried within one run before it is left to the next.
@@ -64,12 +64,12 @@ pub(super) async fn update(
             continue;
         }
         let pushed = match edited.files.is_empty() {
-            true if is_half_done(run, &base.commit) => {
+            true if is_untold(automations, run, &base.commit).await || is_half_done(run, &base.commit) => {
                 let (commit, is_news) = (base.commit.clone(), run.group.is_none());
                 Some(Pushed { message: commit.message.clone(), commit, refspecs: Vec::new(), is_news })
             }
             true => None,
-            false => match commit_and_push(run, &mirror, &base, edited.files, &edited.changes).await {
+            false => match commit_and_push(automations, run, &mirror, &base, edited.files, &edited.changes).await {
                 Ok(pushed) => pushed,
                 Err(Stop::Rejected) => {
                     base = fresh(run, &mirror).await?;
@@ -117,14 +117,25 @@ pub(super) async fn due(run: &Run<'_>, mirror: &Arc<Mirror>, memory: &Arc<Memory
     Ok(Due { base, policies: policies.collect(), warnings: edited.warnings })
 }
 
+/// Whether an earlier run pushed this commit of ours and was stopped before it could tell, or had no answer to its push.
+async fn is_untold(automations: &Automations, run: &Run<'_>, head: &Commit) -> bool {
+    run.group.is_none()
+        && head.id.to_string() != last_push(run)
+        && intent::is_noted(automations.context.store.database(), run, head).await
+}
+
+/// The commit that the status says was pushed last.
+fn last_push(run: &Run<'_>) -> String {
+    run.automation.status.as_ref().map(|status| status.last_push_commit.clone()).unwrap_or_default()
+}
+
 /// Whether an earlier run pushed this commit of ours and was stopped before the refspec or the pull request.
 /// Differs: Flux never goes back to it. Source: reference image-automation.md section 6.4, step 6.
 fn is_half_done(run: &Run<'_>, head: &Commit) -> bool {
-    let recorded = run.automation.status.as_ref().map(|status| status.last_push_commit.clone()).unwrap_or_default();
     let author = &run.git.commit.author;
     let ours = head.author.name == author.name && head.author.email == author.email;
     // The status remembers one commit, and there is a branch for each group: theirs are looked after in every run.
-    let is_unrecorded = run.group.is_some() || head.id.to_string() != recorded;
+    let is_unrecorded = run.group.is_some() || head.id.to_string() != last_push(run);
     (run.refspec.is_some() || run.forge.is_some()) && ours && is_unrecorded
 }
 
@@ -194,6 +205,7 @@ enum Stop {
 }
 
 async fn commit_and_push(
+    automations: &Automations,
     run: &Run<'_>,
     mirror: &Arc<Mirror>,
     base: &Base,
@@ -217,7 +229,9 @@ async fn commit_and_push(
         let draft = Draft { author: &author, message: &text, time: now, signing: signing.as_ref() };
         at.commit(Some(&parent), &files, &draft)
     });
-    let Some(commit) = made.await.map_err(failed)? else { return Ok(None) };
+    let intent = intent::of(base.commit.id, now, &message);
+    let (made, ()) = futures::join!(made, intent::note(automations.context.store.database(), run, &intent));
+    let Some(commit) = made.map_err(failed)? else { return Ok(None) };
     let (at, new, expected) = (Arc::clone(mirror), commit.clone(), base.expected);
     let reference = format!("refs/heads/{}", run.branches.push);
     let options = options(run);

@@ -9,7 +9,7 @@ use std::{
 use api::meta::ObjectReference;
 use reconcile::{
     Directory, Event, Http, Store,
-    simulation::{self, Guard, Verdict},
+    simulation::{self, Guard, Occurrence, Verdict},
     store::EventFilter,
 };
 use serde_json::{Value, json};
@@ -40,7 +40,16 @@ impl World {
 
     /// The same, perhaps with references into other namespaces blocked.
     async fn with(files: &[(&str, &str)], no_cross_namespace_refs: bool) -> Self {
-        let plan = simulation::plan(clock::now(), |_| Verdict::Pass);
+        Self::judged(files, no_cross_namespace_refs, |_| Verdict::Pass).await
+    }
+
+    /// The same, where effects meet what the plan says.
+    async fn judged(
+        files: &[(&str, &str)],
+        no_cross_namespace_refs: bool,
+        judge: impl Fn(&Occurrence) -> Verdict + 'static,
+    ) -> Self {
+        let plan = simulation::plan(clock::now(), judge);
         let folder = tempfile::tempdir().unwrap();
         git(folder.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "fleet.git"]);
         let store = Store::Directory(Directory::open(&folder.path().join("state.db"), Vec::new()).await.unwrap());
@@ -255,6 +264,39 @@ async fn a_push_that_stopped_before_its_refspec_is_completed() {
     let pushed =
         format!("pushed commit '{}' to branch 'main' and refspecs 'refs/heads/main:refs/heads/live'", &head[..7]);
     assert_eq!(told.iter().filter(|message| message.starts_with(&pushed)).count(), 1, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_without_an_answer_is_told_of_by_who_made_it() {
+    let pushes = std::cell::Cell::new(0);
+    let judge = move |effect: &Occurrence| {
+        pushes.set(pushes.get() + u32::from(effect.key == "push"));
+        if effect.key == "push" && pushes.get() == 1 { Verdict::LoseAnswer } else { Verdict::Pass }
+    };
+    let files = [marked("one", "app"), marked("two", "app")];
+    let world = World::judged(&[("a.yaml", &files[0]), ("b.yaml", &files[1])], false, judge).await;
+    for namespace in ["one", "two"] {
+        world.source(namespace, "main").await;
+        world.choose(namespace, "app", "1").await;
+    }
+    world.automation("one", Value::Null, json!({})).await;
+    let pushed = |object: &Value| object["status"]["lastPushCommit"].is_string();
+    let one = world.until("one", pushed).await;
+    let head = world.ask(&["rev-parse", "main"]);
+    assert_eq!(one["status"]["lastPushCommit"], json!(head));
+    assert_eq!(world.ask(&["rev-list", "--count", "main"]), "2", "it was not pushed twice");
+    let told: Vec<String> = world.events("one").await.into_iter().map(|event| event.message).collect();
+    assert_eq!(told.iter().filter(|text| text.starts_with("pushed commit")).count(), 1, "{told:?}");
+
+    // The head is by the same author, and not this one's: it tells of what it pushes itself, and of nothing else.
+    world.automation("two", Value::Null, json!({})).await;
+    world.until("two", pushed).await;
+    let told: Vec<String> = world.events("two").await.into_iter().map(|event| event.message).collect();
+    let told: Vec<&str> = told.iter().filter_map(|text| text.strip_prefix("pushed commit '")?.get(..7)).collect();
+    assert_eq!(told, [&head[..7], &world.ask(&["rev-parse", "main"])[..7]]);
+    world.request("one", "now").await;
+    world.until("one", |object| object["status"]["lastHandledReconcileAt"] == "now").await;
+    assert_eq!(world.until("one", pushed).await["status"]["lastPushCommit"], json!(head), "another's is not claimed");
 }
 
 #[tokio::test(start_paused = true)]
