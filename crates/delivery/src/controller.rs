@@ -4,6 +4,7 @@ mod apply;
 mod keys;
 mod kustomization;
 mod mirror;
+mod pending;
 mod run;
 mod source;
 #[cfg(test)]

@@ -39,6 +39,13 @@ pub(super) struct Planned {
     takes_over: bool,
 }
 
+impl Planned {
+    /// What is going to happen to the object, if anything.
+    pub(super) fn change(&self) -> Option<(&ObjectReference, Action)> {
+        matches!(self.action, Action::Created | Action::Configured).then_some((&self.id, self.action))
+    }
+}
+
 /// Looks at what applying the objects of a stage would do. Nothing is written; any error stops the stage.
 pub(super) async fn plan(store: &Store, objects: Vec<Value>, how: How<'_>) -> Result<Vec<Planned>, String> {
     let width = if store.is_standalone() { 1 } else { CONCURRENCY };
@@ -154,14 +161,32 @@ pub(super) struct Pruned {
     pub(super) errors: Vec<String>,
 }
 
-/// Deletes the objects that are still this Kustomization's own.
-pub(super) async fn prune(store: &Store, stale: &[ResourceRef], namespace: &str, name: &str) -> Pruned {
+/// What deleting an object came to.
+enum Deletion {
+    Done,
+    /// It is gone already.
+    Needless,
+    /// It is not this Kustomization's to delete, or goes already.
+    Barred,
+}
+
+/// Deletes the objects that are still this Kustomization's own. Of those that are gone already, the ones that an earlier run
+/// deleted are among the changes.
+pub(super) async fn prune(
+    store: &Store,
+    stale: &[ResourceRef],
+    (namespace, name): (&str, &str),
+    was_ours: impl Fn(&ObjectReference) -> bool,
+) -> Pruned {
     let mut pruned = Pruned::default();
     for entry in stale {
         let Some(id) = inventory::object(entry) else { continue };
         match delete(store, &id, namespace, name).await {
-            Ok(true) => pruned.changes.push(Change { object: id, action: Action::Deleted }),
-            Ok(false) => {}
+            Ok(Deletion::Needless) if !was_ours(&id) => {}
+            Ok(Deletion::Done | Deletion::Needless) => {
+                pruned.changes.push(Change { object: id, action: Action::Deleted })
+            }
+            Ok(Deletion::Barred) => {}
             Err(error) => {
                 pruned.left.push(entry.clone());
                 pruned.errors.push(format!("{id} delete failed: {error}"));
@@ -171,15 +196,20 @@ pub(super) async fn prune(store: &Store, stale: &[ResourceRef], namespace: &str,
     pruned
 }
 
-async fn delete(store: &Store, id: &ObjectReference, namespace: &str, name: &str) -> Result<bool, reconcile::Error> {
+async fn delete(
+    store: &Store,
+    id: &ObjectReference,
+    namespace: &str,
+    name: &str,
+) -> Result<Deletion, reconcile::Error> {
     let live = match store.find(id).await {
         Ok(Some(live)) => live,
         // A kind that is gone took its objects with it.
-        Ok(None) | Err(reconcile::Error::UnknownKind { .. }) => return Ok(false),
+        Ok(None) | Err(reconcile::Error::UnknownKind { .. }) => return Ok(Deletion::Needless),
         Err(error) => return Err(error),
     };
     if !apply::is_pruned(&live, namespace, name) || live.pointer("/metadata/deletionTimestamp").is_some() {
-        return Ok(false);
+        return Ok(Deletion::Barred);
     }
-    store.delete(id).await
+    Ok(if store.delete(id).await? { Deletion::Done } else { Deletion::Needless })
 }

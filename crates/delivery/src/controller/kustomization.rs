@@ -83,7 +83,7 @@ impl Reconciler for Kustomizations {
         let old = kustomization.status.as_ref().and_then(|status| status.inventory.clone()).unwrap_or_default();
         let stale = inventory::stale(&old, &Default::default());
         let Some(tenant) = self.remaining_tenant(&kustomization).await? else { return Ok(()) };
-        let pruned = apply::prune(&tenant, &stale, &namespace, &name).await;
+        let pruned = apply::prune(&tenant, &stale, (&namespace, &name), |_| false).await;
         if let Some(message) = report(&pruned.changes) {
             let about = object::to_value(&*kustomization);
             self.context.events.publish(&about, MANAGER, &Notice::info("Progressing", message)).await?;

@@ -16,8 +16,9 @@ use reconcile::{Context, Done, Failure, Notice, Store, clock, object};
 use serde_json::{Map, Value, json};
 
 use super::{
-    apply::{self, How},
+    apply::{self, How, Planned},
     jittered,
+    pending::Pending,
     wait::{self, Unhealthy},
 };
 use crate::{
@@ -125,18 +126,21 @@ impl<'a> Run<'a> {
 
     /// Applies, prunes, and waits for health.
     async fn bring_in_line(&mut self, objects: Vec<Value>) -> Result<(), Failure> {
-        let changes = self.apply(objects).await?;
+        let mut pending = Pending::read(self.context.store.database(), &self.id, &self.revision).await;
+        let mut changes = self.apply(objects, &mut pending).await?;
+        pending.complete(&mut changes);
         let new = inventory::of(changes.iter().map(|change| &change.object));
         if let Some(message) = report(&changes) {
             self.tell(&Notice::info("Progressing", message)).await?;
         }
-        self.prune(new).await?;
+        self.prune(new, &mut pending).await?;
+        pending.told().await;
         self.check_health(&changes).await
     }
 
     /// Applies stage by stage. What is about to be applied is in the inventory before it is, so that a run which is cut
     /// leaves nothing behind that nobody would prune.
-    async fn apply(&mut self, objects: Vec<Value>) -> Result<Vec<Change>, Failure> {
+    async fn apply(&mut self, objects: Vec<Value>, pending: &mut Pending) -> Result<Vec<Change>, Failure> {
         let failed = |run: &Self, message: String| run.failure("ReconciliationFailed", message);
         let (namespace, name) = (self.kustomization.namespace().unwrap_or_default(), self.kustomization.name_any());
         let objects = prepare(objects, &namespace, &name).map_err(|message| failed(self, message))?;
@@ -148,6 +152,7 @@ impl<'a> Run<'a> {
             let planned = apply::plan(store, objects, how).await;
             let planned = planned.map_err(|message| failed(self, message))?;
             self.claim(planned.iter().map(|planned| &planned.id)).await?;
+            pending.note(planned.iter().filter_map(Planned::change)).await;
             let written = apply::write(store, planned, how).await.map_err(|message| failed(self, message))?;
             if stage != Stage::Rest && !store.is_standalone() {
                 let ids: Vec<_> = written.iter().map(|change| change.object.clone()).collect();
@@ -175,12 +180,16 @@ impl<'a> Run<'a> {
     }
 
     /// Deletes what has left the source, and settles the inventory.
-    async fn prune(&mut self, new: ResourceInventory) -> Result<(), Failure> {
+    async fn prune(&mut self, new: ResourceInventory, pending: &mut Pending) -> Result<(), Failure> {
         let (namespace, name) = (self.kustomization.namespace().unwrap_or_default(), self.kustomization.name_any());
         let stale = inventory::stale(&self.inventory, &new);
         let mut pruned = apply::Pruned::default();
         if self.kustomization.spec.prune {
-            pruned = apply::prune(&self.tenant, &stale, &namespace, &name).await;
+            let deleted = pending.deletions();
+            let ids: Vec<_> = stale.iter().filter_map(inventory::object).collect();
+            pending.note(ids.iter().map(|id| (id, Action::Deleted))).await;
+            let was_ours = |id: &ObjectReference| deleted.contains(&id.to_string());
+            pruned = apply::prune(&self.tenant, &stale, (&namespace, &name), was_ours).await;
         }
         self.inventory = inventory::with(new, &pruned.left);
         self.status.insert("inventory".into(), json!(self.inventory));

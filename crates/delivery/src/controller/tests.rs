@@ -2,6 +2,7 @@
 
 mod expressions;
 mod left_to_others;
+mod pending;
 
 use std::{path::Path, process::Command};
 
