@@ -1,10 +1,10 @@
 //! A registry and a Prometheus in memory, and a machine whose Deployments are ready at once. The tests below hold the
 //! first two to the real ones; `tests/pipeline.rs` holds the machine to the real one, by [`differences`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Uri};
 use k8s_openapi::api::apps::v1::Deployment;
 use reconcile::{Context, Controller, Done, Failure, Http, HttpError, Reconciler, Shutdown, Style};
 use serde_json::{Value, json};
@@ -16,27 +16,67 @@ pub const PROMETHEUS: &str = "127.0.0.1:2";
 /// Address under which the receiver of alerts is known; nothing listens there.
 pub const SINK: &str = "127.0.0.1:3";
 
-/// Tags of the one repository.
-pub type Tags = Arc<Mutex<Vec<String>>>;
-
-/// The network: three servers.
-pub fn network(tags: Tags) -> Http {
-    Http::to_handler(move |request| {
-        let answer = answer(&request, &tags.lock().unwrap_or_else(PoisonError::into_inner));
-        async move { answer }
-    })
+/// The three servers, and what is known of them outside.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    /// Tags of the one repository.
+    pub tags: Shared<Vec<String>>,
+    /// Reason and message of each alert that came; commits have no names in them, as these depend on the time.
+    pub alerts: Shared<Vec<String>>,
+    /// What each metric is: a share of requests in percent, and a time in milliseconds.
+    pub measured: Shared<Measured>,
 }
 
-fn answer(request: &Request<Bytes>, tags: &[String]) -> Result<Response<Bytes>, HttpError> {
-    let place = request.uri().authority().map(ToString::to_string).unwrap_or_default();
-    match (place.as_str(), request.uri().scheme_str()) {
-        // As a registry without TLS answers a client that begins with it.
-        (REGISTRY, Some("https")) => Err(HttpError::Unreachable("no TLS here".into())),
-        (REGISTRY, _) => Ok(registry(request.uri().path(), tags)),
-        (PROMETHEUS, _) => Ok(prometheus(request.uri().path())),
-        (SINK, _) => Ok(Response::new(Bytes::new())),
-        _ => Err(HttpError::Unreachable(format!("nobody listens at {place}"))),
+/// What Prometheus answers to every metric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Measured {
+    /// All requests succeed, in 100 ms.
+    #[default]
+    Good,
+    /// Half of them succeed, in 50 ms.
+    Bad,
+}
+
+/// Known inside and outside.
+pub type Shared<T> = Arc<Mutex<T>>;
+
+/// What is shared, for as long as the value lives.
+pub fn locked<T>(shared: &Shared<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Network {
+    /// The way there.
+    pub fn http(&self) -> Http {
+        let this = self.clone();
+        Http::to_handler(move |request| {
+            let answer = this.answer(&request);
+            async move { answer }
+        })
     }
+
+    fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let place = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        match (place.as_str(), request.uri().scheme_str()) {
+            // As a registry without TLS answers a client that begins with it.
+            (REGISTRY, Some("https")) => Err(HttpError::Unreachable("no TLS here".into())),
+            (REGISTRY, _) => Ok(registry(request.uri().path(), &locked(&self.tags))),
+            (PROMETHEUS, _) => Ok(prometheus(request.uri(), *locked(&self.measured))),
+            (SINK, _) => {
+                locked(&self.alerts).push(told(request.body()));
+                Ok(Response::new(Bytes::new()))
+            }
+            _ => Err(HttpError::Unreachable(format!("nobody listens at {place}"))),
+        }
+    }
+}
+
+fn told(body: &Bytes) -> String {
+    let event: Value = serde_json::from_slice(body).expect("an event");
+    let [reason, message] = ["reason", "message"].map(|field| event[field].as_str().unwrap_or_default().to_owned());
+    let is_commit = |word: &&str| word.len() == 9 && word.starts_with('\'') && word.ends_with('\'');
+    let words: Vec<&str> = message.split(' ').filter(|word| !is_commit(word)).collect();
+    format!("{reason}: {}", words.join(" "))
 }
 
 fn registry(path: &str, tags: &[String]) -> Response<Bytes> {
@@ -47,11 +87,16 @@ fn registry(path: &str, tags: &[String]) -> Response<Bytes> {
     }
 }
 
-fn prometheus(path: &str) -> Response<Bytes> {
-    match path {
-        // Good for both builtin metrics: 100 % of requests succeed, in 100 ms.
+fn prometheus(uri: &Uri, measured: Measured) -> Response<Bytes> {
+    // The other query is whether it works.
+    let value = match measured {
+        _ if uri.query().unwrap_or_default().contains("vector%281%29") => "1",
+        Measured::Good => "100",
+        Measured::Bad => "50",
+    };
+    match uri.path() {
         "/api/v1/query" => reply(&json!({"status": "success", "data": {"resultType": "vector",
-            "result": [{"metric": {}, "value": [1_700_000_000, "100"]}]}})),
+            "result": [{"metric": {}, "value": [1_700_000_000, value]}]}})),
         _ => missing(),
     }
 }
@@ -166,8 +211,9 @@ mod conformance {
         for version in ["1.0.0", "1.1.0"] {
             ci::push_image(address, Release { version, fail_percent: 0 }, &program).await.expect("a pushed image");
         }
-        let known: Tags = Arc::new(Mutex::new(vec!["1.0.0".into(), "1.1.0".into()]));
-        assert_eq!(tags(&Http::new("test"), &address.to_string()).await, tags(&network(known), REGISTRY).await);
+        let network = Network::default();
+        *locked(&network.tags) = vec!["1.0.0".into(), "1.1.0".into()];
+        assert_eq!(tags(&Http::new("test"), &address.to_string()).await, tags(&network.http(), REGISTRY).await);
     }
 
     async fn query(http: &Http, server: &str) -> Value {
@@ -198,6 +244,6 @@ mod conformance {
             assert!(start.elapsed() < std::time::Duration::from_secs(60), "Prometheus is not ready");
             reconcile::clock::sleep(std::time::Duration::from_millis(50)).await;
         }
-        assert_eq!(query(&http, &address.to_string()).await, query(&network(Tags::default()), PROMETHEUS).await);
+        assert_eq!(query(&http, &address.to_string()).await, query(&Network::default().http(), PROMETHEUS).await);
     }
 }

@@ -15,7 +15,7 @@ use reconcile::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::stand_ins::{self, Machine, PROMETHEUS, Tags};
+use super::stand_ins::{Machine, Network, PROMETHEUS};
 
 const NAMESPACE: &str = "default";
 /// Longest virtual time that a rollout may take.
@@ -68,7 +68,7 @@ fn canary(analysis: &Value, skips: bool) -> Value {
 impl World {
     /// A world in which the primary serves the first version and the target holds the second.
     fn new(analysis: &Value, skips: bool) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = super::world::folder();
         let mut world = Self { folder, now: "2026-01-01T00:00:00Z".parse().expect("a time") };
         world.write(&[deployment("app:1"), canary(analysis, skips)]);
         world.live(None, &["Initialized"], &mut Seen::default(), &Arc::default());
@@ -78,7 +78,7 @@ impl World {
 
     /// The same world again, with another past from here on.
     fn fork(&self) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = super::world::folder();
         for entry in std::fs::read_dir(self.folder.path()).expect("a folder").flatten() {
             std::fs::copy(entry.path(), folder.path().join(entry.file_name())).expect("a copy");
         }
@@ -97,7 +97,7 @@ impl World {
                 store.apply("user", object).await.expect("applied");
             }
         });
-        runtime.shutdown_timeout(Duration::from_secs(5));
+        super::world::end(runtime);
     }
 
     /// Plays the rollout to its end, through a cut after that effect if there is one; what was seen, and the effects.
@@ -136,7 +136,7 @@ impl World {
             self.now = clock::now();
             reached
         });
-        runtime.shutdown_timeout(Duration::from_secs(5));
+        super::world::end(runtime);
         reached
     }
 }
@@ -146,7 +146,7 @@ async fn open(state: &Path) -> Store {
 }
 
 fn spawn(store: &Store) {
-    let context = Context::new(store.clone(), stand_ins::network(Tags::default()), "simulation");
+    let context = Context::new(store.clone(), Network::default().http(), "simulation");
     let options = canary::controller::Options {
         metrics_server: format!("http://{PROMETHEUS}"),
         min_analysis_interval: Duration::from_secs(2),

@@ -2,13 +2,16 @@
 //! server and the registry's tags.
 
 use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    future::{Future, poll_fn},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::pin,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use api::meta::ObjectReference;
-use futures::{FutureExt as _, future::BoxFuture};
 use reconcile::{
     Context, Directory, Shutdown, Store, clock,
     simulation::{self, Verdict},
@@ -16,7 +19,7 @@ use reconcile::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::stand_ins::{self, Machine, PROMETHEUS, REGISTRY, SINK, Tags};
+use super::stand_ins::{Machine, Measured, Network, PROMETHEUS, REGISTRY, SINK, locked};
 use crate::demo::{
     ci,
     git_server::GitServer,
@@ -25,17 +28,57 @@ use crate::demo::{
 };
 
 /// Longest virtual time the scenario may take from a start to its end.
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(300);
 /// Virtual time after the end in which nothing more may happen to it.
 const QUIET: Duration = Duration::from_secs(5);
+/// The same after a failure: what was not done or told is by then.
+const AFTERMATH: Duration = Duration::from_secs(30);
+/// The same after an outage.
+const RECOVERY: Duration = Duration::from_secs(90);
 
-/// Where a life ends.
-#[derive(Clone, Copy, Debug)]
-pub struct Cut {
-    /// Number of the writing effect, from 1.
-    pub at: u64,
-    /// Before or after it.
-    pub when: Verdict,
+/// How long a place is out of order.
+const OUTAGE: Duration = Duration::from_secs(30);
+
+/// One effect: what is done, on what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Effect {
+    /// Whether it changes something.
+    pub writes: bool,
+    /// What and on what.
+    pub name: String,
+}
+
+/// What goes wrong in a life.
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    /// The effect with this number, from 1, meets that.
+    Once(usize, Verdict),
+    /// From its first time on an effect fails whenever it is tried, for [`OUTAGE`].
+    Outage(Effect),
+}
+
+impl Trouble {
+    /// Whether the process ends by it.
+    fn kills(&self) -> bool {
+        matches!(self, Self::Once(_, Verdict::CutBefore | Verdict::CutAfter))
+    }
+}
+
+thread_local! {
+    /// Whether the test looks, and no controller acts.
+    static ASIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What the test itself does: no effect of the program.
+async fn aside<T>(look: impl Future<Output = T>) -> T {
+    let mut look = pin!(look);
+    poll_fn(|context| {
+        ASIDE.set(true);
+        let looked = look.as_mut().poll(context);
+        ASIDE.set(false);
+        looked
+    })
+    .await
 }
 
 /// What counts at the end.
@@ -55,10 +98,13 @@ pub struct End {
     pub commits: Vec<String>,
 }
 
+/// How often each alert came.
+pub type Told = BTreeMap<String, usize>;
+
 /// What outlives a process.
 pub struct World {
     folder: TempDir,
-    tags: Tags,
+    network: Network,
     now: jiff::Timestamp,
     saved: Option<Saved>,
     /// Keeps the Git server and its runtime alive.
@@ -77,12 +123,18 @@ enum Ended {
     Cut,
 }
 
-type Reached = fn(&World, &Store) -> BoxFuture<'static, bool>;
+/// What a life goes on until: the phase of the Canary, and the version that its primary runs.
+pub type Wanted = (&'static str, &'static str);
+
+async fn is_reached(store: &Store, (phase, version): Wanted) -> bool {
+    let primary = find(store, "apps/v1", "Deployment", "app-primary").await;
+    image(&primary).ends_with(version) && text(&canary(store).await, "/status/phase") == phase
+}
 
 impl World {
     /// A world with the demo's manifests and no image yet.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let git = runtime.block_on(GitServer::start(&folder.path().join("git"), Some(LOGIN))).expect("a Git server");
@@ -99,25 +151,28 @@ impl World {
         ci::Clone { folder: &clone }.create(&with_login(&repository), &files).expect("a first commit");
         let platform = folder.path().join("manifests");
         std::fs::create_dir(&platform).expect("a folder");
-        std::fs::write(platform.join("platform.yaml"), manifests::platform(&addresses)).expect("a file");
+        // A Kustomization that failed is tried again after its interval, unless it says otherwise.
+        let text = manifests::platform(&addresses).replace("interval: 10m", "interval: 10m\n  retryInterval: 20s");
+        std::fs::write(platform.join("platform.yaml"), text).expect("a file");
         let now = "2026-01-01T00:00:00Z".parse().expect("a time");
-        Self { folder, tags: Tags::default(), now, saved: None, _git: (git, runtime) }
+        Self { folder, network: Network::default(), now, saved: None, _git: (git, runtime) }
     }
 
     /// Pushes a tag to the registry.
     pub fn tag(&self, tag: &str) {
-        self.tags().push(tag.to_owned());
+        locked(&self.network.tags).push(tag.to_owned());
     }
 
-    fn tags(&self) -> MutexGuard<'_, Vec<String>> {
-        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Has metrics measured so.
+    pub fn measure(&self, measured: Measured) {
+        *locked(&self.network.measured) = measured;
     }
 
     /// Remembers the world as it is between two lives.
     pub fn save(&mut self) {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder();
         copy(self.folder.path(), folder.path()).expect("a copy");
-        let tags = self.tags().clone();
+        let tags = locked(&self.network.tags).clone();
         self.saved = Some(Saved { folder, tags, now: self.now });
     }
 
@@ -130,65 +185,68 @@ impl World {
         }
         copy(saved.folder.path(), self.folder.path()).expect("a copy");
         self.now = saved.now;
-        self.tags().clone_from(&saved.tags);
+        locked(&self.network.tags).clone_from(&saved.tags);
+        locked(&self.network.alerts).clear();
     }
 
-    /// Lives until the Canary is initialized.
-    pub fn run_until_initialized(&mut self, cut: Option<Cut>) -> Vec<String> {
-        self.run(cut, |_, store| {
-            let store = store.clone();
-            async move { text(&canary(&store).await, "/status/phase") == "Initialized" }.boxed()
-        })
+    /// The alerts since the world went back to what was saved.
+    pub fn told(&self) -> Told {
+        let mut told = Told::new();
+        for alert in &*locked(&self.network.alerts) {
+            *told.entry(alert.clone()).or_default() += 1;
+        }
+        told
     }
 
-    /// Lives until 1.1.0 has all of traffic and nothing more happens; gives the writing effects of the first life.
-    pub fn run_until_promoted(&mut self, cut: Option<Cut>) -> Vec<String> {
-        self.run(cut, |_, store| {
-            let store = store.clone();
-            async move {
-                let primary = find(&store, "apps/v1", "Deployment", "app-primary").await;
-                let promoted = image(&primary).ends_with(":1.1.0");
-                promoted && text(&canary(&store).await, "/status/phase") == "Succeeded"
-            }
-            .boxed()
-        })
-    }
-
-    /// One life, or two if it is cut.
-    fn run(&mut self, cut: Option<Cut>, reached: Reached) -> Vec<String> {
+    /// Lives until the Canary is in the phase and its primary runs the version, and nothing more happens; gives the effects
+    /// of the first life. There is a second one where the trouble is a cut.
+    pub fn run_until(&mut self, wanted: Wanted, trouble: Option<Trouble>) -> Vec<Effect> {
         let effects = Arc::new(Mutex::new(Vec::new()));
-        if matches!(self.live(cut, reached, &effects), Ended::Cut) {
-            let ended = self.live(None, reached, &Arc::default());
+        let kills = trouble.as_ref().is_some_and(Trouble::kills);
+        if matches!(self.live(trouble, wanted, &effects), Ended::Cut) {
+            assert!(kills, "only a cut ends a life");
+            let ended = self.live(None, wanted, &Arc::default());
             assert!(matches!(ended, Ended::Reached), "the second life is not cut");
         }
-        let effects = effects.lock().unwrap_or_else(PoisonError::into_inner);
-        effects.clone()
+        locked(&effects).clone()
     }
 
-    fn live(&mut self, cut: Option<Cut>, reached: Reached, effects: &Arc<Mutex<Vec<String>>>) -> Ended {
+    fn live(&mut self, trouble: Option<Trouble>, wanted: Wanted, effects: &Arc<Mutex<Vec<Effect>>>) -> Ended {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
-        let (ended, now) = runtime.block_on(self.life(cut, reached, Arc::clone(effects)));
+        let (ended, now) = runtime.block_on(self.life(trouble, wanted, Arc::clone(effects)));
         self.now = now;
-        // What blocks at the moment of a kill may still reach the world; everything else is gone.
-        runtime.shutdown_timeout(Duration::from_secs(5));
+        end(runtime);
         ended
     }
 
     async fn life(
         &self,
-        cut: Option<Cut>,
-        reached: Reached,
-        effects: Arc<Mutex<Vec<String>>>,
+        trouble: Option<Trouble>,
+        wanted: Wanted,
+        effects: Arc<Mutex<Vec<Effect>>>,
     ) -> (Ended, jiff::Timestamp) {
+        let quiet = match &trouble {
+            Some(Trouble::Outage(_)) => RECOVERY,
+            Some(Trouble::Once(_, Verdict::Fail | Verdict::LoseAnswer)) => AFTERMATH,
+            _ => QUIET,
+        };
+        let began = Cell::new(None);
         let plan = simulation::plan(self.now, move |effect| {
-            if !effect.site.writes() {
+            if ASIDE.get() {
                 return Verdict::Pass;
             }
-            let mut effects = effects.lock().unwrap_or_else(PoisonError::into_inner);
-            effects.push(format!("{:?} {}", effect.site, effect.key));
-            match cut {
-                Some(cut) if cut.at == effects.len() as u64 => cut.when,
+            let mut effects = locked(&effects);
+            let met = Effect { writes: effect.site.writes(), name: format!("{:?} {}", effect.site, effect.key) };
+            effects.push(met.clone());
+            match &trouble {
+                Some(Trouble::Once(at, verdict)) if *at == effects.len() => *verdict,
+                Some(Trouble::Outage(place)) if *place == met => {
+                    let now = clock::instant();
+                    let since = began.get().unwrap_or(now);
+                    began.set(Some(since));
+                    if now - since < OUTAGE { Verdict::Fail } else { Verdict::Pass }
+                }
                 _ => Verdict::Pass,
             }
         });
@@ -199,11 +257,11 @@ impl World {
         self.spawn(&store, &shutdown);
         let watching = async {
             let start = clock::instant();
-            while !reached(self, &store).await {
-                assert!(start.elapsed() < LIMIT, "not reached in time: {:#}", canary(&store).await);
+            // Where it is not reached in time, the end is another one.
+            while !aside(is_reached(&store, wanted)).await && start.elapsed() < LIMIT {
                 clock::sleep(Duration::from_millis(500)).await;
             }
-            clock::sleep(QUIET).await;
+            clock::sleep(quiet).await;
         };
         let ended = tokio::select! {
             () = watching => Ended::Reached,
@@ -213,7 +271,7 @@ impl World {
     }
 
     fn spawn(&self, store: &Store, shutdown: &Shutdown) {
-        let context = Context::new(store.clone(), stand_ins::network(Arc::clone(&self.tags)), "simulation");
+        let context = Context::new(store.clone(), self.network.http(), "simulation");
         let stages = super::stages::controllers(
             &context,
             shutdown,
@@ -260,6 +318,22 @@ impl World {
     }
 }
 
+/// Ends a process's life. First its tasks go, and with them their locks: what blocks at that moment, as on such a lock, may
+/// still reach the world, and is waited for; everything else is gone.
+pub fn end(runtime: tokio::runtime::Runtime) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(runtime);
+        let _ = sender.send(());
+    });
+    receiver.recv_timeout(Duration::from_secs(30)).expect("what blocks comes to an end");
+}
+
+/// A folder in memory where there is such a thing: here processes end, power does not.
+pub fn folder() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).expect("a folder")
+}
+
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
@@ -267,6 +341,10 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
             let entry = entry?;
             (entry.path(), to.join(entry.file_name()))
         };
+        // Git's examples of hooks, most of its files.
+        if source.extension().is_some_and(|extension| extension == "sample") {
+            continue;
+        }
         if source.is_dir() { copy(&source, &target)? } else { std::fs::copy(&source, &target).map(drop)? }
     }
     Ok(())

@@ -4,7 +4,12 @@
 
 pub mod clouds;
 
-use std::{cell::RefCell, future::Future, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    rc::Rc,
+    time::Duration,
+};
 
 use tokio::sync::Notify;
 
@@ -51,6 +56,18 @@ struct Plan {
 
 thread_local! {
     static PLAN: RefCell<Option<Plan>> = const { RefCell::new(None) };
+    /// The virtual time of who waits for this thread's work.
+    static CARRIED: Cell<Option<jiff::Timestamp>> = const { Cell::new(None) };
+}
+
+/// Work for another thread, which then has the virtual time of this one.
+pub(crate) fn carried(work: impl FnOnce() + Send + 'static) -> impl FnOnce() + Send + 'static {
+    let now = now();
+    move || {
+        let before = CARRIED.replace(now);
+        work();
+        CARRIED.set(before);
+    }
 }
 
 /// Takes the plan off the thread when dropped.
@@ -89,9 +106,9 @@ pub fn plan(start: jiff::Timestamp, judge: impl Fn(&Occurrence) -> Verdict + 'st
     Guard { stopped }
 }
 
-/// The virtual time, if a plan is on this thread.
+/// The virtual time, if a plan is on this thread or on the one that it works for.
 pub(crate) fn now() -> Option<jiff::Timestamp> {
-    PLAN.with_borrow(|plan| plan.as_ref().map(|plan| plan.start.0 + plan.start.1.elapsed()))
+    PLAN.with_borrow(|plan| plan.as_ref().map(|plan| plan.start.0 + plan.start.1.elapsed())).or(CARRIED.get())
 }
 
 /// The next number of a fixed sequence, if a plan is on this thread.

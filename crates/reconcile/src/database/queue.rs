@@ -52,6 +52,8 @@ impl Queue {
     }
 
     fn add(self: &Arc<Self>, job: Job) {
+        #[cfg(feature = "simulation")]
+        let job: Job = Box::new(crate::simulation::carried(job));
         if self.push(job) {
             let server = Server { queue: Arc::clone(self), is_done: false };
             tokio::task::spawn_blocking(move || server.serve());
