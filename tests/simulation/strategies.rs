@@ -1,9 +1,13 @@
-//! A rollout of each strategy, cut after each of its effects and started again: the end and the weights that a client sees are
-//! those of the rollout that was not cut. A cut before an effect is the cut after the one before it.
+//! A rollout of each strategy, cut after each of its effects and started again, or with an effect that fails or whose answer
+//! is lost: the end and the weights that a client sees are those of the rollout without trouble. A cut before an effect is
+//! the cut after the one before it.
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,13 +19,19 @@ use reconcile::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::stand_ins::{Machine, Network, PROMETHEUS};
+use super::{
+    stand_ins::{Machine, Network, PROMETHEUS, Shared, locked},
+    world::{Effect, aside},
+};
 
 const NAMESPACE: &str = "default";
 /// Longest virtual time that a rollout may take.
 const LIMIT: Duration = Duration::from_secs(300);
 /// How often the route is looked at; far shorter than an interval.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// The effect with this number, from 1, meets that.
+type Trouble = (usize, Verdict);
 
 /// What a client and a person see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,37 +110,41 @@ impl World {
         super::world::end(runtime);
     }
 
-    /// Plays the rollout to its end, through a cut after that effect if there is one; what was seen, and the effects.
-    fn play(&mut self, cut: Option<u64>) -> (Seen, Vec<String>) {
-        let (mut seen, effects) = (Seen::default(), Arc::new(Mutex::new(Vec::new())));
+    /// Plays the rollout to its end, where one of its effects meets something else; what was seen, and the effects.
+    fn play(&mut self, trouble: Option<Trouble>) -> (Seen, Vec<Effect>) {
+        let (mut seen, effects) = (Seen::default(), Shared::default());
         let ends = ["Succeeded", "Failed"];
-        if !self.live(cut, &ends, &mut seen, &effects) {
-            self.live(None, &ends, &mut seen, &Arc::default());
+        if !self.live(trouble, &ends, &mut seen, &effects) {
+            self.live(None, &ends, &mut seen, &Shared::default());
         }
-        let effects = effects.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let effects = locked(&effects).clone();
         (seen, effects)
     }
 
     /// One life of the process; whether it reached one of the phases before it was cut.
-    fn live(&mut self, cut: Option<u64>, phases: &[&str], seen: &mut Seen, effects: &Arc<Mutex<Vec<String>>>) -> bool {
+    fn live(
+        &mut self,
+        trouble: Option<Trouble>,
+        phases: &[&str],
+        seen: &mut Seen,
+        effects: &Shared<Vec<Effect>>,
+    ) -> bool {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
         let reached = runtime.block_on(async {
             let effects = Arc::clone(effects);
             let plan = simulation::plan(self.now, move |effect| {
-                if !effect.site.writes() {
-                    return Verdict::Pass;
-                }
-                let mut effects = effects.lock().unwrap_or_else(PoisonError::into_inner);
-                effects.push(format!("{:?} {}", effect.site, effect.key));
-                if cut == Some(effects.len() as u64) { Verdict::CutAfter } else { Verdict::Pass }
+                let Some(effect) = Effect::of(effect) else { return Verdict::Pass };
+                let mut effects = locked(&effects);
+                effects.push(effect);
+                trouble.filter(|(at, _)| *at == effects.len()).map_or(Verdict::Pass, |(_, verdict)| verdict)
             });
             // On a cluster the writes of a tick are apart: what holds there holds where they are one transaction.
             plan.apart();
             let store = open(&self.state()).await;
             spawn(&store);
             let reached = tokio::select! {
-                () = watch(&store, phases, seen) => true,
+                () = aside(watch(&store, phases, seen)) => true,
                 () = plan.stopped() => false,
             };
             self.now = clock::now();
@@ -198,25 +212,30 @@ async fn find(store: &Store, api_version: &str, kind: &str, name: &str) -> Value
     store.find(&id).await.ok().flatten().unwrap_or_default()
 }
 
-/// Cuts the rollout after each of its effects.
+/// What each effect of a rollout may meet.
+fn troubles(effects: &[Effect]) -> Vec<Trouble> {
+    let met = |(number, effect): (usize, &Effect)| match effect.writes {
+        true => vec![(number, Verdict::CutAfter), (number, Verdict::Fail), (number, Verdict::LoseAnswer)],
+        false => vec![(number, Verdict::Fail)],
+    };
+    (1..).zip(effects).flat_map(met).collect()
+}
+
+/// Plays the rollout with trouble at each of its effects.
 fn check(name: &str, analysis: &Value, skips: bool, weights: &[(i64, bool)], phase: &str) {
     let world = World::new(analysis, skips);
     let (expected, effects) = world.fork().play(None);
     assert_eq!((expected.weights.as_slice(), expected.phase.as_str()), (weights, phase), "{name}: {effects:#?}");
     assert_eq!(expected.target_replicas, 0, "{name}");
-    let (next, wrong) = (AtomicU64::new(1), Mutex::new(Vec::new()));
+    let (troubles, next, wrong) = (troubles(&effects), AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                loop {
-                    let cut = next.fetch_add(1, Ordering::SeqCst);
-                    if cut > effects.len() as u64 {
-                        return;
-                    }
-                    let (seen, met) = world.fork().play(Some(cut));
+                while let Some(trouble) = troubles.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let (seen, met) = world.fork().play(Some(*trouble));
                     if seen != expected {
-                        let effect = met.get(cut as usize - 1).cloned().unwrap_or_default();
-                        let line = format!("SIM={name}:{cut} after {effect}: {seen:?}");
+                        let effect = met.get(trouble.0 - 1).map(|effect| effect.name.as_str()).unwrap_or_default();
+                        let line = format!("SIM={name}:{trouble:?} at {effect}: {seen:?}");
                         wrong.lock().unwrap_or_else(PoisonError::into_inner).push(line);
                     }
                 }
@@ -224,34 +243,35 @@ fn check(name: &str, analysis: &Value, skips: bool, weights: &[(i64, bool)], pha
         }
     });
     let wrong = wrong.into_inner().unwrap_or_else(PoisonError::into_inner);
-    assert!(wrong.is_empty(), "{} cuts end elsewhere than {expected:?}:\n{}", wrong.len(), wrong.join("\n"));
+    let runs = troubles.len();
+    assert!(wrong.is_empty(), "{} of {runs} end elsewhere than {expected:?}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
-fn a_weighted_rollout_can_be_cut_anywhere() {
+fn a_weighted_rollout_survives_trouble_anywhere() {
     let analysis = json!({"stepWeights": [20, 60], "stepWeightPromotion": 30});
     check("weights", &analysis, false, &[(0, false), (20, false), (60, false), (30, false), (0, false)], "Succeeded");
 }
 
 #[test]
-fn a_rollback_can_be_cut_anywhere() {
+fn a_rollback_survives_trouble_anywhere() {
     let bad = json!({"stepWeight": 40, "metrics": [{"name": "bad", "query": "up", "thresholdRange": {"max": 1}}]});
     check("rollback", &bad, false, &[(0, false), (40, false), (0, false)], "Failed");
 }
 
 #[test]
-fn a_mirrored_blue_green_rollout_can_be_cut_anywhere() {
+fn a_mirrored_blue_green_rollout_survives_trouble_anywhere() {
     let weights = [(0, false), (0, true), (100, false), (0, false)];
     check("blue-green", &json!({"iterations": 2, "mirror": true}), false, &weights, "Succeeded");
 }
 
 #[test]
-fn an_a_b_test_can_be_cut_anywhere() {
+fn an_a_b_test_survives_trouble_anywhere() {
     let analysis = json!({"iterations": 2, "match": [{"headers": {"x-user": {"exact": "insider"}}}]});
     check("a-b", &analysis, false, &[(0, false), (100, false), (0, false)], "Succeeded");
 }
 
 #[test]
-fn a_rollout_without_analysis_can_be_cut_anywhere() {
+fn a_rollout_without_analysis_survives_trouble_anywhere() {
     check("skip", &json!({"stepWeight": 20}), true, &[(0, false)], "Succeeded");
 }

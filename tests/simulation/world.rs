@@ -14,7 +14,7 @@ use std::{
 use api::meta::ObjectReference;
 use reconcile::{
     Context, Directory, Shutdown, Store, clock,
-    simulation::{self, Verdict},
+    simulation::{self, Occurrence, Verdict},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -48,6 +48,14 @@ pub struct Effect {
     pub name: String,
 }
 
+impl Effect {
+    /// The program's effect; none if the test looks.
+    pub fn of(effect: &Occurrence) -> Option<Self> {
+        let name = || format!("{:?} {}", effect.site, effect.key);
+        (!ASIDE.get()).then(|| Self { writes: effect.site.writes(), name: name() })
+    }
+}
+
 /// What goes wrong in a life.
 #[derive(Clone, Debug)]
 pub enum Trouble {
@@ -70,7 +78,7 @@ thread_local! {
 }
 
 /// What the test itself does: no effect of the program.
-async fn aside<T>(look: impl Future<Output = T>) -> T {
+pub async fn aside<T>(look: impl Future<Output = T>) -> T {
     let mut look = pin!(look);
     poll_fn(|context| {
         ASIDE.set(true);
@@ -233,11 +241,8 @@ impl World {
         };
         let began = Cell::new(None);
         let plan = simulation::plan(self.now, move |effect| {
-            if ASIDE.get() {
-                return Verdict::Pass;
-            }
+            let Some(met) = Effect::of(effect) else { return Verdict::Pass };
             let mut effects = locked(&effects);
-            let met = Effect { writes: effect.site.writes(), name: format!("{:?} {}", effect.site, effect.key) };
             effects.push(met.clone());
             match &trouble {
                 Some(Trouble::Once(at, verdict)) if *at == effects.len() => *verdict,
