@@ -109,7 +109,7 @@ fn each(scenario: Scenario, troubles: impl Fn(&[Effect]) -> Vec<Trouble>, repeat
                     for problem in problems(&found, &expected, repeats) {
                         let at = match trouble {
                             Trouble::Once(at, _) => found.effects.get(at - 1).map(|effect| effect.name.clone()),
-                            Trouble::Outage(_) => None,
+                            Trouble::Often(..) | Trouble::Outage(_) => None,
                         };
                         let line = format!("SIM={scenario:?}:{trouble:?} at {at:?}: {problem}");
                         wrong.lock().unwrap_or_else(PoisonError::into_inner).insert(line);
@@ -216,4 +216,12 @@ fn a_place_that_is_out_of_order_for_a_while_changes_nothing_about_the_end() {
     };
     each(Scenario::Install, outages, usize::MAX);
     each(Scenario::Promote, outages, usize::MAX);
+}
+
+#[test]
+fn many_failures_in_one_life_change_nothing_about_the_end() {
+    let runs = std::env::var("SLIPWAY_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(25);
+    let some = |_: &[Effect]| (0..runs).map(|seed| Trouble::Often(8, seed)).collect::<Vec<_>>();
+    each(Scenario::Promote, some, usize::MAX);
+    each(Scenario::Install, some, usize::MAX);
 }

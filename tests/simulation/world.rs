@@ -5,15 +5,16 @@ use std::{
     cell::Cell,
     collections::BTreeMap,
     future::{Future, poll_fn},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use api::meta::ObjectReference;
+use api::{image::ImageUpdateAutomation, kustomize::Kustomization, meta::ObjectReference};
 use reconcile::{
-    Context, Directory, Shutdown, Store, clock,
+    Context, Directory, Object, Shutdown, Store, clock, object,
     simulation::{self, Occurrence, Verdict},
 };
 use serde_json::Value;
@@ -33,6 +34,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 const QUIET: Duration = Duration::from_secs(5);
 /// The same after a failure: what was not done or told is by then.
 const AFTERMATH: Duration = Duration::from_secs(30);
+/// How long effects fail often.
+const TROUBLED: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 /// The same after an outage.
 const RECOVERY: Duration = Duration::from_secs(90);
 
@@ -61,6 +64,8 @@ impl Effect {
 pub enum Trouble {
     /// The effect with this number, from 1, meets that.
     Once(usize, Verdict),
+    /// Effects meet that with a chance of one in so many, drawn from a seed; none of it stops the process.
+    Often(u64, u64),
     /// From its first time on an effect fails whenever it is tried, for [`OUTAGE`].
     Outage(Effect),
 }
@@ -69,6 +74,20 @@ impl Trouble {
     /// Whether the process ends by it.
     fn kills(&self) -> bool {
         matches!(self, Self::Once(_, Verdict::CutBefore | Verdict::CutAfter))
+    }
+}
+
+/// What the effect with this number meets.
+fn drawn(one_in: u64, seed: u64, number: usize, effect: &Effect) -> Verdict {
+    let mut hasher = DefaultHasher::new();
+    (seed, number).hash(&mut hasher);
+    let draw = hasher.finish();
+    match draw % one_in {
+        // A rollout that cannot be judged is rolled back, which is another end.
+        _ if effect.name.contains("/api/v1/query") => Verdict::Pass,
+        0 if effect.writes && (draw / one_in).is_multiple_of(2) => Verdict::LoseAnswer,
+        0 => Verdict::Fail,
+        _ => Verdict::Pass,
     }
 }
 
@@ -134,9 +153,20 @@ enum Ended {
 /// What a life goes on until: the phase of the Canary, and the version that its primary runs.
 pub type Wanted = (&'static str, &'static str);
 
+/// Whether it is there, and who commits and who applies are at rest.
 async fn is_reached(store: &Store, (phase, version): Wanted) -> bool {
     let primary = find(store, "apps/v1", "Deployment", "app-primary").await;
-    image(&primary).ends_with(version) && text(&canary(store).await, "/status/phase") == phase
+    image(&primary).ends_with(version)
+        && text(&canary(store).await, "/status/phase") == phase
+        && is_ready::<ImageUpdateAutomation>(store).await
+        && is_ready::<Kustomization>(store).await
+}
+
+async fn is_ready<K: Object>(store: &Store) -> bool {
+    let found: Option<K> = store.get("flux-system", "app").await.ok().flatten();
+    let object = found.map(|found| object::to_value(&found)).unwrap_or_default();
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 impl World {
@@ -235,17 +265,20 @@ impl World {
         effects: Arc<Mutex<Vec<Effect>>>,
     ) -> (Ended, jiff::Timestamp) {
         let quiet = match &trouble {
-            Some(Trouble::Outage(_)) => RECOVERY,
+            Some(Trouble::Outage(_) | Trouble::Often(..)) => RECOVERY,
             Some(Trouble::Once(_, Verdict::Fail | Verdict::LoseAnswer)) => AFTERMATH,
             _ => QUIET,
         };
-        let began = Cell::new(None);
+        let (started, began) = (self.now, Cell::new(None));
         let plan = simulation::plan(self.now, move |effect| {
             let Some(met) = Effect::of(effect) else { return Verdict::Pass };
             let mut effects = locked(&effects);
             effects.push(met.clone());
             match &trouble {
                 Some(Trouble::Once(at, verdict)) if *at == effects.len() => *verdict,
+                Some(Trouble::Often(one_in, seed)) if clock::now().duration_since(started) < TROUBLED => {
+                    drawn(*one_in, *seed, effects.len(), &met)
+                }
                 Some(Trouble::Outage(place)) if *place == met => {
                     let now = clock::instant();
                     let since = began.get().unwrap_or(now);

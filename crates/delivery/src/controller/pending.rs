@@ -30,19 +30,19 @@ impl Pending {
         Self { database: database.clone(), key, revision: revision.to_owned(), changes }
     }
 
-    /// Notes what is about to happen to objects. Without a note it happens all the same: it is about an event at most.
-    pub(super) async fn note(&mut self, planned: impl Iterator<Item = (&ObjectReference, Action)>) {
+    /// Notes what is about to happen to objects.
+    pub(super) async fn note(
+        &mut self,
+        planned: impl Iterator<Item = (&ObjectReference, Action)>,
+    ) -> reconcile::Result<()> {
         let before = self.changes.len();
         for (object, action) in planned {
             self.changes.entry(object.to_string()).or_insert(action);
         }
         if self.changes.len() == before {
-            return;
+            return Ok(());
         }
-        let text = text(&self.revision, &self.changes);
-        if let Err(error) = self.database.note(BUCKET, &self.key, text.as_bytes()).await {
-            tracing::warn!(%error, "what changes next is not noted");
-        }
+        self.database.note(BUCKET, &self.key, text(&self.revision, &self.changes).as_bytes()).await
     }
 
     /// The objects that an earlier run was about to delete.

@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
             let planned = apply::plan(store, objects, how).await;
             let planned = planned.map_err(|message| failed(self, message))?;
             self.claim(planned.iter().map(|planned| &planned.id)).await?;
-            pending.note(planned.iter().filter_map(Planned::change)).await;
+            pending.note(planned.iter().filter_map(Planned::change)).await?;
             let written = apply::write(store, planned, how).await.map_err(|message| failed(self, message))?;
             if stage != Stage::Rest && !store.is_standalone() {
                 let ids: Vec<_> = written.iter().map(|change| change.object.clone()).collect();
@@ -187,7 +187,7 @@ impl<'a> Run<'a> {
         if self.kustomization.spec.prune {
             let deleted = pending.deletions();
             let ids: Vec<_> = stale.iter().filter_map(inventory::object).collect();
-            pending.note(ids.iter().map(|id| (id, Action::Deleted))).await;
+            pending.note(ids.iter().map(|id| (id, Action::Deleted))).await?;
             let was_ours = |id: &ObjectReference| deleted.contains(&id.to_string());
             pruned = apply::prune(&self.tenant, &stale, (&namespace, &name), was_ours).await;
         }

@@ -17,11 +17,13 @@ pub(super) struct Batch {
     entries: BTreeMap<String, Entry>,
     seen: BTreeMap<String, Seen>,
     cursor: Option<Timestamp>,
+    moves_cursor: bool,
 }
 
 impl Batch {
-    pub(super) fn of(records: &Records) -> Self {
-        Self { records: records.clone(), entries: BTreeMap::new(), seen: BTreeMap::new(), cursor: None }
+    /// An empty one. Where it moves the cursor, events from before those that it takes in are not read again.
+    pub(super) fn of(records: &Records, moves_cursor: bool) -> Self {
+        Self { records: records.clone(), entries: BTreeMap::new(), seen: BTreeMap::new(), cursor: None, moves_cursor }
     }
 
     /// Whether the notification was put in before, sent or not.
@@ -57,7 +59,7 @@ impl Batch {
         };
         let entries = self.entries.iter().map(|(key, entry)| json(OUTBOX, key, serde_json::to_vec(entry)));
         let seen = self.seen.iter().map(|(key, seen)| json(SEEN, key, serde_json::to_vec(seen)));
-        let cursor = self.cursor.map(|at| Record::new(CURSOR, "", at.to_string()));
+        let cursor = self.cursor.filter(|_| self.moves_cursor).map(|at| Record::new(CURSOR, "", at.to_string()));
         self.records.database().put_all(entries.chain(seen).chain(cursor).collect()).await?;
         Ok(self.entries)
     }

@@ -52,12 +52,23 @@ pub struct Notification {
     settings: Settings,
     bus: Receiver<Event>,
     queues: Queues,
+    /// When this process began to listen.
+    began: jiff::Timestamp,
     /// When the kept events are read again after a failure.
     catch_up_at: Option<jiff::Timestamp>,
     /// When old records are dropped.
     tidy_at: jiff::Timestamp,
     /// How each Alert fares.
     health: Health,
+}
+
+/// When events were that may not have been heard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missed {
+    /// Before this process began to listen.
+    Before,
+    /// Since then, too.
+    Since,
 }
 
 /// A try that ended.
@@ -81,6 +92,7 @@ impl Notification {
             settings,
             bus,
             queues: Queues::default(),
+            began: clock::now(),
             catch_up_at: None,
             tidy_at: clock::now(),
             health: Health::default(),
@@ -91,7 +103,7 @@ impl Notification {
     pub async fn run(mut self, shutdown: Shutdown) {
         let mut providers = self.context.store.watch::<Provider>();
         let mut sending = Sending::new();
-        self.catch_up().await;
+        self.catch_up(Missed::Before).await;
         while !shutdown.is_cancelled() {
             self.start_due(&mut sending);
             self.turn(&shutdown, &mut providers, &mut sending).await;
@@ -117,7 +129,7 @@ impl Notification {
             Some(tried) = sending.next() => self.ended(tried).await,
             event = self.bus.recv() => match event {
                 Ok(event) => self.hear(event).await,
-                Err(RecvError::Lagged(_)) => self.catch_up().await,
+                Err(RecvError::Lagged(_)) => self.catch_up(Missed::Since).await,
                 // The process ends: the sender is gone before the shutdown reached us.
                 Err(RecvError::Closed) => shutdown.cancelled().await,
             },
@@ -125,7 +137,7 @@ impl Notification {
             () = clock::sleep(wait) => {
                 let now = clock::now();
                 if self.catch_up_at.is_some_and(|at| at <= now) {
-                    self.catch_up().await;
+                    self.catch_up(Missed::Since).await;
                 }
                 if self.tidy_at <= now {
                     self.tidy(now).await;
@@ -202,9 +214,9 @@ impl Notification {
     }
 
     /// Reads the outbox and the events that were kept since it was last looked at. A failure is taken up again later.
-    async fn catch_up(&mut self) {
+    async fn catch_up(&mut self, missed: Missed) {
         self.catch_up_at = None;
-        if let Err(error) = self.try_catch_up().await {
+        if let Err(error) = self.try_catch_up(missed).await {
             if !matches!(&error, Error::Store(error) if error.is_interruption()) {
                 tracing::warn!(%error, "events are read again in a moment");
             }
@@ -212,16 +224,22 @@ impl Notification {
         }
     }
 
-    async fn try_catch_up(&mut self) -> Result<(), Error> {
+    async fn try_catch_up(&mut self, missed: Missed) -> Result<(), Error> {
         for (key, entry) in self.records.pending().await? {
             self.queues.add(key, entry);
         }
         let now = clock::now();
-        let Some(cursor) = self.records.cursor().await? else {
+        let since = match self.records.cursor().await? {
+            Some(cursor) => std::cmp::max(cursor, now - NEWS) - OVERLAP,
             // The first start: what happened before was nobody's to tell.
-            return self.records.move_cursor(now).await;
+            None => {
+                self.records.move_cursor(self.began).await?;
+                if missed == Missed::Before {
+                    return Ok(());
+                }
+                self.began
+            }
         };
-        let since = std::cmp::max(cursor, now - NEWS) - OVERLAP;
         let mut events = self.context.store.events(&EventFilter::default()).await?;
         events.retain(|event| event.timestamp >= since);
         for events in events.chunks(BATCH) {
@@ -250,7 +268,8 @@ impl Notification {
             return Ok(());
         }
         let alerts = self.context.store.list::<Alert>(None).await?;
-        let mut batch = Batch::of(&self.records);
+        // While older events have yet to be taken in, they are read from where they are.
+        let mut batch = Batch::of(&self.records, self.catch_up_at.is_none());
         for event in events {
             self.take(event, &alerts, &mut batch).await?;
         }

@@ -117,7 +117,7 @@ mod tests {
         let records = Records(Database::open(&folder.path().join("state.db")).unwrap());
         let now = event().timestamp;
         let pending = Entry::new("apps", "pending", "chat", event(), now);
-        let mut batch = Batch::of(&records);
+        let mut batch = Batch::of(&records, true);
         for entry in [pending.clone(), Entry::new("apps", "sent", "chat", event(), now).sent(now)] {
             batch.keep(entry.key(), entry);
         }
@@ -125,11 +125,11 @@ mod tests {
         assert!(batch.is_repetition(&event(), minutes(5)).await.unwrap(), "what is not stored yet counts");
         batch.commit().await.unwrap();
         records.tidy(now).await.unwrap();
-        assert!(Batch::of(&records).is_repetition(&event(), minutes(5)).await.unwrap());
+        assert!(Batch::of(&records, true).is_repetition(&event(), minutes(5)).await.unwrap());
         assert_eq!(records.0.scan(OUTBOX, "").await.unwrap().len(), 2);
         records.tidy(now + KEPT).await.unwrap();
         assert_eq!(records.pending().await.unwrap(), [(pending.key(), pending)]);
         assert_eq!(records.0.scan(OUTBOX, "").await.unwrap().len(), 1);
-        assert!(!Batch::of(&records).is_repetition(&event(), minutes(5)).await.unwrap());
+        assert!(!Batch::of(&records, true).is_repetition(&event(), minutes(5)).await.unwrap());
     }
 }

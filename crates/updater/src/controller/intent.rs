@@ -16,14 +16,12 @@ pub(super) fn of(parent: Id, time: jiff::Timestamp, message: &str) -> String {
     format!("{parent} {} {}", time.as_second(), message.trim())
 }
 
-/// Notes what is about to be pushed. Without a note the push goes on: it is about an event at most.
-pub(super) async fn note(database: &Database, run: &Run<'_>, intent: &str) {
+/// Notes what is about to be pushed.
+pub(super) async fn note(database: &Database, run: &Run<'_>, intent: &str) -> reconcile::Result<()> {
     // A branch of a group is looked after in every run, and told of by that run alone.
-    if run.group.is_some() {
-        return;
-    }
-    if let Err(error) = database.note(BUCKET, &key(run), intent.as_bytes()).await {
-        tracing::warn!(%error, "what is pushed next is not noted");
+    match run.group {
+        Some(_) => Ok(()),
+        None => database.note(BUCKET, &key(run), intent.as_bytes()).await,
     }
 }
 

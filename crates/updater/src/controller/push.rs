@@ -230,8 +230,9 @@ async fn commit_and_push(
         at.commit(Some(&parent), &files, &draft)
     });
     let intent = intent::of(base.commit.id, now, &message);
-    let (made, ()) = futures::join!(made, intent::note(automations.context.store.database(), run, &intent));
+    let (made, noted) = futures::join!(made, intent::note(automations.context.store.database(), run, &intent));
     let Some(commit) = made.map_err(failed)? else { return Ok(None) };
+    noted.map_err(|error| Stop::Failed(error.into()))?;
     let (at, new, expected) = (Arc::clone(mirror), commit.clone(), base.expected);
     let reference = format!("refs/heads/{}", run.branches.push);
     let options = options(run);
