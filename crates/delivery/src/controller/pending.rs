@@ -39,10 +39,7 @@ impl Pending {
         for (object, action) in planned {
             self.changes.entry(object.to_string()).or_insert(action);
         }
-        if self.changes.len() == before {
-            return Ok(());
-        }
-        self.database.note(BUCKET, &self.key, text(&self.revision, &self.changes).as_bytes()).await
+        if self.changes.len() == before { Ok(()) } else { self.keep().await }
     }
 
     /// The objects that an earlier run was about to delete.
@@ -59,14 +56,33 @@ impl Pending {
         }
     }
 
-    /// Everything was told.
-    pub(super) async fn told(self) {
-        if self.changes.is_empty() {
+    /// What was created and configured has been told.
+    pub(super) async fn applied_is_told(&mut self) {
+        self.forget(|action| action != Action::Deleted).await;
+    }
+
+    /// Everything has been told.
+    pub(super) async fn all_is_told(mut self) {
+        self.forget(|_| true).await;
+    }
+
+    async fn forget(&mut self, is_told: impl Fn(Action) -> bool) {
+        let before = self.changes.len();
+        self.changes.retain(|_, action| !is_told(*action));
+        if self.changes.len() == before {
             return;
         }
-        if let Err(error) = self.database.remove(BUCKET, &self.key).await {
+        let outcome = match self.changes.is_empty() {
+            true => self.database.remove(BUCKET, &self.key).await,
+            false => self.keep().await,
+        };
+        if let Err(error) = outcome {
             tracing::debug!(%error, "changes that were told are told once more");
         }
+    }
+
+    async fn keep(&self) -> reconcile::Result<()> {
+        self.database.note(BUCKET, &self.key, text(&self.revision, &self.changes).as_bytes()).await
     }
 }
 
@@ -104,5 +120,32 @@ mod tests {
         assert_eq!(changes(&written, "main@sha1:2"), BTreeMap::new());
         assert_eq!(changes("", ""), BTreeMap::new());
         assert_eq!(changes("r\nnonsense\nConfigMap/a/b unchanged", "r"), BTreeMap::new());
+    }
+
+    #[tokio::test]
+    async fn what_was_told_is_noted_no_more_and_the_rest_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("state.db")).unwrap();
+        let object = |kind: &str, name: &str| ObjectReference {
+            api_version: "v1".into(),
+            kind: kind.into(),
+            namespace: "apps".into(),
+            name: name.into(),
+        };
+        let [owner, kept, gone] = [object("Kustomization", "k"), object("ConfigMap", "kept"), object("Secret", "gone")];
+        let mut pending = Pending::read(&database, &owner, "1").await;
+        pending.note([(&kept, Action::Configured), (&gone, Action::Deleted)].into_iter()).await.unwrap();
+        let mut changes = [Change { object: kept, action: Action::Unchanged }];
+        Pending::read(&database, &owner, "1").await.complete(&mut changes);
+        assert_eq!(changes[0].action, Action::Configured);
+
+        // A prune that fails is tried again, without telling of the rest each time.
+        pending.applied_is_told().await;
+        let next = Pending::read(&database, &owner, "1").await;
+        changes[0].action = Action::Unchanged;
+        next.complete(&mut changes);
+        assert_eq!((changes[0].action, next.deletions()), (Action::Unchanged, BTreeSet::from([gone.to_string()])));
+        next.all_is_told().await;
+        assert_eq!(database.read(BUCKET, "apps/k").await.unwrap(), None);
     }
 }

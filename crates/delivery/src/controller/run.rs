@@ -133,8 +133,9 @@ impl<'a> Run<'a> {
         if let Some(message) = report(&changes) {
             self.tell(&Notice::info("Progressing", message)).await?;
         }
+        pending.applied_is_told().await;
         self.prune(new, &mut pending).await?;
-        pending.told().await;
+        pending.all_is_told().await;
         self.check_health(&changes).await
     }
 
