@@ -34,13 +34,13 @@ const LIMIT: Duration = Duration::from_secs(300);
 const QUIET: Duration = Duration::from_secs(5);
 /// The same after a failure: what was not done or told is by then.
 const AFTERMATH: Duration = Duration::from_secs(30);
-/// How long effects fail often.
-const TROUBLED: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
-/// The same after an outage.
+/// The same after an outage, or after many failures.
 const RECOVERY: Duration = Duration::from_secs(90);
 
 /// How long a place is out of order.
 const OUTAGE: Duration = Duration::from_secs(30);
+/// How long effects fail often.
+const TROUBLED: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 
 /// One effect: what is done, on what.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +64,7 @@ impl Effect {
 pub enum Trouble {
     /// The effect with this number, from 1, meets that.
     Once(usize, Verdict),
-    /// Effects meet that with a chance of one in so many, drawn from a seed; none of it stops the process.
+    /// For [`TROUBLED`] one effect in so many fails or goes unanswered, drawn from a seed.
     Often(u64, u64),
     /// From its first time on an effect fails whenever it is tried, for [`OUTAGE`].
     Outage(Effect),
