@@ -139,20 +139,21 @@ impl Error {
     }
 
     /// Whether this mends itself and the log need not tell it: the connection to the API server was lost, of which the log
-    /// is told once, or the version from which a watch would go on has expired.
+    /// is told once, it is too busy or just starts, or the version from which a watch would go on has expired.
     pub fn is_interruption(&self) -> bool {
         use kube::{Error as Kube, runtime::watcher::Error as Watch};
+        let passes = |code: u16| matches!(code, 410 | 429 | 500..);
         let error = match self {
             Self::Kube(error) => &**error,
             Self::Watch(error) => match &**error {
                 Watch::InitialListFailed(error) | Watch::WatchStartFailed(error) | Watch::WatchFailed(error) => error,
-                Watch::WatchError(status) => return status.code == 410,
+                Watch::WatchError(status) => return passes(status.code),
                 Watch::NoResourceVersion => return false,
             },
             _ => return false,
         };
         match error {
-            Kube::Api(status) => status.code == 410,
+            Kube::Api(status) => passes(status.code),
             error => matches!(error, Kube::Service(_) | Kube::HyperError(_) | Kube::ReadEvents(_)),
         }
     }
